@@ -1,0 +1,129 @@
+/* attributes.h - the kinds of ops and what each carries besides its inputs. ops/<name>.c is the page of an op. */
+#ifndef KILN_GRAPH_ATTRIBUTES_H
+#define KILN_GRAPH_ATTRIBUTES_H
+
+#include "tensor/tensor.h"
+
+/* X(enumerator, name) */
+#define OP_MAP(X)                                                                                                      \
+    X(NONE, "none")                                                                                                    \
+    X(INPUT, "input")                                                                                                  \
+    X(PARAMETER, "parameter")                                                                                          \
+    X(CAST, "cast")                                                                                                    \
+    X(CONV2D, "conv2d")                                                                                                \
+    X(LINEAR, "linear")                                                                                                \
+    X(ATTENTION, "attention")                                                                                          \
+    X(GROUP_NORM, "group_norm")                                                                                        \
+    X(LAYER_NORM, "layer_norm")                                                                                        \
+    X(ACTIVATION, "activation")                                                                                        \
+    X(PRELU, "prelu")                                                                                                  \
+    X(GEGLU, "geglu")                                                                                                  \
+    X(ADD, "add")                                                                                                      \
+    X(MULTIPLY, "multiply")                                                                                            \
+    X(SCALE, "scale")                                                                                                  \
+    X(CLAMP, "clamp")                                                                                                  \
+    X(ADD_CHANNELS, "add_channels")                                                                                    \
+    X(ADD_POSITIONS, "add_positions")                                                                                  \
+    X(CONCAT, "concat")                                                                                                \
+    X(SLICE, "slice")                                                                                                  \
+    X(RESHAPE, "reshape")                                                                                              \
+    X(UPSAMPLE, "upsample")                                                                                            \
+    X(EMBEDDING, "embedding")                                                                                          \
+    X(TIMESTEP_EMBEDDING, "timestep_embedding")                                                                        \
+    X(GATHER_TOKENS, "gather_tokens")
+
+typedef enum op_kind {
+#define OP_ENUM(name, text) OP_##name,
+    OP_MAP(OP_ENUM)
+#undef OP_ENUM
+    OP_COUNT
+} op_kind;
+
+#define ACTIVATION_MAP(X)                                                                                              \
+    X(NONE, "none")                                                                                                    \
+    X(SILU, "silu")             /* x * sigmoid(x) */                                                                   \
+    X(GELU, "gelu")             /* x * Phi(x), by erf */                                                               \
+    X(GELU_TANH, "gelu_tanh")   /* the tanh approximation */                                                           \
+    X(QUICK_GELU, "quick_gelu") /* x * sigmoid(1.702 x) */                                                             \
+    X(RELU, "relu")                                                                                                    \
+    X(LEAKY_RELU, "leaky_relu") /* slope in attributes */                                                              \
+    X(SIGMOID, "sigmoid")                                                                                              \
+    X(TANH, "tanh")
+
+typedef enum activation_kind {
+#define ACTIVATION_ENUM(name, text) ACTIVATION_##name,
+    ACTIVATION_MAP(ACTIVATION_ENUM)
+#undef ACTIVATION_ENUM
+    ACTIVATION_COUNT
+} activation_kind;
+
+typedef struct conv2d_attributes {
+    int stride;
+    int pad_top, pad_bottom, pad_left, pad_right; /* zeros */
+    int upsample;                                 /* 1, or 2: x is first enlarged by nearest neighbour */
+    activation_kind activation;                   /* set by fusion; applied before the residual is added */
+    float slope;
+} conv2d_attributes;
+
+typedef struct linear_attributes {
+    activation_kind activation; /* set by fusion; applied before the residual is added */
+} linear_attributes;
+
+typedef struct attention_attributes {
+    int heads;
+    bool causal; /* token t sees tokens 0..t */
+} attention_attributes;
+
+typedef struct norm_attributes {
+    int groups; /* group norm only */
+    float epsilon;
+    activation_kind activation; /* set by fusion, applied last */
+} norm_attributes;
+
+typedef struct activation_attributes {
+    activation_kind kind;
+    float slope; /* leaky_relu */
+} activation_attributes;
+
+typedef struct scale_attributes {
+    float factor, offset;
+} scale_attributes;
+
+typedef struct clamp_attributes {
+    float low, high;
+} clamp_attributes;
+
+typedef struct concat_attributes {
+    int axis;
+} concat_attributes;
+
+typedef struct slice_attributes {
+    int axis;
+    int64_t start;
+} slice_attributes;
+
+typedef struct upsample_attributes {
+    int factor;
+} upsample_attributes;
+
+typedef struct timestep_attributes {
+    bool cosine_first;    /* diffusers' flip_sin_to_cos */
+    float frequency_shift; /* diffusers' freq_shift (0 for Stable Diffusion) */
+    float max_period;      /* 10000 */
+} timestep_attributes;
+
+typedef union op_attributes {
+    conv2d_attributes conv2d;
+    linear_attributes linear;
+    attention_attributes attention;
+    norm_attributes norm;
+    activation_attributes activation;
+    scale_attributes scale;
+    clamp_attributes clamp;
+    concat_attributes concat;
+    slice_attributes slice;
+    upsample_attributes upsample;
+    timestep_attributes timestep;
+} op_attributes;
+
+#endif

@@ -1,0 +1,54 @@
+/* ops.h - every op a model may draw. Each has a page of its own, ops/<name>.c, with its contract, shape rule and
+ * reference kernel (which is the specification); ops/table.c lists them all with their gradients.
+ *
+ * All take the place `a` for error messages; a {0} input that is not optional gives {0}. */
+#ifndef KILN_OPS_OPS_H
+#define KILN_OPS_OPS_H
+
+#include "graph/graph.h"
+
+/* y[n,oh,ow,o] = b[o] + sum x[n, oh*stride+i-pad_top, ow*stride+j-pad_left, c] * w[o,c,i,j]
+ *   x [N,H,W,C]   w [O,C,kh,kw]   b [O] or {0}   attributes->upsample 2: x is first enlarged by 2 (nearest)
+ *   activation NONE: fusion sets it. */
+value op_conv2d(at a, value x, value w, value b, const conv2d_attributes *attributes);
+/* y[...,o] = b[o] + sum_k x[...,k] w[o,k];  x [...,K]  w [O,K] (or [O,K,1,1])  b [O] or {0} */
+value op_linear(at a, value x, value w, value b);
+/* softmax(q k^T / sqrt(D)) v per head;  q [N,T,heads*D]  k [N,S,heads*D]  v [N,S,heads*E] -> [N,T,heads*E] */
+value op_attention(at a, value q, value k, value v, int heads, bool causal);
+/* Normalise over (positions, channels of the group);  x [N,...,C]  weight, bias [C] */
+value op_group_norm(at a, value x, value weight, value bias, int groups, float epsilon);
+/* Normalise over the last dimension;  x [...,C]  weight, bias [C] */
+value op_layer_norm(at a, value x, value weight, value bias, float epsilon);
+value op_activation(at a, value x, activation_kind kind, float slope);
+value op_silu(at a, value x);
+/* x where x >= 0, else slope[c] * x;  slope [C] */
+value op_prelu(at a, value x, value slope);
+/* y = x[..., :C] * gelu(x[..., C:]);  x [...,2C] -> [...,C]. Shazeer 2020. */
+value op_geglu(at a, value x);
+/* Same shapes. */
+value op_add(at a, value x, value y);
+value op_multiply(at a, value x, value y);
+/* x * factor + offset */
+value op_scale(at a, value x, float factor, float offset);
+value op_clamp(at a, value x, float low, float high);
+/* x [N,...,C] + y [N,C], the same for every position */
+value op_add_channels(at a, value x, value y);
+/* x [N,T,C] + y [P,C] with P >= T: row t of y is added at token t */
+value op_add_positions(at a, value x, value y);
+/* Join 1..8 values along an axis (negative: from the end). */
+value op_concat(at a, int count, const value *values, int axis);
+/* x[..., start:start+length, ...] along an axis (negative: from the end) */
+value op_slice(at a, value x, int axis, int64_t start, int64_t length);
+/* The same elements under another shape; costs nothing. */
+value op_reshape(at a, value x, shape);
+/* Nearest neighbour, by a whole factor;  x [N,H,W,C] -> [N,H*f,W*f,C] */
+value op_upsample(at a, value x, int factor);
+/* Rows of a table;  ids I32 [N,T]  table [V,C] -> [N,T,C]. An id outside 0..V-1 gives a row of zeros. */
+value op_embedding(at a, value ids, value table);
+/* Sinusoidal embedding of time;  t [N] -> [N,dim].  Vaswani et al. 2017 with the DDPM convention:
+ * frequencies exp(-ln(max_period) * i / (dim/2 - frequency_shift)); sine first unless cosine_first. */
+value op_timestep_embedding(at a, value t, int dim, const timestep_attributes *);
+/* Row index[n] of each sequence;  x [N,T,C]  index I32 [N] -> [N,C] */
+value op_gather_tokens(at a, value x, value index);
+
+#endif

@@ -1,0 +1,37 @@
+/* table.h - one row per op: its name, reference kernel, cost and gradient rule. */
+#ifndef KILN_OPS_TABLE_H
+#define KILN_OPS_TABLE_H
+
+#include "graph/graph.h"
+
+/* What a reference kernel sees: f32 data (I32 for ids), plain layouts. An absent optional input is NULL. */
+typedef struct op_call {
+    const node *node;
+    shape shape;                      /* of the output */
+    shape input_shape[OP_MAX_INPUTS];
+    const void *input[OP_MAX_INPUTS]; /* const float *, or const int32_t * for ids */
+    float *output;
+} op_call;
+
+typedef struct op_row {
+    op_kind op;
+    const char *name;
+    /* The specification: slow, plain, sums in double. NULL for input and parameter, which compute nothing. */
+    void (*reference)(const op_call *);
+    /* Floating-point operations (a multiply-add counts 2); NULL means one per output element. */
+    double (*flops)(const graph *, const node *);
+    /* NULL where no_gradient says why the op has none. Emits nodes for the gradient of every input that wants one:
+     * see ops/gradient.h. */
+    void (*gradient)(at, const node *, value self, value dy, const bool *wanted, value *dx);
+    const char *no_gradient;
+} op_row;
+
+const op_row *op_find(op_kind);
+double op_flops(const graph *, const node *);
+/* Bytes read and written, with `element` bytes per activation element. */
+double op_bytes(const graph *, const node *, size_t element);
+const char *activation_name(activation_kind);
+/* The activation itself, in double: shared by every reference kernel that ends in one. */
+double activation_apply(activation_kind, double x, float slope);
+
+#endif
