@@ -23,7 +23,7 @@ typedef struct plan_options {
 } plan_options;
 
 /* The graph must outlive the plan. */
-kiln_status plan_compile(const graph *, const plan_options *, packed_store *, plan **out, kiln_error *);
+kiln_status plan_compile(const graph *, const plan_options *, packed_store *store, plan **out, kiln_error *);
 void plan_free(plan *);
 
 /* Bytes of activations and scratch that one run allocates. */

@@ -1,0 +1,388 @@
+/* compile.c - from a graph to steps: fuse, drop what nobody needs, choose storage types, prepare kernels, lay out memory.
+ *
+ * Storage: with compute BF16 every activation is kept as bf16, except the graph's inputs and outputs, which are f32
+ * (a cast is inserted where an op cannot read or write f32 itself). Ids are I32 throughout. */
+#include "plan/internal.h"
+
+#include "ops/table.h"
+
+#include <limits.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------------------------ the working graph */
+
+/* Copy the nodes, with room for a cast after every input and before every output. */
+static kiln_status copy_graph(plan *p, const graph *g, kiln_error *err)
+{
+    p->work = *g;
+    p->work.node_capacity = g->node_count + g->input_count + g->output_count + g->tap_count + 8;
+    p->work.nodes = malloc((size_t)p->work.node_capacity * sizeof(node));
+    p->outputs = calloc((size_t)(g->output_count + g->tap_count + 1), sizeof *p->outputs);
+    if (!p->work.nodes || !p->outputs)
+        return fail(err, KILN_NO_MEMORY, "out of memory while planning");
+    memcpy(p->work.nodes, g->nodes, (size_t)g->node_count * sizeof(node));
+    for (int i = 0; i < g->output_count; i++)
+        p->outputs[p->output_count++] = g->outputs[i];
+    for (int i = 0; p->options.taps && i < g->tap_count; i++)
+        p->outputs[p->output_count++] = g->taps[i];
+    return KILN_OK;
+}
+
+static kiln_status fuse(plan *p, kiln_error *err)
+{
+    if (!p->options.fuse)
+        return KILN_OK;
+    bool *pinned = calloc((size_t)p->work.node_count, sizeof *pinned);
+    if (!pinned)
+        return fail(err, KILN_NO_MEMORY, "out of memory while planning");
+    for (int i = 0; i < p->output_count; i++)
+        pinned[p->outputs[i].value.index] = true;
+    plan_fuse(p->work.nodes, p->work.node_count, pinned);
+    free(pinned);
+    return KILN_OK;
+}
+
+static void mark_live(const plan *p, bool *live)
+{
+    for (int i = 0; i < p->output_count; i++)
+        live[p->outputs[i].value.index] = true;
+    for (int i = p->work.node_count - 1; i > 0; i--)
+        if (live[i])
+            for (int k = 0; k < p->work.nodes[i].input_count; k++)
+                live[p->work.nodes[i].input[k].index] = true;
+    live[0] = false;
+}
+
+/* ------------------------------------------------------------------------------------ storage types */
+
+typedef struct rewriting {
+    plan *plan;
+    node *nodes; /* the new list */
+    int count;
+    int *moved; /* new index by old index */
+    int *users;
+} rewriting;
+
+static int append(rewriting *r, const node *n, dtype type)
+{
+    r->nodes[r->count] = *n;
+    r->plan->types[r->count] = type;
+    return r->count++;
+}
+
+static int append_cast(rewriting *r, int from, dtype type)
+{
+    node n = {.op = OP_CAST, .shape = r->nodes[from].shape, .type = DTYPE_F32, .input_count = 1, .parameter = -1, .path = r->nodes[from].path};
+    n.input[0].index = from;
+    return append(r, &n, type);
+}
+
+/* Does this op write f32 although the plan stores bf16? The last convolution of a network does: its result is an output,
+ * and rounding it to bf16 would be the largest error of all. */
+static bool writes_f32(const rewriting *r, int old)
+{
+    const plan *p = r->plan;
+    if (p->work.nodes[old].op != OP_CONV2D || r->users[old] > 0)
+        return false;
+    for (int i = 0; i < p->output_count; i++)
+        if (p->outputs[i].value.index == old)
+            return true;
+    return false;
+}
+
+static void move_node(rewriting *r, int old)
+{
+    plan *p = r->plan;
+    node n = p->work.nodes[old];
+    for (int k = 0; k < n.input_count; k++)
+        if (n.input[k].index)
+            n.input[k].index = r->moved[n.input[k].index];
+    bool plain = n.op == OP_PARAMETER || n.type != DTYPE_F32 || p->options.compute == DTYPE_F32;
+    if (plain)
+        r->moved[old] = append(r, &n, n.type);
+    else if (n.op == OP_INPUT) {
+        int input = append(r, &n, DTYPE_F32);
+        bool for_time = false, for_other = false;
+        for (int i = 1; i < p->work.node_count; i++)
+            for (int k = 0; k < p->work.nodes[i].input_count; k++)
+                if (p->work.nodes[i].input[k].index == old)
+                    *(p->work.nodes[i].op == OP_TIMESTEP_EMBEDDING ? &for_time : &for_other) = true;
+        r->moved[old] = for_other && !for_time ? append_cast(r, input, DTYPE_BF16) : input;
+    } else
+        r->moved[old] = append(r, &n, writes_f32(r, old) ? DTYPE_F32 : DTYPE_BF16);
+}
+
+static void output_types(rewriting *r)
+{
+    plan *p = r->plan;
+    for (int i = 0; i < p->output_count; i++) {
+        int v = r->moved[p->outputs[i].value.index];
+        p->outputs[i].value.index = p->types[v] == DTYPE_BF16 ? append_cast(r, v, DTYPE_F32) : v;
+    }
+}
+
+/* Build the final node list: live nodes only, in order, with casts. */
+static kiln_status rewrite(plan *p, kiln_error *err)
+{
+    int n = p->work.node_count;
+    rewriting r = {.plan = p, .count = 1};
+    bool *live = calloc((size_t)n, sizeof *live);
+    r.nodes = calloc((size_t)p->work.node_capacity, sizeof *r.nodes);
+    r.moved = calloc((size_t)n, sizeof *r.moved);
+    r.users = calloc((size_t)n, sizeof *r.users);
+    p->types = calloc((size_t)p->work.node_capacity, sizeof *p->types);
+    p->buffer_of = malloc((size_t)p->work.node_capacity * sizeof *p->buffer_of);
+    kiln_status status = KILN_OK;
+    if (!live || !r.nodes || !r.moved || !r.users || !p->types || !p->buffer_of)
+        status = fail(err, KILN_NO_MEMORY, "out of memory while planning");
+    else {
+        mark_live(p, live);
+        for (int i = 1; i < n; i++)
+            for (int k = 0; live[i] && k < p->work.nodes[i].input_count; k++)
+                r.users[p->work.nodes[i].input[k].index]++;
+        r.nodes[0] = p->work.nodes[0];
+        for (int i = 1; i < n; i++)
+            if (live[i] || p->work.nodes[i].op == OP_INPUT)
+                move_node(&r, i);
+        output_types(&r);
+        free(p->work.nodes);
+        p->work.nodes = r.nodes;
+        p->work.node_count = r.count;
+        r.nodes = NULL;
+    }
+    free(live);
+    free(r.nodes);
+    free(r.moved);
+    free(r.users);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------ steps */
+
+static int new_buffer(plan *p, size_t bytes, int first, int last)
+{
+    if (p->buffer_count == p->buffer_capacity) {
+        int capacity = p->buffer_capacity ? p->buffer_capacity * 2 : 512;
+        buffer *larger = realloc(p->buffers, (size_t)capacity * sizeof *larger);
+        if (!larger)
+            return -1;
+        p->buffers = larger;
+        p->buffer_capacity = capacity;
+    }
+    p->buffers[p->buffer_count] = (buffer){.bytes = bytes, .first = first, .last = last};
+    return p->buffer_count++;
+}
+
+static size_t node_bytes(const plan *p, int i)
+{
+    return (size_t)shape_count(p->work.nodes[i].shape) * dtype_size(p->types[i]);
+}
+
+static kiln_status take_plain(plan *p, step *s, int k, int index, kiln_error *err)
+{
+    size_t bytes = (size_t)shape_count(p->work.parameters[index].shape) * sizeof(float);
+    return packed_take(p->packed, &p->work, index, NULL, 0, bytes, NULL, NULL, &s->taken[k], &s->parameter[k], err);
+}
+
+static kiln_status prepare_step(plan *p, int i, kiln_error *err)
+{
+    const node *n = &p->work.nodes[i];
+    kernel_request r = {.graph = &p->work, .node = n, .output_type = p->types[i], .compute = p->options.compute,
+                        .threads = p->options.threads, .packed = p->packed};
+    for (int k = 0; k < OP_MAX_INPUTS; k++)
+        r.parameter[k] = -1;
+    for (int k = 0; k < n->input_count; k++) {
+        r.input_shape[k] = p->work.nodes[n->input[k].index].shape;
+        r.input_type[k] = p->types[n->input[k].index];
+        r.parameter[k] = p->work.nodes[n->input[k].index].parameter;
+        if (!n->input[k].index)
+            r.input_shape[k] = (shape){0};
+    }
+    step *s = &p->steps[p->step_count];
+    *s = (step){.node = i, .scratch = -1, .flops = op_flops(&p->work, n), .bytes = op_bytes(&p->work, n, dtype_size(p->types[i]))};
+    s->kernel.in_place = -1;
+    kiln_status status = p->options.backend->prepare(&r, &s->kernel, err);
+    if (status == KILN_OK && !s->kernel.run)
+        status = backend_reference.prepare(&r, &s->kernel, err);
+    p->step_count++; /* counted even on failure, so that plan_free releases what was taken */
+    for (int k = 0; status == KILN_OK && k < n->input_count; k++)
+        if (r.parameter[k] >= 0 && !(s->kernel.packed >> k & 1))
+            status = take_plain(p, s, k, r.parameter[k], err);
+    p->flops += s->flops;
+    return status;
+}
+
+/* The last step that reads each node's buffer. */
+static void last_uses(const plan *p, int *last)
+{
+    for (int i = 0; i < p->work.node_count; i++)
+        last[i] = -1;
+    for (int s = 0; s < p->step_count; s++) {
+        const node *n = &p->work.nodes[p->steps[s].node];
+        for (int k = 0; k < n->input_count; k++)
+            last[n->input[k].index] = s;
+    }
+    /* A reshape reads its input for as long as anything reads the reshape. */
+    for (int i = p->work.node_count - 1; i > 0; i--)
+        if (p->work.nodes[i].op == OP_RESHAPE && last[i] > last[p->work.nodes[i].input[0].index])
+            last[p->work.nodes[i].input[0].index] = last[i];
+}
+
+static void keep_outputs(const plan *p, int *last)
+{
+    for (int i = 0; i < p->output_count; i++) {
+        int v = p->outputs[i].value.index;
+        last[v] = INT_MAX;
+        while (p->work.nodes[v].op == OP_RESHAPE)
+            last[v = p->work.nodes[v].input[0].index] = INT_MAX;
+    }
+}
+
+/* The buffer that step s may take over for its output, or -1. */
+static int taken_over(const plan *p, int s, const int *last)
+{
+    const step *t = &p->steps[s];
+    if (t->kernel.in_place < 0)
+        return -1;
+    int from = p->work.nodes[t->node].input[t->kernel.in_place].index, b = p->buffer_of[from];
+    /* The buffer's own end says when its last reader runs, views included. */
+    if (b < 0 || p->work.nodes[from].op == OP_INPUT || last[from] != s || p->buffers[b].last != s || p->buffers[b].bytes != node_bytes(p, t->node))
+        return -1;
+    /* No other input of this step may live in that buffer. */
+    for (int k = 0; k < p->work.nodes[t->node].input_count; k++) {
+        int other = p->work.nodes[t->node].input[k].index;
+        if (k != t->kernel.in_place && other && p->buffer_of[other] == b)
+            return -1;
+    }
+    return b;
+}
+
+static kiln_status give_buffer(plan *p, int i, int s, const int *last, kiln_error *err)
+{
+    int end = last[i] < s ? s : last[i];
+    int b = s >= 0 ? taken_over(p, s, last) : -1;
+    if (b >= 0) {
+        p->buffers[b].last = end;
+        p->buffer_of[i] = b;
+        return KILN_OK;
+    }
+    p->buffer_of[i] = new_buffer(p, node_bytes(p, i), s, p->work.nodes[i].op == OP_INPUT ? INT_MAX : end);
+    return p->buffer_of[i] < 0 ? fail(err, KILN_NO_MEMORY, "out of memory while planning") : KILN_OK;
+}
+
+static kiln_status lay_out(plan *p, kiln_error *err)
+{
+    int *last = malloc((size_t)p->work.node_count * sizeof *last);
+    if (!last)
+        return fail(err, KILN_NO_MEMORY, "out of memory while planning");
+    last_uses(p, last);
+    keep_outputs(p, last);
+    kiln_status status = KILN_OK;
+    int s = 0;
+    for (int i = 0; i < p->work.node_count; i++)
+        p->buffer_of[i] = -1;
+    for (int i = 1; status == KILN_OK && i < p->work.node_count; i++) {
+        const node *n = &p->work.nodes[i];
+        if (n->op == OP_RESHAPE)
+            p->buffer_of[i] = p->buffer_of[n->input[0].index];
+        else if (n->op == OP_INPUT)
+            status = give_buffer(p, i, -1, last, err);
+        else if (n->op != OP_PARAMETER) {
+            status = give_buffer(p, i, s, last, err);
+            step *t = &p->steps[s++];
+            t->output = p->buffer_of[i];
+            for (int k = 0; k < n->input_count; k++)
+                t->input[k] = n->input[k].index ? p->buffer_of[n->input[k].index] : -1;
+            if (t->kernel.scratch_bytes && status == KILN_OK)
+                t->scratch = new_buffer(p, t->kernel.scratch_bytes, s - 1, s - 1);
+        }
+    }
+    free(last);
+    if (status == KILN_OK)
+        p->arena_bytes = plan_place(p->buffers, p->buffer_count);
+    return status;
+}
+
+static kiln_status prepare_steps(plan *p, kiln_error *err)
+{
+    p->steps = calloc((size_t)p->work.node_count, sizeof *p->steps);
+    if (!p->steps)
+        return fail(err, KILN_NO_MEMORY, "out of memory while planning");
+    kiln_status status = KILN_OK;
+    for (int i = 1; status == KILN_OK && i < p->work.node_count; i++) {
+        op_kind op = p->work.nodes[i].op;
+        if (op != OP_INPUT && op != OP_PARAMETER && op != OP_RESHAPE)
+            status = prepare_step(p, i, err);
+    }
+    return status;
+}
+
+kiln_status plan_compile(const graph *g, const plan_options *options, packed_store *store, plan **out, kiln_error *err)
+{
+    *out = NULL;
+    kiln_status status = graph_finish(g, err);
+    if (status != KILN_OK)
+        return status;
+    if (g->output_count == 0)
+        return fail(err, KILN_INTERNAL, "the graph has no output");
+    plan *p = calloc(1, sizeof *p);
+    if (!p)
+        return fail(err, KILN_NO_MEMORY, "out of memory while planning");
+    p->options = *options;
+    p->packed = store;
+    /* Kernels are made for a number of threads, which oneDNN reads from OpenMP's setting of this thread. */
+    int threads_before = omp_get_max_threads();
+    omp_set_num_threads(options->threads);
+    status = copy_graph(p, g, err);
+    if (status == KILN_OK)
+        status = fuse(p, err);
+    if (status == KILN_OK)
+        status = rewrite(p, err);
+    if (status == KILN_OK)
+        status = prepare_steps(p, err);
+    if (status == KILN_OK)
+        status = lay_out(p, err);
+    omp_set_num_threads(threads_before);
+    if (status != KILN_OK) {
+        plan_free(p);
+        return status;
+    }
+    *out = p;
+    return KILN_OK;
+}
+
+void plan_free(plan *p)
+{
+    if (!p)
+        return;
+    for (int i = 0; i < p->step_count; i++) {
+        if (p->steps[i].kernel.release)
+            p->steps[i].kernel.release(&p->steps[i].kernel);
+        for (int k = 0; k < OP_MAX_INPUTS; k++)
+            packed_release(p->packed, p->steps[i].taken[k]);
+    }
+    free(p->work.nodes);
+    free(p->types);
+    free(p->buffer_of);
+    free(p->steps);
+    free(p->buffers);
+    free(p->outputs);
+    free(p);
+}
+
+size_t plan_arena_bytes(const plan *p)
+{
+    return p->arena_bytes;
+}
+
+double plan_flops(const plan *p)
+{
+    return p->flops;
+}
+
+int plan_step_count(const plan *p)
+{
+    return p->step_count;
+}

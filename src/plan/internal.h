@@ -1,0 +1,44 @@
+/* internal.h - what the pages of the planner share: the steps of a plan and its buffers. */
+#ifndef KILN_PLAN_INTERNAL_H
+#define KILN_PLAN_INTERNAL_H
+
+#include "plan/plan.h"
+
+/* A block of the arena with a lifetime in steps, both ends included. */
+typedef struct buffer {
+    size_t bytes, offset;
+    int first, last;
+} buffer;
+
+typedef struct step {
+    int node; /* in plan->work.nodes */
+    kernel kernel;
+    int input[OP_MAX_INPUTS]; /* buffer, or -1 */
+    const void *parameter[OP_MAX_INPUTS];
+    packed *taken[OP_MAX_INPUTS]; /* plain parameters this step holds */
+    int output, scratch;          /* buffer; scratch -1: none */
+    double flops, bytes;
+} step;
+
+struct plan {
+    plan_options options;
+    packed_store *packed;
+    graph work; /* the graph after fusion: own nodes, everything else shared with the caller's graph */
+    dtype *types;  /* storage type by node */
+    int *buffer_of; /* buffer by node, -1: none */
+    step *steps;
+    int step_count;
+    buffer *buffers;
+    int buffer_count, buffer_capacity;
+    size_t arena_bytes;
+    double flops;
+    named_value *outputs; /* outputs and, if asked for, taps, after fusion */
+    int output_count;
+};
+
+/* fuse.c: rewrite plan->work.nodes; `pinned[node]` values must stay computed as they are. */
+void plan_fuse(node *nodes, int count, const bool *pinned);
+/* memory.c: give every buffer its offset; returns the bytes needed. */
+size_t plan_place(buffer *buffers, int count);
+
+#endif

@@ -1,0 +1,108 @@
+/* run.c - executing a plan: one arena per run, no allocation after run_new. */
+#define _POSIX_C_SOURCE 200809L
+#include "plan/internal.h"
+
+#include "base/pages.h"
+#include "ops/table.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct run {
+    const plan *plan;
+    unsigned char *arena;
+};
+
+kiln_status run_new(const plan *p, run **out, kiln_error *err)
+{
+    *out = NULL;
+    run *r = calloc(1, sizeof *r);
+    if (r)
+        r->arena = pages_new(p->arena_bytes);
+    if (!r || !r->arena) {
+        free(r);
+        return fail(err, KILN_NO_MEMORY, "out of memory: %zu MB for the activations", p->arena_bytes >> 20);
+    }
+    r->plan = p;
+    *out = r;
+    return KILN_OK;
+}
+
+void run_free(run *r)
+{
+    if (!r)
+        return;
+    pages_free(r->arena, r->plan->arena_bytes);
+    free(r);
+}
+
+static void *at_buffer(const run *r, int b)
+{
+    return b < 0 ? NULL : r->arena + r->plan->buffers[b].offset;
+}
+
+void *run_input(run *r, const char *name)
+{
+    const graph *g = &r->plan->work;
+    for (int i = 1; i < g->node_count; i++)
+        if (g->nodes[i].op == OP_INPUT && strcmp(g->nodes[i].path, name) == 0)
+            return at_buffer(r, r->plan->buffer_of[i]);
+    return NULL;
+}
+
+const float *run_output(run *r, const char *name)
+{
+    for (int i = 0; i < r->plan->output_count; i++)
+        if (strcmp(r->plan->outputs[i].name, name) == 0)
+            return at_buffer(r, r->plan->buffer_of[r->plan->outputs[i].value.index]);
+    return NULL;
+}
+
+static double now_microseconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
+}
+
+static void report(const run *r, int i, const void *data, double microseconds, trace_function trace, void *self)
+{
+    const step *s = &r->plan->steps[i];
+    const node *n = &r->plan->work.nodes[s->node];
+    trace_row row = {.step = i, .path = n->path, .op = op_find(n->op)->name, .label = s->kernel.label, .shape = n->shape,
+                     .type = r->plan->types[s->node], .data = data, .microseconds = microseconds, .flops = s->flops, .bytes = s->bytes};
+    trace(self, &row);
+}
+
+static kiln_status run_step(const run *r, int i, trace_function trace, void *trace_self, kiln_error *err)
+{
+    const plan *p = r->plan;
+    const step *s = &p->steps[i];
+    kernel_arguments a = {.output = at_buffer(r, s->output), .scratch = at_buffer(r, s->scratch), .threads = p->options.threads};
+    for (int k = 0; k < p->work.nodes[s->node].input_count; k++)
+        a.input[k] = s->parameter[k] ? s->parameter[k] : at_buffer(r, s->input[k]);
+    double start = trace ? now_microseconds() : 0;
+    kiln_status status = s->kernel.run(&s->kernel, &a, err);
+    if (status != KILN_OK)
+        return fail_within(err, status, "%s", p->work.nodes[s->node].path);
+    if (trace)
+        report(r, i, a.output, now_microseconds() - start, trace, trace_self);
+    return KILN_OK;
+}
+
+kiln_status plan_run(const plan *p, run *r, const atomic_bool *cancel, trace_function trace, void *trace_self, kiln_error *err)
+{
+    int threads_before = omp_get_max_threads();
+    omp_set_num_threads(p->options.threads);
+    kiln_status status = KILN_OK;
+    for (int i = 0; status == KILN_OK && i < p->step_count; i++) {
+        if (cancel && atomic_load_explicit(cancel, memory_order_relaxed))
+            status = fail(err, KILN_CANCELLED, "cancelled");
+        else
+            status = run_step(r, i, trace, trace_self, err);
+    }
+    omp_set_num_threads(threads_before);
+    return status;
+}
