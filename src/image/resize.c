@@ -1,0 +1,283 @@
+/* resize.c - see resize.h.
+ *
+ * One pass makes, for every target row or column, the list of source positions and weights (a `taps`). The
+ * source is fetched row by row through a callback, so that a picture of bytes is never held as floats whole:
+ * only the intermediate of [from_height, to_width] is. */
+#include "image/resize.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double box_filter(double x)
+{
+    return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
+}
+
+static double triangle_filter(double x)
+{
+    x = fabs(x);
+    return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+static double cubic_filter(double x)
+{
+    const double a = -0.5;
+    x = fabs(x);
+    if (x < 1.0)
+        return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
+    return x < 2.0 ? (((x - 5.0) * x + 8.0) * x - 4.0) * a : 0.0;
+}
+
+static double sinc(double x)
+{
+    const double pi = 3.14159265358979323846;
+    return x == 0.0 ? 1.0 : sin(pi * x) / (pi * x);
+}
+
+static double lanczos_filter(double x)
+{
+    return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3.0) : 0.0;
+}
+
+static const struct {
+    double (*weight)(double);
+    double support;
+} filters[] = {
+    [RESIZE_BOX] = {box_filter, 0.5},
+    [RESIZE_BILINEAR] = {triangle_filter, 1.0},
+    [RESIZE_BICUBIC] = {cubic_filter, 2.0},
+    [RESIZE_LANCZOS] = {lanczos_filter, 3.0},
+};
+
+typedef struct taps {
+    int *first, *count; /* of the source positions of each target position */
+    float *weights;     /* `room` per target position */
+    size_t room;
+} taps;
+
+static void taps_fini(taps *t)
+{
+    free(t->first);
+    free(t->count);
+    free(t->weights);
+    *t = (taps){0};
+}
+
+/* The weights of one target position; PIL's rounding of the window's edges. */
+static void fill_taps(taps *t, int target, int from, double scale, resize_filter filter)
+{
+    double stretch = scale > 1.0 ? scale : 1.0, support = filters[filter].support * stretch;
+    double center = (target + 0.5) * scale, sum = 0.0;
+    int first = (int)(center - support + 0.5), last = (int)(center + support + 0.5);
+    first = first < 0 ? 0 : first;
+    last = last > from ? from : last;
+    float *weights = t->weights + (size_t)target * t->room;
+    for (int i = first; i < last; i++)
+        sum += filters[filter].weight((i - center + 0.5) / stretch);
+    for (int i = first; i < last; i++)
+        weights[i - first] =
+            (float)(filters[filter].weight((i - center + 0.5) / stretch) / (sum != 0.0 ? sum : 1.0));
+    t->first[target] = first;
+    t->count[target] = last - first;
+}
+
+static bool taps_init(taps *t, int from, int to, resize_filter filter)
+{
+    double scale = (double)from / to;
+    bool nearest = filter == RESIZE_NEAREST;
+    t->room = nearest ? 1 : (size_t)ceil(filters[filter].support * (scale > 1.0 ? scale : 1.0)) * 2 + 1;
+    t->first = calloc((size_t)to, sizeof *t->first);
+    t->count = calloc((size_t)to, sizeof *t->count);
+    t->weights = calloc((size_t)to, t->room * sizeof *t->weights);
+    if (!t->first || !t->count || !t->weights)
+        return false;
+    for (int i = 0; i < to; i++) {
+        if (nearest) {
+            int at = (int)((i + 0.5) * scale);
+            t->first[i] = at < from ? at : from - 1;
+            t->count[i] = 1;
+            t->weights[i] = 1.0f;
+        } else {
+            fill_taps(t, i, from, scale, filter);
+        }
+    }
+    return true;
+}
+
+typedef struct resampling {
+    int from_width, from_height, to_width, to_height, channels;
+    resize_filter filter;
+    /* Row y of the source as floats; `row` is room for it, which may stay unused. */
+    const float *(*fetch)(const void *source, int y, float *row);
+    const void *source;
+    /* Takes row y of the result. */
+    void (*store)(void *target, int y, const float *row);
+    void *target;
+} resampling;
+
+static void resample_row(const float *from, float *to, int to_width, int channels, const taps *columns)
+{
+    for (int x = 0; x < to_width; x++) {
+        const float *weights = columns->weights + (size_t)x * columns->room;
+        const float *source = from + (size_t)columns->first[x] * (size_t)channels;
+        for (int c = 0; c < channels; c++) {
+            float sum = 0.0f;
+            for (int i = 0; i < columns->count[x]; i++)
+                sum += weights[i] * source[(size_t)i * (size_t)channels + (size_t)c];
+            to[(size_t)x * (size_t)channels + (size_t)c] = sum;
+        }
+    }
+}
+
+static void resample(const resampling *r, const taps *columns, const taps *rows, float *between, float *from_row,
+                     float *to_row)
+{
+    size_t width = (size_t)r->to_width * (size_t)r->channels;
+    for (int y = 0; y < r->from_height; y++)
+        resample_row(r->fetch(r->source, y, from_row), between + (size_t)y * width, r->to_width, r->channels,
+                     columns);
+    for (int y = 0; y < r->to_height; y++) {
+        memset(to_row, 0, width * sizeof *to_row);
+        for (int i = 0; i < rows->count[y]; i++) {
+            const float *source = between + (size_t)(rows->first[y] + i) * width;
+            float weight = rows->weights[(size_t)y * rows->room + (size_t)i];
+            for (size_t x = 0; x < width; x++)
+                to_row[x] += weight * source[x];
+        }
+        r->store(r->target, y, to_row);
+    }
+}
+
+static bool side_is_good(int side)
+{
+    return side >= 1 && side <= IMAGE_MAX_SIDE;
+}
+
+static kiln_status run(const resampling *r, kiln_error *err)
+{
+    if (!side_is_good(r->from_width) || !side_is_good(r->from_height) || !side_is_good(r->to_width) ||
+        !side_is_good(r->to_height) || r->channels < 1 || r->channels > 4096)
+        return fail(err, KILN_BAD_ARGUMENT,
+                    "cannot resize %d x %d to %d x %d in %d channels: each side must be 1 to %d", r->from_width,
+                    r->from_height, r->to_width, r->to_height, r->channels, IMAGE_MAX_SIDE);
+    taps columns = {0}, rows = {0};
+    size_t channels = (size_t)r->channels, width = (size_t)r->to_width * channels;
+    float *between = malloc((size_t)r->from_height * width * sizeof *between);
+    float *from_row = malloc((size_t)r->from_width * channels * sizeof *from_row);
+    float *to_row = malloc(width * sizeof *to_row);
+    bool good = between && from_row && to_row && taps_init(&columns, r->from_width, r->to_width, r->filter) &&
+                taps_init(&rows, r->from_height, r->to_height, r->filter);
+    if (good)
+        resample(r, &columns, &rows, between, from_row, to_row);
+    taps_fini(&columns);
+    taps_fini(&rows);
+    free(between);
+    free(from_row);
+    free(to_row);
+    return good ? KILN_OK
+                : fail(err, KILN_NO_MEMORY, "not enough memory to resize %d x %d to %d x %d", r->from_width,
+                       r->from_height, r->to_width, r->to_height);
+}
+
+typedef struct float_rows {
+    const float *from;
+    float *to;
+    size_t from_stride, to_stride;
+} float_rows;
+
+static const float *fetch_floats(const void *source, int y, float *row)
+{
+    (void)row;
+    const float_rows *rows = source;
+    return rows->from + (size_t)y * rows->from_stride;
+}
+
+static void store_floats(void *target, int y, const float *row)
+{
+    const float_rows *rows = target;
+    memcpy(rows->to + (size_t)y * rows->to_stride, row, rows->to_stride * sizeof *row);
+}
+
+kiln_status resize_floats(const float *from, int from_width, int from_height, int channels, float *to, int to_width,
+                          int to_height, resize_filter filter, kiln_error *err)
+{
+    float_rows rows = {from, to, (size_t)from_width * (size_t)channels, (size_t)to_width * (size_t)channels};
+    resampling r = {from_width, from_height, to_width, to_height, channels, filter,
+                    fetch_floats, &rows, store_floats, &rows};
+    return run(&r, err);
+}
+
+/* Rows of samples 0..255 (or 0..65535), colours multiplied by alpha as a fraction. */
+static const float *fetch_samples(const void *source, int y, float *row)
+{
+    const image *from = source;
+    size_t channels = (size_t)from->channels, count = (size_t)from->width * channels, base = (size_t)y * count;
+    for (size_t i = 0; i < count; i++)
+        row[i] = from->bits == 8 ? (float)((const uint8_t *)from->pixels)[base + i]
+                                 : (float)((const uint16_t *)from->pixels)[base + i];
+    float full = from->bits == 8 ? 255.0f : 65535.0f;
+    for (size_t i = 0; image_has_alpha(from) && i < count; i += channels)
+        for (size_t c = 0; c + 1 < channels; c++)
+            row[i + c] *= row[i + channels - 1] / full;
+    return row;
+}
+
+static void store_sample(image *to, size_t index, float value)
+{
+    float full = to->bits == 8 ? 255.0f : 65535.0f;
+    value = value < 0.0f ? 0.0f : value > full ? full : value;
+    if (to->bits == 8)
+        ((uint8_t *)to->pixels)[index] = (uint8_t)(value + 0.5f);
+    else
+        ((uint16_t *)to->pixels)[index] = (uint16_t)(value + 0.5f);
+}
+
+static void store_samples(void *target, int y, const float *row)
+{
+    image *to = target;
+    size_t channels = (size_t)to->channels, count = (size_t)to->width * channels, base = (size_t)y * count;
+    float full = to->bits == 8 ? 255.0f : 65535.0f;
+    for (size_t i = 0; i < count; i += channels) {
+        float alpha = row[i + channels - 1];
+        float scale = !image_has_alpha(to) ? 1.0f : alpha > 0.0f ? full / alpha : 0.0f;
+        for (size_t c = 0; c < channels; c++) {
+            bool is_alpha = image_has_alpha(to) && c + 1 == channels;
+            store_sample(to, base + i + c, is_alpha ? alpha : row[i + c] * scale);
+        }
+    }
+}
+
+/* Nearest neighbours need no arithmetic, and keep the colours of transparent pixels. */
+static void pick_nearest(const image *from, image *to)
+{
+    size_t bytes = (size_t)from->channels * (size_t)(from->bits / 8);
+    unsigned char *target = to->pixels;
+    for (int y = 0; y < to->height; y++) {
+        size_t v = (size_t)((y + 0.5) * ((double)from->height / to->height));
+        for (int x = 0; x < to->width; x++, target += bytes) {
+            size_t u = (size_t)((x + 0.5) * ((double)from->width / to->width));
+            memcpy(target, (const unsigned char *)from->pixels + (v * (size_t)from->width + u) * bytes, bytes);
+        }
+    }
+}
+
+kiln_status image_resize(const image *from, int width, int height, resize_filter filter, image **out,
+                         kiln_error *err)
+{
+    kiln_status status = image_new(width, height, from->channels, from->bits, out, err);
+    if (status != KILN_OK)
+        return status;
+    if (filter == RESIZE_NEAREST) {
+        pick_nearest(from, *out);
+        return KILN_OK;
+    }
+    resampling r = {from->width, from->height, width, height, from->channels, filter,
+                    fetch_samples, from, store_samples, *out};
+    status = run(&r, err);
+    if (status != KILN_OK) {
+        image_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
