@@ -95,15 +95,15 @@ static bool all_finite(const float *x, int64_t n)
 static kiln_status read_and_pack(packed_store *s, const graph *g, packed *p, pack_function pack, const void *arguments,
                                  kiln_error *err)
 {
-    const parameter *parameter = &g->parameters[p->parameter];
-    int64_t count = shape_count(parameter->shape);
+    const parameter *declared = &g->parameters[p->parameter];
+    int64_t count = shape_count(declared->shape);
     size_t plain_bytes = (size_t)count * sizeof(float);
     float *plain = pack ? pages_new(plain_bytes) : p->data;
     if (!plain)
-        return fail(err, KILN_NO_MEMORY, "out of memory: %zu MB to read '%s'", plain_bytes >> 20, parameter->canonical);
-    kiln_status status = s->source.read(s->source.self, parameter, p->parameter, plain, err);
+        return fail(err, KILN_NO_MEMORY, "out of memory: %zu MB to read '%s'", plain_bytes >> 20, declared->canonical);
+    kiln_status status = s->source.read(s->source.self, declared, p->parameter, plain, err);
     if (status == KILN_OK && !all_finite(plain, count))
-        status = fail(err, KILN_BAD_FORMAT, "the weights '%s' hold NaN or infinity", parameter->canonical);
+        status = fail(err, KILN_BAD_FORMAT, "the weights '%s' hold NaN or infinity", declared->canonical);
     if (status == KILN_OK && pack)
         status = pack(arguments, plain, count, p->data, err);
     if (pack)
@@ -111,20 +111,20 @@ static kiln_status read_and_pack(packed_store *s, const graph *g, packed *p, pac
     return status;
 }
 
-static packed *find(const packed_store *s, int parameter, const void *key, size_t key_bytes, size_t bytes)
+static packed *find(const packed_store *s, int index, const void *key, size_t key_bytes, size_t bytes)
 {
-    for (packed *p = s->lists[parameter]; p; p = p->next)
+    for (packed *p = s->lists[index]; p; p = p->next)
         if (p->key_bytes == key_bytes && p->bytes == bytes && (key_bytes == 0 || memcmp(p->key, key, key_bytes) == 0))
             return p;
     return NULL;
 }
 
-static kiln_status make(packed_store *s, const graph *g, int parameter, const void *key, size_t key_bytes, size_t bytes,
+static kiln_status make(packed_store *s, const graph *g, int index, const void *key, size_t key_bytes, size_t bytes,
                         pack_function pack, const void *arguments, packed **out, kiln_error *err)
 {
     packed *p = calloc(1, sizeof *p);
     if (p) {
-        p->parameter = parameter;
+        p->parameter = index;
         p->key_bytes = key_bytes;
         p->bytes = bytes;
         p->key = malloc(key_bytes + 1);
@@ -132,7 +132,7 @@ static kiln_status make(packed_store *s, const graph *g, int parameter, const vo
     }
     if (!p || !p->key || !p->data) {
         packed_free(p);
-        return fail(err, KILN_NO_MEMORY, "out of memory: %zu MB for '%s'", bytes >> 20, g->parameters[parameter].canonical);
+        return fail(err, KILN_NO_MEMORY, "out of memory: %zu MB for '%s'", bytes >> 20, g->parameters[index].canonical);
     }
     if (key_bytes)
         memcpy(p->key, key, key_bytes);
@@ -141,22 +141,22 @@ static kiln_status make(packed_store *s, const graph *g, int parameter, const vo
         packed_free(p);
         return status;
     }
-    p->next = s->lists[parameter];
-    s->lists[parameter] = p;
+    p->next = s->lists[index];
+    s->lists[index] = p;
     s->total += bytes;
     *out = p;
     return KILN_OK;
 }
 
-kiln_status packed_take(packed_store *s, const graph *g, int parameter, const void *key, size_t key_bytes, size_t bytes,
+kiln_status packed_take(packed_store *s, const graph *g, int index, const void *key, size_t key_bytes, size_t bytes,
                         pack_function pack, const void *arguments, packed **out, const void **data, kiln_error *err)
 {
     *out = NULL;
     *data = NULL;
     pthread_mutex_lock(&s->lock);
     kiln_status status = reserve_lists(s, g->parameter_count, err);
-    if (status == KILN_OK && !(*out = find(s, parameter, key, key_bytes, bytes)))
-        status = make(s, g, parameter, key, key_bytes, bytes, pack, arguments, out, err);
+    if (status == KILN_OK && !(*out = find(s, index, key, key_bytes, bytes)))
+        status = make(s, g, index, key, key_bytes, bytes, pack, arguments, out, err);
     if (status == KILN_OK) {
         (*out)->users++;
         *data = (*out)->data;

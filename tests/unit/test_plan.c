@@ -1,0 +1,269 @@
+/* floors: base tensor graph ops backend plan
+ *
+ * test_plan.c - the graph and the plan: names in both dialects, sticky errors, fusion and memory reuse that change no
+ * result, taps, cancellation. Everything runs on the reference backend. */
+#include "ops/ops.h"
+#include "plan/plan.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h> /* last: it defines a macro called fail */
+
+/* Parameters filled from their name, so that every plan of a model sees the same numbers. */
+static kiln_status read_named(void *self, const parameter *p, int index, float *to, kiln_error *err)
+{
+    (void)self;
+    (void)index;
+    (void)err;
+    uint32_t state = 12345;
+    for (const char *c = p->canonical; *c; c++)
+        state = state * 31 + (unsigned char)*c;
+    for (int64_t i = 0; i < shape_count(p->shape); i++) {
+        state = state * 1664525u + 1013904223u;
+        to[i] = ((float)(state >> 8) / 16777216.0f - 0.5f) * 0.6f;
+    }
+    return KILN_OK;
+}
+
+static value conv(at a, value x, int out, int size)
+{
+    conv2d_attributes c = {.stride = 1, .upsample = 1, .pad_top = size / 2, .pad_bottom = size / 2, .pad_left = size / 2, .pad_right = size / 2};
+    return op_conv2d(a, x, graph_parameter(a, "weight", SHAPE4(out, value_channels(a, x), size, size), ROLE_WEIGHT),
+                     graph_parameter(a, "bias", SHAPE1(out), ROLE_BIAS), &c);
+}
+
+static value linear(at a, value x, int out)
+{
+    return op_linear(a, x, graph_parameter(a, "weight", SHAPE2(out, value_channels(a, x)), ROLE_WEIGHT),
+                     graph_parameter(a, "bias", SHAPE1(out), ROLE_BIAS));
+}
+
+static value norm(at a, value x, int groups)
+{
+    int64_t c = value_channels(a, x);
+    return op_group_norm(a, x, graph_parameter(a, "weight", SHAPE1(c), ROLE_NORM), graph_parameter(a, "bias", SHAPE1(c), ROLE_NORM), groups, 1e-5f);
+}
+
+static value resnet(at a, value x, value time, int channels)
+{
+    value h = conv(same(a, "conv1"), op_silu(a, norm(same(a, "norm1"), x, 2)), channels, 3);
+    h = op_add_channels(a, h, linear(same(a, "time"), op_silu(a, time), channels));
+    h = conv(same(a, "conv2"), op_silu(a, norm(same(a, "norm2"), h, 2)), channels, 3);
+    if (value_channels(a, x) != channels)
+        x = conv(same(a, "shortcut"), x, channels, 1);
+    return graph_tap(a, op_add(a, x, h));
+}
+
+static value attention(at a, value x)
+{
+    shape s = value_shape(a, x);
+    value t = op_reshape(a, x, SHAPE3(s.dim[0], s.dim[1] * s.dim[2], s.dim[3]));
+    value y = op_attention(a, linear(same(a, "q"), t, 8), linear(same(a, "k"), t, 8), linear(same(a, "v"), t, 8), 2, false);
+    y = op_add(a, linear(same(a, "out"), y, (int)s.dim[3]), t);
+    y = op_add(a, linear(same(a, "ff2"), op_geglu(a, linear(same(a, "ff1"), y, 12)), (int)s.dim[3]), y);
+    return op_reshape(a, y, s);
+}
+
+static graph *draw(void)
+{
+    graph *g = graph_new();
+    at a = graph_root(g);
+    value x = graph_input(g, "x", SHAPE4(2, 6, 5, 4), DTYPE_F32), t = graph_input(g, "t", SHAPE1(2), DTYPE_F32);
+    value time = op_timestep_embedding(a, t, 8, &(timestep_attributes){.cosine_first = true, .max_period = 10000});
+    value h1 = resnet(same(a, "r1"), x, time, 6), h2 = attention(same(a, "a1"), resnet(same(a, "r2"), h1, time, 6));
+    value h3 = resnet(same(a, "r3"), op_concat(a, 2, (value[]){h1, h2}, -1), time, 4);
+    value up = conv(same(a, "up"), op_upsample(a, h3, 2), 4, 3);
+    graph_output(g, "out", op_add(a, op_slice(a, up, 1, 1, 6), op_scale(a, op_slice(a, up, 1, 3, 6), 0.5f, 0.1f)));
+    graph_output(g, "h3", h3);
+    return g;
+}
+
+static void fill_inputs(run *r)
+{
+    float *x = run_input(r, "x"), *t = run_input(r, "t");
+    assert_non_null(x);
+    for (int i = 0; i < 2 * 6 * 5 * 4; i++)
+        x[i] = sinf((float)i * 0.37f);
+    t[0] = 3;
+    t[1] = 801;
+}
+
+static plan *compiled(const graph *g, packed_store *store, bool fuse, bool taps, dtype compute)
+{
+    plan_options o = {.backend = &backend_reference, .compute = compute, .threads = 1, .fuse = fuse, .taps = taps};
+    plan *p = NULL;
+    kiln_error err = {0};
+    if (plan_compile(g, &o, store, &p, &err) != KILN_OK)
+        fail_msg("%s", err.text);
+    return p;
+}
+
+static double largest_difference(const float *a, const float *b, int64_t n)
+{
+    double largest = 0;
+    for (int64_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs((double)a[i] - (double)b[i]));
+    return largest;
+}
+
+/* The plain plan that keeps every tap against the fused one that reuses memory: same numbers, less memory, and a second
+ * run of the same plan gives the same bytes. */
+static void fusion_and_reuse_change_nothing(void **state)
+{
+    (void)state;
+    graph *g = draw();
+    packed_store *store = packed_store_new((parameter_source){read_named, NULL});
+    plan *plain = compiled(g, store, false, true, DTYPE_F32), *fused = compiled(g, store, true, false, DTYPE_F32);
+    run *a, *b;
+    assert_int_equal(run_new(plain, &a, NULL), KILN_OK);
+    assert_int_equal(run_new(fused, &b, NULL), KILN_OK);
+    fill_inputs(a);
+    fill_inputs(b);
+    assert_int_equal(plan_run(plain, a, NULL, NULL, NULL, NULL), KILN_OK);
+    assert_int_equal(plan_run(fused, b, NULL, NULL, NULL, NULL), KILN_OK);
+    int64_t n = 2 * 6 * 10 * 4;
+    assert_true(largest_difference(run_output(a, "out"), run_output(b, "out"), n) < 1e-6);
+    assert_true(largest_difference(run_output(a, "h3"), run_output(b, "h3"), 2 * 6 * 5 * 4) < 1e-6);
+    assert_true(fabsf(run_output(b, "out")[7]) > 1e-6f);
+    assert_non_null(run_output(a, "r2"));
+    assert_null(run_output(b, "r2"));
+    assert_true(plan_step_count(fused) < plan_step_count(plain));
+    assert_true(plan_arena_bytes(fused) < plan_arena_bytes(plain));
+    float *first = malloc((size_t)n * sizeof *first);
+    memcpy(first, run_output(b, "out"), (size_t)n * sizeof *first);
+    assert_int_equal(plan_run(fused, b, NULL, NULL, NULL, NULL), KILN_OK);
+    assert_memory_equal(first, run_output(b, "out"), (size_t)n * sizeof *first);
+    free(first);
+    run_free(a);
+    run_free(b);
+    plan_free(plain);
+    assert_true(packed_store_bytes(store) > 0);
+    plan_free(fused);
+    assert_int_equal(packed_store_bytes(store), 0);
+    packed_store_free(store);
+    graph_free(g);
+}
+
+static void bf16_storage_stays_close(void **state)
+{
+    (void)state;
+    graph *g = draw();
+    packed_store *store = packed_store_new((parameter_source){read_named, NULL});
+    plan *exact = compiled(g, store, true, false, DTYPE_F32), *coarse = compiled(g, store, true, false, DTYPE_BF16);
+    run *a, *b;
+    assert_int_equal(run_new(exact, &a, NULL), KILN_OK);
+    assert_int_equal(run_new(coarse, &b, NULL), KILN_OK);
+    fill_inputs(a);
+    fill_inputs(b);
+    assert_int_equal(plan_run(exact, a, NULL, NULL, NULL, NULL), KILN_OK);
+    assert_int_equal(plan_run(coarse, b, NULL, NULL, NULL, NULL), KILN_OK);
+    double d = largest_difference(run_output(a, "out"), run_output(b, "out"), 2 * 6 * 10 * 4);
+    assert_true(d > 0 && d < 0.1);
+    run_free(a);
+    run_free(b);
+    plan_free(exact);
+    plan_free(coarse);
+    packed_store_free(store);
+    graph_free(g);
+}
+
+static void errors_name_the_place(void **state)
+{
+    (void)state;
+    graph *g = graph_new();
+    at a = same(same(graph_root(g), "down_blocks.0"), "resnets.1");
+    value x = graph_input(g, "x", SHAPE4(1, 4, 4, 5), DTYPE_F32);
+    value y = norm(same(a, "norm1"), x, 2);
+    assert_int_equal(y.index, 0);
+    assert_int_equal(conv(a, y, 8, 3).index, 0);
+    kiln_error err = {0};
+    assert_int_equal(graph_finish(g, &err), KILN_MISMATCH);
+    assert_string_equal(err.text, "down_blocks.0.resnets.1.norm1: group_norm: 5 channels cannot be split into 2 groups");
+    graph_free(g);
+}
+
+static void parameters_have_both_names(void **state)
+{
+    (void)state;
+    graph *g = graph_new();
+    at a = in(graph_root(g), "text_model", "");
+    at attn = in(in(a, "encoder.layers.3", "transformer.resblocks.3"), "self_attn", "attn");
+    graph_parameter(in(attn, "k_proj", "in_proj_*[1/3]"), "weight", SHAPE2(4, 4), ROLE_WEIGHT);
+    graph_parameter(in(a, "embeddings.position_embedding", "positional_embedding!"), "weight", SHAPE2(77, 4), ROLE_EMBEDDING);
+    graph_parameter(in(graph_root(g), "text_projection", "text_projection!^T"), "weight", SHAPE2(4, 4), ROLE_WEIGHT);
+    value again = graph_parameter(in(graph_root(g), "text_projection", "text_projection!^T"), "weight", SHAPE2(4, 4), ROLE_WEIGHT);
+    assert_int_equal(g->parameter_count, 3);
+    assert_int_equal(again.index, g->parameters[2].value.index);
+    assert_string_equal(g->parameters[0].canonical, "text_model.encoder.layers.3.self_attn.k_proj.weight");
+    assert_string_equal(g->parameters[0].original, "transformer.resblocks.3.attn.in_proj_weight[1/3]");
+    assert_string_equal(g->parameters[1].original, "positional_embedding");
+    assert_string_equal(g->parameters[2].original, "text_projection^T");
+    assert_int_equal(graph_find_parameter(g, "text_projection.weight"), 2);
+    graph_free(g);
+}
+
+static void counting(void *self, const trace_row *row)
+{
+    (void)row;
+    ++*(int *)self;
+}
+
+static void cancel_stops_and_trace_sees_all(void **state)
+{
+    (void)state;
+    graph *g = draw();
+    packed_store *store = packed_store_new((parameter_source){read_named, NULL});
+    plan *p = compiled(g, store, true, false, DTYPE_F32);
+    run *r;
+    int rows = 0;
+    assert_int_equal(run_new(p, &r, NULL), KILN_OK);
+    fill_inputs(r);
+    assert_int_equal(plan_run(p, r, NULL, counting, &rows, NULL), KILN_OK);
+    assert_int_equal(rows, plan_step_count(p));
+    atomic_bool cancel = true;
+    kiln_error err = {0};
+    assert_int_equal(plan_run(p, r, &cancel, NULL, NULL, &err), KILN_CANCELLED);
+    run_free(r);
+    plan_free(p);
+    packed_store_free(store);
+    graph_free(g);
+}
+
+static kiln_status read_nan(void *self, const parameter *p, int index, float *to, kiln_error *err)
+{
+    kiln_status status = read_named(self, p, index, to, err);
+    to[0] = strcmp(p->canonical, "r2.conv1.weight") == 0 ? NAN : to[0];
+    return status;
+}
+
+static void weights_with_nan_are_refused(void **state)
+{
+    (void)state;
+    graph *g = draw();
+    packed_store *store = packed_store_new((parameter_source){read_nan, NULL});
+    plan_options o = {.backend = &backend_reference, .compute = DTYPE_F32, .threads = 1, .fuse = true};
+    plan *p = NULL;
+    kiln_error err = {0};
+    assert_int_equal(plan_compile(g, &o, store, &p, &err), KILN_BAD_FORMAT);
+    assert_null(p);
+    assert_non_null(strstr(err.text, "'r2.conv1.weight'"));
+    assert_int_equal(packed_store_bytes(store), 0);
+    packed_store_free(store);
+    graph_free(g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fusion_and_reuse_change_nothing), cmocka_unit_test(bf16_storage_stays_close),
+        cmocka_unit_test(errors_name_the_place),           cmocka_unit_test(parameters_have_both_names),
+        cmocka_unit_test(cancel_stops_and_trace_sees_all), cmocka_unit_test(weights_with_nan_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
