@@ -1,0 +1,247 @@
+/* sampler_dpm_multistep.c - the multistep DPM solvers as diffusers configures them: DPM-Solver (Lu et al. 2022a,
+ * arXiv:2206.00927), DPM-Solver++ (2022b, arXiv:2211.01095) and their SDE forms, of order 1 to 3, on VP latents.
+ *
+ * With lambda = log(alpha / sigma), h the step in lambda, and m_0, m_1, m_2 the newest predictions (of x_0 for ++,
+ * of the noise otherwise):
+ *
+ *     D_0 = m_0    D_1 = (m_0 - m_1) / r_0 + ...    D_2 = second difference
+ *     x'  = c_x x + c_0 D_0 + c_1 D_1 + c_2 D_2 + c_n noise
+ *
+ * The four algorithms differ only in the coefficients. The order is lowered at the first steps, and at the last
+ * ones as the config says. */
+#include "diffusion/samplers.h"
+
+#include "diffusion/linspace.h"
+#include "diffusion/prediction.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { ORDERS = 3, NOISE = 3, X0 = 4, ROWS = 5 };
+
+typedef struct level {
+    float alpha, sigma, lambda;
+} level;
+
+static level level_of(float sigma)
+{
+    level at;
+    at.alpha = 1 / sqrtf(sigma * sigma + 1);
+    at.sigma = sigma * at.alpha;
+    at.lambda = logf(at.alpha) - logf(at.sigma);
+    return at;
+}
+
+typedef struct weights {
+    float x, d0, d1, d2, noise;
+} weights;
+
+static weights data_weights(level from, level to, float h, bool midpoint, bool sde)
+{
+    weights w = {0};
+    if (sde) {
+        float e = 1 - expf(-2 * h);
+        w.x = to.sigma / from.sigma * expf(-h);
+        w.d0 = to.alpha * e;
+        w.d1 = midpoint ? 0.5f * w.d0 : to.alpha * (e / (-2 * h) + 1);
+        w.d2 = to.alpha * ((e - 2 * h) / (4 * h * h) - 0.5f);
+        w.noise = to.sigma * sqrtf(e);
+    } else {
+        float e = expf(-h) - 1;
+        w.x = to.sigma / from.sigma;
+        w.d0 = -(to.alpha * e);
+        w.d1 = midpoint ? 0.5f * w.d0 : to.alpha * (e / h + 1);
+        w.d2 = -(to.alpha * ((e + h) / (h * h) - 0.5f));
+    }
+    return w;
+}
+
+static weights noise_weights(level from, level to, float h, bool midpoint, bool sde)
+{
+    float e = expf(h) - 1, twice = sde ? 2 : 1;
+    weights w = {0};
+    w.x = to.alpha / from.alpha;
+    w.d0 = -twice * (to.sigma * e);
+    w.d1 = midpoint ? 0.5f * w.d0 : -twice * (to.sigma * (e / h - 1));
+    w.d2 = -twice * (to.sigma * ((e - h) / (h * h) - 0.5f));
+    if (sde)
+        w.noise = to.sigma * sqrtf(expf(2 * h) - 1);
+    return w;
+}
+
+static int order_at(const sampler_plan *plan, int i)
+{
+    const schedule_config *config = &plan->config;
+    int order = config->solver_order, known = i - plan->first + 1;
+    bool few = config->lower_order_final && plan->count < 15;
+    if (order > known)
+        order = known;
+    if (i == plan->count - 1 && (config->euler_at_final || few || config->final_sigmas == FINAL_SIGMA_ZERO))
+        order = 1;
+    if (i == plan->count - 2 && few && order > 2)
+        order = 2;
+    return order;
+}
+
+/* The network's output to what the solver integrates, in m; x_0 is kept for previews. */
+static void convert(const sampling *s, const float *x, int i, float *m)
+{
+    const schedule_config *config = &s->plan->config;
+    bool of_data = config->algorithm == DPM_PLUS_PLUS || config->algorithm == DPM_SDE_PLUS_PLUS;
+    float *x0 = sampling_row(s, X0);
+    level at = level_of(s->plan->sigmas[i]);
+    for (size_t k = 0; k < s->n; k++) {
+        float eps = m[k];
+        if (config->prediction == PREDICTION_V) {
+            x0[k] = at.alpha * x[k] - at.sigma * m[k];
+            eps = at.alpha * m[k] + at.sigma * x[k];
+        } else if (config->prediction == PREDICTION_SAMPLE) {
+            x0[k] = m[k];
+            eps = (x[k] - at.alpha * m[k]) / at.sigma;
+        } else {
+            x0[k] = (x[k] - at.sigma * m[k]) / at.alpha;
+        }
+        m[k] = eps;
+    }
+    if (config->thresholding) {
+        sampling_limit_x0(s, x0);
+        for (size_t k = 0; k < s->n; k++)
+            m[k] = (x[k] - at.alpha * x0[k]) / at.sigma;
+    }
+    if (of_data)
+        memcpy(m, x0, s->n * sizeof *m);
+}
+
+static void advance(const sampling *s, float *x, int i, float *const m[ORDERS], const float *noise)
+{
+    const sampler_plan *plan = s->plan;
+    const schedule_config *config = &plan->config;
+    bool sde = config->algorithm == DPM_SDE || config->algorithm == DPM_SDE_PLUS_PLUS;
+    bool of_data = config->algorithm == DPM_PLUS_PLUS || config->algorithm == DPM_SDE_PLUS_PLUS;
+    int order = order_at(plan, i);
+    level from = level_of(plan->sigmas[i]), to = level_of(plan->sigmas[i + 1]);
+    float h = to.lambda - from.lambda, r0 = 1, r1 = 1;
+    bool midpoint = order < 3 && config->solver == DPM_MIDPOINT;
+    weights w = of_data ? data_weights(from, to, h, midpoint, sde) : noise_weights(from, to, h, midpoint, sde);
+    if (order > 1)
+        r0 = (from.lambda - level_of(plan->sigmas[i - 1]).lambda) / h;
+    if (order > 2)
+        r1 = (level_of(plan->sigmas[i - 1]).lambda - level_of(plan->sigmas[i - 2]).lambda) / h;
+    for (size_t k = 0; k < s->n; k++) {
+        float next = w.x * x[k] + w.d0 * m[0][k];
+        if (order > 1) {
+            float d1 = 1 / r0 * (m[0][k] - m[1][k]);
+            if (order > 2) {
+                float older = 1 / r1 * (m[1][k] - m[2][k]), difference = d1 - older;
+                d1 = d1 + r0 / (r0 + r1) * difference;
+                next += w.d2 * (1 / (r0 + r1) * difference);
+            }
+            next += w.d1 * d1;
+        }
+        if (noise)
+            next += w.noise * noise[k];
+        x[k] = next;
+    }
+}
+
+static kiln_status run(const sampling *s, float *x, kiln_error *err)
+{
+    const sampler_plan *plan = s->plan;
+    dpm_algorithm algorithm = plan->config.algorithm;
+    bool sde = algorithm == DPM_SDE || algorithm == DPM_SDE_PLUS_PLUS;
+    float *m[ORDERS], *noise = sampling_row(s, NOISE);
+    for (int k = 0; k < ORDERS; k++)
+        m[k] = sampling_row(s, k);
+    for (int i = plan->first; i < plan->count; i++) {
+        float *oldest = m[ORDERS - 1];
+        memmove(m + 1, m, (ORDERS - 1) * sizeof *m);
+        m[0] = oldest;
+        kiln_status status = sampling_predict(s, x, plan->timesteps[i], m[0], err);
+        if (!status) {
+            convert(s, x, i, m[0]);
+            if (sde)
+                status = sampling_noise(s, plan->sigmas[i], plan->sigmas[i + 1], noise, err);
+        }
+        if (status)
+            return status;
+        advance(s, x, i, m, sde ? noise : NULL);
+        status = sampling_step_done(s, i, x, sampling_row(s, X0), err);
+        if (status)
+            return status;
+    }
+    return KILN_OK;
+}
+
+/* ----------------------------------------------------------------------------------------- plan */
+
+/* The last timestep whose lambda is not below lambda_min_clipped. */
+static int last_timestep(const sampler_plan *plan)
+{
+    const schedule *table = plan->schedule;
+    int last = table->count;
+    while (last > 1 && -(double)table->log_sigma[last - 1] < plan->config.lambda_min_clipped)
+        last--;
+    return last;
+}
+
+/* Spacing of this class: over one step more than asked, the lowest of which is left out. */
+static void space(sampler_plan *plan)
+{
+    const schedule *table = plan->schedule;
+    int last = last_timestep(plan), steps = plan->steps;
+    for (int i = 0; i < steps; i++) {
+        double t = 0;
+        switch (plan->config.spacing) {
+        case SPACING_LEADING:
+            t = (double)(steps - i) * (last / (steps + 1)) + plan->config.steps_offset;
+            break;
+        case SPACING_TRAILING:
+            t = rint(last - (double)i * ((double)table->count / steps)) - 1;
+            break;
+        case SPACING_LINSPACE:
+            t = rint(linspace_f64(0, last - 1, steps + 1, steps - i));
+            break;
+        }
+        int whole = (int)fmin(fmax(t, 0), table->count - 1);
+        plan->timesteps[i] = (float)whole;
+        plan->sigmas[i] = table->sigma[whole];
+    }
+}
+
+static void use_lu_lambdas(sampler_plan *plan)
+{
+    const schedule *table = plan->schedule;
+    double high = (double)table->log_sigma[table->count - 1], low = (double)table->log_sigma[0];
+    for (int i = 0; i < plan->count; i++) {
+        double sigma = exp(high + linspace_f64(0, 1, plan->count, i) * (low - high));
+        plan->sigmas[i] = (float)sigma;
+        plan->timesteps[i] = (float)rint(schedule_timestep(table, sigma));
+    }
+}
+
+static kiln_status plan_multistep(sampler_plan *plan, const sampler_request *request, kiln_error *err)
+{
+    const schedule *table = plan->schedule;
+    schedule_config *config = &plan->config;
+    config->clip_sample = false;
+    bool of_data = config->algorithm == DPM_PLUS_PLUS || config->algorithm == DPM_SDE_PLUS_PLUS;
+    if (!of_data && config->final_sigmas == FINAL_SIGMA_ZERO)
+        return fail(err, KILN_UNSUPPORTED, "this DPM solver of the noise needs final_sigmas_type 'sigma_min'");
+    kiln_status status = plan_reserve(plan, plan->steps, err);
+    if (status)
+        return status;
+    bool curve = plan_use_config_curve(plan, (double)table->sigma[0], (double)table->sigma[table->count - 1]);
+    /* Timesteps are whole here: rounded for karras, cut off for the other curves. */
+    for (int i = 0; curve && i < plan->count; i++)
+        plan->timesteps[i] = config->use_karras_sigmas ? rintf(plan->timesteps[i]) : floorf(plan->timesteps[i]);
+    if (!curve && config->use_lu_lambdas)
+        use_lu_lambdas(plan);
+    else if (!curve)
+        space(plan);
+    plan->sigmas[plan->count] = config->final_sigmas == FINAL_SIGMA_MIN ? table->sigma[0] : 0;
+    plan->variance_preserving = true;
+    plan->init_noise_sigma = 1;
+    return plan_begin_folder(plan, request, err);
+}
+
+const sampler_method dpm_multistep_folder = {plan_multistep, run, ROWS};

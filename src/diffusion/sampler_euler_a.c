@@ -1,0 +1,62 @@
+/* sampler_euler_a.c - Euler ancestral: an Euler step below the next level, then noise up to it (the ancestral
+ * sampling of Ho et al. 2020, arXiv:2006.11239, algorithm 2, in Karras' terms):
+ *
+ *     sigma_up^2 = eta^2 sigma'^2 (sigma^2 - sigma'^2) / sigma^2      sigma_down^2 = sigma'^2 - sigma_up^2
+ */
+#include "diffusion/samplers.h"
+
+#include <math.h>
+
+void ancestral_step(float from, float to, double eta, float *down, float *up)
+{
+    *down = to;
+    *up = 0;
+    if (!(eta > 0))
+        return;
+    float full = sqrtf(to * to * (from * from - to * to) / (from * from));
+    *up = fminf(to, (float)eta * full);
+    *down = sqrtf(to * to - *up * *up);
+}
+
+static kiln_status run(const sampling *s, float *x, kiln_error *err)
+{
+    const sampler_plan *plan = s->plan;
+    float *x0 = sampling_row(s, 0), *noise = sampling_row(s, 1);
+    for (int i = plan->first; i < plan->count; i++) {
+        float sigma = plan->sigmas[i], next = plan->sigmas[i + 1], down, up;
+        kiln_status status = sampling_denoise(s, x, i, x0, err);
+        if (status)
+            return status;
+        ancestral_step(sigma, next, plan->eta, &down, &up);
+        float dt = down - sigma;
+        for (size_t k = 0; k < s->n; k++)
+            x[k] = x[k] + (x[k] - x0[k]) / sigma * dt;
+        if (up > 0) {
+            status = sampling_noise(s, sigma, next, noise, err);
+            if (status)
+                return status;
+            for (size_t k = 0; k < s->n; k++)
+                x[k] = x[k] + noise[k] * (float)plan->s_noise * up;
+        }
+        status = sampling_step_done(s, i, x, x0, err);
+        if (status)
+            return status;
+    }
+    return KILN_OK;
+}
+
+static kiln_status plan_folder(sampler_plan *plan, const sampler_request *request, kiln_error *err)
+{
+    schedule_config *config = &plan->config;
+    if (config->prediction == PREDICTION_SAMPLE)
+        return fail(err, KILN_UNSUPPORTED, "Euler a does not draw with a model that predicts the sample");
+    config->clip_sample = config->thresholding = false;
+    config->use_karras_sigmas = config->use_exponential_sigmas = config->use_beta_sigmas = false;
+    config->interpolation = SIGMA_LINEAR;
+    config->final_sigmas = FINAL_SIGMA_ZERO;
+    config->timesteps = TIMESTEP_DISCRETE;
+    return plan_sigmas_of_config(plan, request, err);
+}
+
+const sampler_method euler_a_folder = {plan_folder, run, 2};
+const sampler_method euler_a_named = {plan_sigmas_of_curve, run, 2};

@@ -1,0 +1,191 @@
+/* sampler_names.c - find the sampler and the noise curve that a request names, and make its plan. */
+#include "diffusion/sampling.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { NAME_TEXT = 96 };
+
+const char *sampler_label(int i)
+{
+    return i >= 0 && i < sampler_table_count ? sampler_table[i].label : NULL;
+}
+
+const char *const *sampler_aliases(int i)
+{
+    return i >= 0 && i < sampler_table_count ? sampler_table[i].aliases : NULL;
+}
+
+const char *sampler_class(int i)
+{
+    return i >= 0 && i < sampler_table_count ? sampler_table[i].class_name : NULL;
+}
+
+static const sampler_row *row_of_class(const char *name)
+{
+    for (int i = 0; i < sampler_table_count; i++)
+        if (sampler_table[i].class_name && strcasecmp(name, sampler_table[i].class_name) == 0)
+            return &sampler_table[i];
+    return NULL;
+}
+
+static const sampler_row *row_of_name(const char *name)
+{
+    for (int i = 0; i < sampler_table_count; i++) {
+        const sampler_row *row = &sampler_table[i];
+        if (!row->named)
+            continue;
+        if (strcasecmp(name, row->label) == 0)
+            return row;
+        for (const char *const *alias = row->aliases; *alias; alias++)
+            if (strcasecmp(name, *alias) == 0)
+                return row;
+    }
+    return NULL;
+}
+
+/* "DPM++ 2M Karras": the longest known curve label at the end, a known sampler before it. */
+static const sampler_row *row_of_joined_name(const char *name, sigma_curve *curve)
+{
+    size_t length = strlen(name);
+    for (int i = 0; i < SIGMAS_COUNT && length < NAME_TEXT; i++) {
+        const char *label = sigma_curve_label((sigma_curve)i);
+        size_t tail = strlen(label);
+        if (length <= tail + 1 || strcasecmp(name + length - tail, label) != 0)
+            continue;
+        char between = name[length - tail - 1];
+        if (between != ' ' && between != '_')
+            continue;
+        char head[NAME_TEXT];
+        memcpy(head, name, length - tail - 1);
+        head[length - tail - 1] = '\0';
+        const sampler_row *row = row_of_name(head);
+        if (row) {
+            *curve = (sigma_curve)i;
+            return row;
+        }
+    }
+    return NULL;
+}
+
+static void append(char *text, size_t room, const char *word)
+{
+    size_t used = strlen(text), length = strlen(word);
+    if (used + length + 3 > room)
+        return;
+    if (used) {
+        memcpy(text + used, ", ", 2);
+        used += 2;
+    }
+    memcpy(text + used, word, length + 1);
+}
+
+static kiln_status unknown_sampler(const char *name, kiln_error *err)
+{
+    char known[640] = "";
+    for (int i = 0; i < sampler_table_count; i++)
+        append(known, sizeof known, sampler_table[i].label);
+    return fail(err, KILN_NOT_FOUND, "sampler '%.80s' is not known; known are %s", name, known);
+}
+
+static kiln_status find_curve(const char *name, sigma_curve *curve, kiln_error *err)
+{
+    if (!name || !*name || sigma_curve_from_name(name, curve))
+        return KILN_OK;
+    char known[640] = "";
+    for (int i = 0; i < SIGMAS_COUNT; i++)
+        append(known, sizeof known, sigma_curve_label((sigma_curve)i));
+    return fail(err, KILN_NOT_FOUND, "schedule '%.80s' is not known; known are %s", name, known);
+}
+
+static kiln_status find_sampler(sampler_plan *plan, const sampler_request *request, kiln_error *err)
+{
+    const char *name = request->sampler;
+    bool by_config = !name || !*name;
+    if (by_config)
+        name = plan->config.class_name;
+    const sampler_row *row = row_of_class(name);
+    plan->folder_view = row && row->folder;
+    plan->curve = SIGMAS_AUTOMATIC;
+    if (by_config && !plan->folder_view)
+        return fail(err, KILN_UNSUPPORTED, "the model's scheduler '%s' is not supported: name a sampler", name);
+    if (!plan->folder_view) {
+        row = row_of_name(name);
+        if (!row)
+            row = row_of_joined_name(name, &plan->curve);
+        if (!row)
+            return unknown_sampler(name, err);
+    }
+    if (!plan->folder_view)
+        plan->config.clip_sample = plan->config.thresholding = false;
+    plan->row = row;
+    plan->method = plan->folder_view ? row->folder : row->named;
+    kiln_status status = find_curve(request->curve, &plan->curve, err);
+    if (plan->curve == SIGMAS_AUTOMATIC)
+        plan->curve = row->automatic == SIGMAS_AUTOMATIC ? SIGMAS_UNIFORM : row->automatic;
+    return status;
+}
+
+static kiln_status take_number(const char *what, double asked, double usual, double least, double most, double *out,
+                               kiln_error *err)
+{
+    *out = isnan(asked) ? usual : asked;
+    if (!(*out >= least && *out <= most))
+        return fail(err, KILN_BAD_ARGUMENT, "%s is %g, expected %g to %g", what, asked, least, most);
+    return KILN_OK;
+}
+
+static kiln_status take_numbers(sampler_plan *plan, const sampler_request *request, kiln_error *err)
+{
+    double strength, most = plan->schedule->count;
+    kiln_status status = take_number("steps", request->steps, 0, 1, most, &strength, err);
+    if (!status)
+        status = take_number("strength", request->strength, 1, 0, 1, &strength, err);
+    if (!status)
+        status = take_number("eta", request->eta, plan->row->eta, 0, 1, &plan->eta, err);
+    if (!status)
+        status = take_number("s_noise", request->s_noise, 1, 0, 1000, &plan->s_noise, err);
+    if (!status)
+        status = take_number("s_churn", request->s_churn, 0, 0, 1e6, &plan->s_churn, err);
+    if (!status)
+        status = take_number("s_tmin", request->s_tmin, 0, 0, 1e6, &plan->s_tmin, err);
+    if (!status)
+        status = take_number("s_tmax", request->s_tmax, INFINITY, 0, INFINITY, &plan->s_tmax, err);
+    plan->steps = request->steps;
+    return status;
+}
+
+kiln_status sampler_plan_new(sampler_plan **out, const schedule *table, const sampler_request *request,
+                             kiln_error *err)
+{
+    *out = NULL;
+    sampler_plan *plan = calloc(1, sizeof *plan);
+    if (!plan)
+        return fail(err, KILN_NO_MEMORY, "no memory for a sampling plan");
+    plan->schedule = table;
+    plan->config = table->config;
+    plan->begin_alpha = -1;
+    kiln_status status = find_sampler(plan, request, err);
+    if (!status)
+        status = take_numbers(plan, request, err);
+    if (!status)
+        status = plan->method->plan(plan, request, err);
+    if (status) {
+        sampler_plan_free(plan);
+        return status;
+    }
+    *out = plan;
+    return KILN_OK;
+}
+
+const char *sampler_plan_name(const sampler_plan *plan)
+{
+    return plan->row->label;
+}
+
+const char *sampler_plan_curve(const sampler_plan *plan)
+{
+    return plan->folder_view || plan->variance_preserving ? "" : sigma_curve_label(plan->curve);
+}

@@ -1,0 +1,17 @@
+/* samplers.h - the methods of all sampler_*.c files, for sampler_table.c, and what they share. */
+#ifndef KILN_DIFFUSION_SAMPLERS_H
+#define KILN_DIFFUSION_SAMPLERS_H
+
+#include "diffusion/sampling.h"
+
+extern const sampler_method ddim_folder, ddim_named;
+extern const sampler_method pndm_folder, plms_named;
+extern const sampler_method euler_folder, euler_named;
+extern const sampler_method euler_a_folder, euler_a_named;
+extern const sampler_method heun_folder, heun_named;
+extern const sampler_method dpm_multistep_folder, dpmpp_2m_named;
+
+/* Split the way from one level to the next into a step down and noise up again. */
+void ancestral_step(float from, float to, double eta, float *down, float *up);
+
+#endif
