@@ -1,0 +1,105 @@
+/* nn.c - layers: ops with the parameters they own; see nn.h. */
+#include "nn/nn.h"
+
+static value bias_of(at a, int64_t out, nn_bias bias)
+{
+    return bias == NN_BIAS ? graph_parameter(a, "bias", SHAPE1(out), ROLE_BIAS) : NO_VALUE;
+}
+
+/* Every product with a matrix passes here, whatever form its file gives the matrix. */
+static value project(at a, value x, int64_t out, shape weight_shape, nn_bias bias)
+{
+    if (!x.index)
+        return NO_VALUE;
+    value weight = graph_parameter(a, "weight", weight_shape, ROLE_WEIGHT);
+    return op_linear(a, x, weight, bias_of(a, out, bias));
+}
+
+value nn_linear(at a, value x, int64_t out, nn_bias bias)
+{
+    return project(a, x, out, SHAPE2(out, value_channels(a, x)), bias);
+}
+
+value nn_pointwise(at a, value x, int64_t out, nn_bias bias)
+{
+    return project(a, x, out, SHAPE4(out, value_channels(a, x), 1, 1), bias);
+}
+
+value nn_conv2d(at a, value x, int64_t out, int kernel)
+{
+    int pad = (kernel - 1) / 2;
+    conv2d_attributes attributes = {.stride = 1,
+                                    .upsample = 1,
+                                    .pad_top = pad,
+                                    .pad_bottom = pad,
+                                    .pad_left = pad,
+                                    .pad_right = pad};
+    return nn_conv2d_with(a, x, out, kernel, &attributes, NN_BIAS);
+}
+
+value nn_conv2d_with(at a, value x, int64_t out, int kernel, const conv2d_attributes *attributes, nn_bias bias)
+{
+    if (!x.index)
+        return NO_VALUE;
+    value weight = graph_parameter(a, "weight", SHAPE4(out, value_channels(a, x), kernel, kernel), ROLE_WEIGHT);
+    return op_conv2d(a, x, weight, bias_of(a, out, bias), attributes);
+}
+
+value nn_group_norm(at a, value x, int groups, float epsilon)
+{
+    if (!x.index)
+        return NO_VALUE;
+    int64_t channels = value_channels(a, x);
+    value weight = graph_parameter(a, "weight", SHAPE1(channels), ROLE_NORM);
+    value bias = graph_parameter(a, "bias", SHAPE1(channels), ROLE_NORM);
+    return op_group_norm(a, x, weight, bias, groups, epsilon);
+}
+
+value nn_layer_norm(at a, value x, float epsilon)
+{
+    if (!x.index)
+        return NO_VALUE;
+    int64_t channels = value_channels(a, x);
+    value weight = graph_parameter(a, "weight", SHAPE1(channels), ROLE_NORM);
+    value bias = graph_parameter(a, "bias", SHAPE1(channels), ROLE_NORM);
+    return op_layer_norm(a, x, weight, bias, epsilon);
+}
+
+const nn_attention_names nn_attention_diffusers = {
+    .query = {"to_q", "to_q"},
+    .key = {"to_k", "to_k"},
+    .value = {"to_v", "to_v"},
+    .out = {"to_out.0", "to_out.0"},
+    .qkv_bias = NN_NO_BIAS,
+    .out_bias = NN_BIAS,
+};
+
+value nn_attention(at a, value x, value context, int heads, bool causal, const nn_attention_names *names)
+{
+    if (!x.index)
+        return NO_VALUE;
+    int64_t channels = value_channels(a, x);
+    if (heads < 1 || channels % heads)
+        return graph_fail(a, "attention: %lld channels cannot be split into %d heads", (long long)channels, heads);
+    value keys_from = context.index ? context : x, values_from = keys_from;
+    value q = nn_linear(in(a, names->query[0], names->query[1]), x, channels, names->qkv_bias);
+    value k = nn_linear(in(a, names->key[0], names->key[1]), keys_from, channels, names->qkv_bias);
+    value v = nn_linear(in(a, names->value[0], names->value[1]), values_from, channels, names->qkv_bias);
+    value y = op_attention(a, q, k, v, heads, causal);
+    return nn_linear(in(a, names->out[0], names->out[1]), y, channels, names->out_bias);
+}
+
+value nn_token_embedding(at a, value ids, int64_t count, int64_t width)
+{
+    if (!ids.index)
+        return NO_VALUE;
+    return op_embedding(a, ids, graph_parameter(a, "weight", SHAPE2(count, width), ROLE_EMBEDDING));
+}
+
+value nn_position_embedding(at a, value x, int64_t count)
+{
+    if (!x.index)
+        return NO_VALUE;
+    value table = graph_parameter(a, "weight", SHAPE2(count, value_channels(a, x)), ROLE_EMBEDDING);
+    return op_add_positions(a, x, table);
+}
