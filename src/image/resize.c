@@ -239,7 +239,7 @@ static void store_samples(void *target, int y, const float *row)
     size_t channels = (size_t)to->channels, count = (size_t)to->width * channels, base = (size_t)y * count;
     float full = to->bits == 8 ? 255.0f : 65535.0f;
     for (size_t i = 0; i < count; i += channels) {
-        float alpha = row[i + channels - 1];
+        float alpha = row[i + channels - 1] < full ? row[i + channels - 1] : full; /* it may overshoot */
         float scale = !image_has_alpha(to) ? 1.0f : alpha > 0.0f ? full / alpha : 0.0f;
         for (size_t c = 0; c < channels; c++) {
             bool is_alpha = image_has_alpha(to) && c + 1 == channels;
