@@ -8,7 +8,8 @@
  *               two at a time, the second kept for the next call.
  * NOISE_PHILOX  the generator of CUDA's randn, Philox4x32-10 (Salmon et al. 2011), as "NV" in AUTOMATIC1111's
  *               web UI computes it: counter (call, 0, index, 0), key = the whole seed, in double precision,
- *               rounded once. Each call counts one up.
+ *               rounded once; matched bit for bit. Each call counts one up. (A GPU itself takes the sine from
+ *               a table of its hardware: the last two or three bits differ.)
  *
  * What is drawn depends on the seed and on the sizes of the calls so far, and on nothing else: not on threads
  * and not on the processor (sums and products are fused where torch's build fuses them, by fmaf). The C
@@ -30,10 +31,10 @@ typedef struct noise_source {
     noise_kind kind;
     uint64_t seed;
     uint32_t words[MT19937_WORDS];
-    int used;           /* how many of them are spent */
-    bool has_spare;     /* the second normal of a pair in double precision */
+    int used;       /* how many of them are spent */
+    bool has_spare; /* the second normal of a pair in double precision */
     double spare;
-    uint32_t call;      /* Philox: number of calls so far */
+    uint32_t call; /* Philox: number of calls so far */
 } noise_source;
 
 void noise_init(noise_source *, noise_kind kind, uint64_t seed);
