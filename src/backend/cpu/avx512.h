@@ -1,0 +1,46 @@
+/* avx512.h - what the AVX-512 kernels share: target attributes and a fast exponential. x86-64 only. */
+#ifndef KILN_BACKEND_CPU_AVX512_H
+#define KILN_BACKEND_CPU_AVX512_H
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <stdint.h>
+
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
+#define AVX512_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")))
+
+/* 2^x, relative error below 4e-6 (minimax polynomial of degree 4 on [-1/2, 1/2]); -inf gives 0. For results that are
+ * rounded to bf16. */
+AVX512 static inline __m512 power_of_two_fast(__m512 x)
+{
+    __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 f = _mm512_sub_ps(x, whole);
+    __m512 p = _mm512_set1_ps(9.57004686e-3f);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.59177467e-2f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.40247450e-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.93121829e-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.99999262e-1f));
+    return _mm512_scalef_ps(p, whole);
+}
+
+/* 16 (or, by mask, fewer) bf16 as f32. */
+AVX512 static inline __m512 widen(__m256i x)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
+}
+AVX512 static inline __m512 load_widened(const uint16_t *x, __mmask16 mask)
+{
+    return widen(_mm256_maskz_loadu_epi16(mask, x));
+}
+AVX512_BF16 static inline void store_narrowed(uint16_t *y, __mmask16 mask, __m512 x)
+{
+    _mm256_mask_storeu_epi16(y, mask, (__m256i)_mm512_cvtneps_pbh(x));
+}
+/* The mask of the first n of 16 lanes (n may be larger). */
+static inline uint16_t first_lanes(int64_t n)
+{
+    return n >= 16 ? (uint16_t)0xFFFF : (uint16_t)((1u << (n < 0 ? 0 : n)) - 1u);
+}
+#endif
+
+#endif

@@ -1,0 +1,62 @@
+/* vector_math.h - exp, sigmoid, tanh and erf without branches or tables, so that a loop around them vectorises.
+ *
+ * Measured over the whole range against the C library in double: exponential: 2 units in the last place (results
+ * below 1e-37 become about 1e-38, above 3.4e38 stay finite); sigmoid 1.2e-7, tangent 1.5e-7, error_function 1.6e-7
+ * absolute. */
+#ifndef KILN_BACKEND_CPU_VECTOR_MATH_H
+#define KILN_BACKEND_CPU_VECTOR_MATH_H
+
+#include "backend/cpu/clones.h"
+
+#include <stdint.h>
+
+/* 2^n * p(r), x = n ln 2 + r, |r| <= ln 2 / 2 (Cody & Waite reduction, minimax polynomial). NaN stays NaN. */
+INLINE float exponential(float x)
+{
+    const float round = 12582912.0f; /* 1.5 * 2^23: adding it leaves the nearest whole number in the low bits */
+    float t = x < -87.0f ? -87.0f : x;
+    t = t > 88.3f ? 88.3f : t;
+    union { float f; int32_t i; } n = {t * 1.44269504f + round}, scale;
+    float whole = n.f - round;
+    float r = t - whole * 0.693359375f;
+    r = r + whole * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = (p * r) * r + (r + 1.0f);
+    scale.i = (int32_t)((uint32_t)n.i << 23) + 0x3F800000;
+    return p * scale.f;
+}
+
+INLINE float sigmoid(float x)
+{
+    return 1.0f / (1.0f + exponential(-x));
+}
+
+/* Near zero the quotient would lose digits: there x - x^3/3 + ... */
+INLINE float tangent(float x)
+{
+    float e = exponential(2.0f * x), s = x * x;
+    float big = (e - 1.0f) / (e + 1.0f);
+    float small = x + x * s * (-0.333333333f + s * (0.133333333f + s * (-0.0539682540f + s * 0.0218694885f)));
+    return s < 0.04f ? small : big;
+}
+
+/* Abramowitz & Stegun 7.1.26. */
+INLINE float error_function(float x)
+{
+    float a = x < 0 ? -x : x;
+    float t = 1.0f / (1.0f + 0.3275911f * a);
+    float p = 1.061405429f;
+    p = p * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    float y = 1.0f - p * t * exponential(-a * a);
+    return x < 0 ? -y : y;
+}
+
+#endif

@@ -1,0 +1,386 @@
+/* test_cpu_backend.c - every fast kernel against the reference of its op, over awkward shapes; and the same bytes with
+ * one thread and with two, out of place and in place.
+ * floors: base tensor graph ops backend */
+#include "backend/backend.h"
+#include "base/error.h"
+#include "ops/ops.h"
+#include "ops/table.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Largest error allowed, as a share of the largest reference value.
+ *   f32: sums of up to ~12,000 products in another order: 5e-6. Norms, activations, softmax: the vector functions are
+ *        good to 2e-7 absolute, the rest is rounding.
+ *   bf16: inputs and weights are rounded before both sides see them, so what is left is the rounding of the result
+ *        (2^-9 of the value), of a residual that is added in bf16 twice (fusion does not round between), and for
+ *        attention that of the probabilities. */
+static const struct tolerance {
+    op_kind op;
+    double f32, bf16;
+} tolerances[] = {
+    {OP_CONV2D, 5e-6, 4.2e-3},     {OP_LINEAR, 5e-6, 4.2e-3}, {OP_ATTENTION, 5e-6, 8e-3}, {OP_GROUP_NORM, 2e-6, 4.2e-3},
+    {OP_LAYER_NORM, 2e-6, 4.2e-3}, {OP_GEGLU, 1e-6, 4.2e-3},  {OP_NONE, 1e-6, 4.2e-3},
+};
+
+static double tolerance_of(op_kind op, dtype type)
+{
+    size_t i = 0;
+    while (tolerances[i].op != OP_NONE && tolerances[i].op != op)
+        i++;
+    return type == DTYPE_BF16 ? tolerances[i].bf16 : tolerances[i].f32;
+}
+
+static uint32_t next_random(uint32_t *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return *state >> 8;
+}
+
+/* About normal, deterministic by seed; rounded to bf16 so that both precisions start from the same numbers. */
+static void fill(float *x, int64_t n, uint32_t seed, float scale)
+{
+    uint32_t state = seed * 2654435761u + 12345u;
+    for (int64_t i = 0; i < n; i++) {
+        float sum = 0;
+        for (int k = 0; k < 4; k++)
+            sum += (float)next_random(&state) / 16777216.0f - 0.5f;
+        x[i] = bf16_to_f32(f32_to_bf16(sum * 1.7f * scale));
+    }
+}
+
+static float weight_scale(shape s)
+{
+    int64_t fan = s.rank > 1 ? shape_count(s) / s.dim[0] : 1;
+    return 1.0f / sqrtf((float)fan);
+}
+
+static kiln_status read_parameter(void *self, const parameter *p, int index, float *to, kiln_error *err)
+{
+    (void)self, (void)err;
+    fill(to, shape_count(p->shape), 100u + (uint32_t)index, weight_scale(p->shape));
+    return KILN_OK;
+}
+
+static void *aligned(size_t bytes, int poison)
+{
+    void *p = NULL;
+    assert_int_equal(posix_memalign(&p, 64, (bytes + 191) / 64 * 64), 0);
+    memset(p, poison, (bytes + 191) / 64 * 64);
+    return p;
+}
+
+typedef struct data {
+    float *plain[OP_MAX_INPUTS]; /* f32, or I32 bits */
+    void *stored[OP_MAX_INPUTS]; /* as the kernel gets it */
+    size_t bytes[OP_MAX_INPUTS];
+    float *reference;
+} data;
+
+static void make_data(const graph *g, const node *n, dtype compute, kernel_request *r, data *d)
+{
+    for (int i = 0; i < n->input_count; i++) {
+        r->parameter[i] = -1;
+        if (!n->input[i].index)
+            continue;
+        const node *in = graph_node(g, n->input[i]);
+        int64_t count = shape_count(in->shape);
+        d->plain[i] = aligned((size_t)count * 4, 0);
+        r->input_shape[i] = in->shape;
+        r->input_type[i] = in->op == OP_PARAMETER ? DTYPE_F32 : in->type == DTYPE_I32 ? DTYPE_I32 : compute;
+        r->parameter[i] = in->op == OP_PARAMETER ? in->parameter : -1;
+        if (in->op == OP_PARAMETER)
+            read_parameter(NULL, &g->parameters[in->parameter], in->parameter, d->plain[i], NULL);
+        else if (in->type == DTYPE_I32)
+            for (int64_t k = 0; k < count; k++)
+                ((int32_t *)(void *)d->plain[i])[k] = (int32_t)(k * 7 % 11) - 1;
+        else
+            fill(d->plain[i], count, 7u + (uint32_t)i, 1);
+        d->bytes[i] = (size_t)count * dtype_size(r->input_type[i]);
+        d->stored[i] = aligned(d->bytes[i], 0);
+        if (r->input_type[i] == DTYPE_BF16)
+            convert_from_f32(d->plain[i], d->stored[i], DTYPE_BF16, (size_t)count);
+        else
+            memcpy(d->stored[i], d->plain[i], (size_t)count * 4);
+    }
+    d->reference = aligned((size_t)shape_count(n->shape) * 4, 0);
+    op_call call = {.node = n, .shape = n->shape, .output = d->reference};
+    for (int i = 0; i < n->input_count; i++) {
+        call.input_shape[i] = r->input_shape[i];
+        call.input[i] = d->plain[i];
+    }
+    op_find(n->op)->reference(&call);
+}
+
+/* Prepare with that many threads and run; the result is malloc'd. */
+static void *run_kernel(kernel_request *r, const data *d, int threads, bool in_place)
+{
+    kiln_error err = {0};
+    kernel k = {0};
+    r->threads = threads;
+    if (backend_cpu.prepare(r, &k, &err) != KILN_OK)
+        fail_msg("%s", err.text);
+    if (!k.run)
+        return NULL;
+    size_t bytes = (size_t)shape_count(r->node->shape) * dtype_size(r->output_type);
+    char *output = aligned(bytes, 0xFF), *scratch = aligned(k.scratch_bytes, 0xFF);
+    kernel_arguments a = {.output = output, .scratch = scratch, .threads = threads};
+    for (int i = 0; i < r->node->input_count; i++)
+        a.input[i] = k.packed & (1u << i) ? NULL : d->stored[i];
+    if (in_place && k.in_place >= 0) {
+        memcpy(output, d->stored[k.in_place], d->bytes[k.in_place]);
+        a.input[k.in_place] = output;
+    }
+    for (int pass = 0; pass < (in_place ? 1 : 2); pass++)
+        if (k.run(&k, &a, &err) != KILN_OK)
+            fail_msg("%s", err.text);
+    for (int i = 0; i < 64; i++)
+        if ((unsigned char)output[bytes + i] != 0xFF || (unsigned char)scratch[k.scratch_bytes + i] != 0xFF)
+            fail_msg("%s writes past the end", k.label);
+    if (k.release)
+        k.release(&k);
+    free(scratch);
+    return output;
+}
+
+static double compare(const void *y, dtype type, const float *reference, int64_t n)
+{
+    double largest = 1e-30, worst = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double v = type == DTYPE_BF16 ? (double)bf16_to_f32(((const uint16_t *)y)[i]) : (double)((const float *)y)[i];
+        double e = fabs(v - (double)reference[i]);
+        worst = e > worst || isnan(e) ? e : worst;
+        largest = fabs((double)reference[i]) > largest ? fabs((double)reference[i]) : largest;
+    }
+    return worst / largest;
+}
+
+static void check(graph *g, value v, const char *name)
+{
+    kiln_error err = {0};
+    if (graph_finish(g, &err) != KILN_OK)
+        fail_msg("%s: %s", name, err.text);
+    const node *n = graph_node(g, v);
+    for (int pass = 0; pass < 2; pass++) {
+        dtype type = pass ? DTYPE_BF16 : DTYPE_F32;
+        if (type == DTYPE_BF16 && backend_best_precision() != DTYPE_BF16)
+            continue;
+        kernel_request r = {.graph = g, .node = n, .compute = type, .output_type = type};
+        data d = {0};
+        r.packed = packed_store_new((parameter_source){read_parameter, NULL});
+        assert_non_null(r.packed);
+        make_data(g, n, type, &r, &d);
+        char *one = run_kernel(&r, &d, 1, false), *two = run_kernel(&r, &d, 2, false), *taken = run_kernel(&r, &d, 2, true);
+        if (!one || !two)
+            fail_msg("%s (%s): declined", name, dtype_name(type));
+        double error = compare(one, type, d.reference, shape_count(n->shape)), allowed = tolerance_of(n->op, type);
+        size_t bytes = (size_t)shape_count(n->shape) * dtype_size(type);
+        bool same = !memcmp(one, two, bytes), same_in_place = !memcmp(one, taken, bytes);
+        print_message("%-44s %-4s error %.2e%s%s\n", name, dtype_name(type), error, same ? "" : "  1 and 2 threads DIFFER",
+                      same_in_place ? "" : "  in place DIFFERS");
+        if (!(error <= allowed) || !same || !same_in_place)
+            fail_msg("%s (%s): error %.3e, allowed %.1e", name, dtype_name(type), error, allowed);
+        free(one), free(two), free(taken), free(d.reference);
+        for (int i = 0; i < OP_MAX_INPUTS; i++)
+            free(d.plain[i]), free(d.stored[i]);
+        packed_store_free(r.packed);
+    }
+}
+
+#define WITH_GRAPH(g, a)                                                                                                \
+    graph *g = graph_new();                                                                                            \
+    assert_non_null(g);                                                                                                \
+    at a = graph_root(g)
+
+static void fuse(graph *g, value v, value extra)
+{
+    node *n = &g->nodes[v.index];
+    if (extra.index) {
+        n->input[3] = extra;
+        n->input_count = 4;
+    }
+}
+
+static void test_conv2d(void **state)
+{
+    (void)state;
+    static const struct {
+        int n, h, w, c, o, k, stride, top, bottom, left, right, upsample;
+        bool bias, residual;
+        activation_kind activation;
+    } cases[] = {
+        {1, 5, 7, 3, 5, 3, 1, 1, 1, 1, 1, 1, true, false, ACTIVATION_NONE},
+        {2, 8, 8, 4, 320, 3, 1, 1, 1, 1, 1, 1, true, false, ACTIVATION_NONE},
+        {2, 9, 6, 320, 4, 3, 1, 1, 1, 1, 1, 1, true, false, ACTIVATION_NONE},
+        {1, 16, 16, 64, 64, 3, 1, 1, 1, 1, 1, 1, true, true, ACTIVATION_NONE},
+        {2, 16, 16, 32, 48, 3, 2, 1, 1, 1, 1, 1, true, false, ACTIVATION_NONE},
+        {1, 16, 16, 32, 32, 3, 2, 0, 1, 0, 1, 1, true, false, ACTIVATION_NONE},
+        {2, 7, 5, 24, 40, 1, 1, 0, 0, 0, 0, 1, false, true, ACTIVATION_NONE},
+        {1, 8, 8, 1280, 1280, 3, 1, 1, 1, 1, 1, 1, true, true, ACTIVATION_NONE},
+        {2, 8, 8, 64, 64, 3, 1, 1, 1, 1, 1, 1, true, true, ACTIVATION_RELU},
+        {1, 8, 8, 64, 64, 3, 1, 1, 1, 1, 1, 1, true, false, ACTIVATION_SILU},
+        {2, 4, 4, 8, 8, 3, 1, 1, 1, 1, 1, 2, true, false, ACTIVATION_NONE},
+        {1, 5, 3, 3, 6, 3, 1, 1, 1, 1, 1, 2, true, true, ACTIVATION_RELU},
+        {2, 33, 64, 128, 160, 3, 1, 1, 1, 1, 1, 2, true, false, ACTIVATION_NONE},
+        {1, 1, 1, 7, 9, 3, 1, 1, 1, 1, 1, 1, false, false, ACTIVATION_NONE},
+        {1, 6, 6, 64, 64, 8, 1, 3, 4, 3, 4, 1, true, false, ACTIVATION_LEAKY_RELU},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        WITH_GRAPH(g, a);
+        value x = graph_input(g, "x", SHAPE4(cases[i].n, cases[i].h, cases[i].w, cases[i].c), DTYPE_F32);
+        value w = graph_parameter(a, "w", SHAPE4(cases[i].o, cases[i].c, cases[i].k, cases[i].k), ROLE_WEIGHT);
+        value b = cases[i].bias ? graph_parameter(a, "b", SHAPE1(cases[i].o), ROLE_BIAS) : NO_VALUE;
+        conv2d_attributes attributes = {.stride = cases[i].stride, .pad_top = cases[i].top, .pad_bottom = cases[i].bottom,
+                                        .pad_left = cases[i].left, .pad_right = cases[i].right,
+                                        .upsample = cases[i].upsample, .activation = cases[i].activation, .slope = 0.2f};
+        value y = op_conv2d(a, x, w, b, &attributes);
+        if (cases[i].residual)
+            fuse(g, y, graph_input(g, "r", value_shape(a, y), DTYPE_F32));
+        char name[100];
+        snprintf(name, sizeof name, "conv2d %d: [%d,%d,%d,%d] -> %d, k %d", (int)i, cases[i].n, cases[i].h, cases[i].w,
+                 cases[i].c, cases[i].o, cases[i].k);
+        check(g, y, name);
+        graph_free(g);
+    }
+}
+
+static void test_linear(void **state)
+{
+    (void)state;
+    static const struct {
+        int n, t, k, o;
+        bool bias, residual;
+        activation_kind activation;
+    } cases[] = {
+        {1, 1, 4, 6, true, false, ACTIVATION_NONE},        {2, 77, 768, 320, false, false, ACTIVATION_NONE},
+        {2, 64, 320, 320, true, true, ACTIVATION_NONE},    {1, 2, 1280, 1280, true, false, ACTIVATION_NONE},
+        {2, 1, 320, 1280, true, false, ACTIVATION_SILU},   {1, 64, 1280, 5120, true, false, ACTIVATION_NONE},
+        {2, 256, 5120, 1280, true, true, ACTIVATION_NONE}, {1, 77, 768, 3072, true, false, ACTIVATION_QUICK_GELU},
+        {1, 77, 64, 128, true, true, ACTIVATION_GELU},     {3, 5, 7, 11, true, true, ACTIVATION_NONE},
+        {1, 16, 2816, 1280, true, false, ACTIVATION_NONE}, {1, 4096, 32, 32, true, true, ACTIVATION_GELU_TANH},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        WITH_GRAPH(g, a);
+        value x = graph_input(g, "x", SHAPE3(cases[i].n, cases[i].t, cases[i].k), DTYPE_F32);
+        value w = graph_parameter(a, "w", SHAPE2(cases[i].o, cases[i].k), ROLE_WEIGHT);
+        value b = cases[i].bias ? graph_parameter(a, "b", SHAPE1(cases[i].o), ROLE_BIAS) : NO_VALUE;
+        value y = op_linear(a, x, w, b);
+        g->nodes[y.index].attributes.linear.activation = cases[i].activation;
+        if (cases[i].residual)
+            fuse(g, y, graph_input(g, "r", value_shape(a, y), DTYPE_F32));
+        char name[100];
+        snprintf(name, sizeof name, "linear %d: [%d,%d,%d] -> %d", (int)i, cases[i].n, cases[i].t, cases[i].k, cases[i].o);
+        check(g, y, name);
+        graph_free(g);
+    }
+}
+
+static void test_attention(void **state)
+{
+    (void)state;
+    static const struct {
+        int n, t, s, heads, d, e;
+        bool causal;
+    } cases[] = {
+        {1, 1, 1, 1, 4, 4, false},      {2, 5, 7, 2, 4, 4, false},     {1, 64, 64, 8, 40, 40, false},
+        {2, 100, 77, 8, 40, 40, false}, {1, 77, 77, 12, 64, 64, true}, {1, 130, 257, 2, 80, 80, false},
+        {2, 64, 64, 8, 160, 160, false}, {1, 150, 150, 1, 512, 512, false}, {1, 33, 65, 3, 6, 10, false},
+        {1, 1000, 1000, 2, 64, 64, true}, {2, 256, 77, 8, 160, 160, false}, {1, 17, 300, 1, 33, 65, false},
+        {1, 2049, 1023, 1, 40, 40, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        WITH_GRAPH(g, a);
+        value q = graph_input(g, "q", SHAPE3(cases[i].n, cases[i].t, cases[i].heads * cases[i].d), DTYPE_F32);
+        value k = graph_input(g, "k", SHAPE3(cases[i].n, cases[i].s, cases[i].heads * cases[i].d), DTYPE_F32);
+        value v = graph_input(g, "v", SHAPE3(cases[i].n, cases[i].s, cases[i].heads * cases[i].e), DTYPE_F32);
+        value y = op_attention(a, q, k, v, cases[i].heads, cases[i].causal);
+        char name[100];
+        snprintf(name, sizeof name, "attention %d: %d x %d heads, %d x %d, %d", (int)i, cases[i].n, cases[i].heads,
+                 cases[i].t, cases[i].s, cases[i].d);
+        check(g, y, name);
+        graph_free(g);
+    }
+}
+
+static void test_norms(void **state)
+{
+    (void)state;
+    static const struct {
+        int n, t, c, groups; /* groups 0: layer norm */
+        bool shift;
+        activation_kind activation;
+    } cases[] = {
+        {1, 1, 4, 1, false, ACTIVATION_NONE},         {2, 4096, 320, 32, true, ACTIVATION_SILU},
+        {2, 50, 6, 3, false, ACTIVATION_SILU},        {1, 257, 128, 32, true, ACTIVATION_NONE},
+        {2, 64, 2560, 32, false, ACTIVATION_SILU},    {1, 1000, 512, 32, false, ACTIVATION_NONE},
+        {3, 7, 30, 30, true, ACTIVATION_RELU},        {1, 1, 1, 0, false, ACTIVATION_NONE},
+        {2, 77, 768, 0, false, ACTIVATION_NONE},      {2, 100, 320, 0, false, ACTIVATION_NONE},
+        {1, 5, 33, 0, false, ACTIVATION_NONE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        WITH_GRAPH(g, a);
+        value x = graph_input(g, "x", SHAPE3(cases[i].n, cases[i].t, cases[i].c), DTYPE_F32);
+        value w = graph_parameter(a, "w", SHAPE1(cases[i].c), ROLE_NORM), b = graph_parameter(a, "b", SHAPE1(cases[i].c), ROLE_NORM);
+        value y = cases[i].groups ? op_group_norm(a, x, w, b, cases[i].groups, 1e-5f) : op_layer_norm(a, x, w, b, 1e-5f);
+        g->nodes[y.index].attributes.norm.activation = cases[i].activation;
+        if (cases[i].shift)
+            fuse(g, y, graph_input(g, "shift", SHAPE2(cases[i].n, cases[i].c), DTYPE_F32));
+        char name[100];
+        snprintf(name, sizeof name, "%s %d: [%d,%d,%d]", cases[i].groups ? "group_norm" : "layer_norm", (int)i, cases[i].n,
+                 cases[i].t, cases[i].c);
+        check(g, y, name);
+        graph_free(g);
+    }
+}
+
+static void test_elementwise(void **state)
+{
+    (void)state;
+    static const int shapes[][4] = {{1, 1, 1, 2}, {2, 3, 5, 6}, {1, 33, 17, 64}, {2, 1, 9, 5000}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        WITH_GRAPH(g, a);
+        const int *s = shapes[i];
+        shape X = SHAPE4(s[0], s[1], s[2], s[3]);
+        value x = graph_input(g, "x", X, DTYPE_F32), y = graph_input(g, "y", X, DTYPE_F32);
+        value channels = graph_input(g, "c", SHAPE2(s[0], s[3]), DTYPE_F32);
+        value slope = graph_parameter(a, "slope", SHAPE1(s[3]), ROLE_WEIGHT);
+        for (int k = 0; k < ACTIVATION_COUNT; k++)
+            check(g, op_activation(a, x, (activation_kind)k, 0.1f), activation_name((activation_kind)k));
+        check(g, op_prelu(a, x, slope), "prelu");
+        check(g, op_geglu(a, x), "geglu");
+        check(g, op_add(a, x, y), "add");
+        check(g, op_multiply(a, x, y), "multiply");
+        check(g, op_scale(a, x, 0.18215f, -1), "scale");
+        check(g, op_clamp(a, x, -0.5f, 0.25f), "clamp");
+        check(g, op_add_channels(a, x, channels), "add_channels");
+        for (int axis = 0; axis < 4; axis++)
+            check(g, op_concat(a, 3, (value[]){x, y, x}, axis), "concat");
+        check(g, op_slice(a, x, -1, 1, s[3] - 1), "slice channels");
+        check(g, op_slice(a, x, 1, s[1] / 2, s[1] - s[1] / 2), "slice rows");
+        check(g, op_upsample(a, x, 2), "upsample 2");
+        check(g, op_upsample(a, x, 3), "upsample 3");
+        check(g, op_reshape(a, x, SHAPE2(s[0] * s[1], s[2] * s[3])), "reshape");
+        value tokens = op_reshape(a, x, SHAPE3(s[0], s[1] * s[2], s[3]));
+        value positions = graph_parameter(a, "p", SHAPE2(s[1] * s[2] + 3, s[3]), ROLE_EMBEDDING);
+        check(g, op_add_positions(a, tokens, positions), "add_positions");
+        value ids = graph_input(g, "ids", SHAPE2(s[0], 9), DTYPE_I32), one = graph_input(g, "one", SHAPE1(s[0]), DTYPE_I32);
+        check(g, op_embedding(a, ids, graph_parameter(a, "table", SHAPE2(8, s[3]), ROLE_EMBEDDING)), "embedding");
+        check(g, op_gather_tokens(a, tokens, one), "gather_tokens");
+        graph_free(g);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_elementwise), cmocka_unit_test(test_norms), cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_conv2d),      cmocka_unit_test(test_attention),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
