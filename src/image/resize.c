@@ -1,109 +1,14 @@
 /* resize.c - see resize.h.
  *
- * One pass makes, for every target row or column, the list of source positions and weights (a `taps`). The
- * source is fetched row by row through a callback, so that a picture of bytes is never held as floats whole:
- * only the intermediate of [from_height, to_width] is. */
+ * Here: floats and 16-bit samples; resize_bytes.c has the 8-bit pictures. The source is fetched row by row
+ * through a callback, so that a picture is never held as floats whole: only the intermediate of
+ * [from_height, to_width] is. */
 #include "image/resize.h"
 
-#include <math.h>
+#include "image/resize_taps.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-static double box_filter(double x)
-{
-    return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
-}
-
-static double triangle_filter(double x)
-{
-    x = fabs(x);
-    return x < 1.0 ? 1.0 - x : 0.0;
-}
-
-static double cubic_filter(double x)
-{
-    const double a = -0.5;
-    x = fabs(x);
-    if (x < 1.0)
-        return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
-    return x < 2.0 ? (((x - 5.0) * x + 8.0) * x - 4.0) * a : 0.0;
-}
-
-static double sinc(double x)
-{
-    const double pi = 3.14159265358979323846;
-    return x == 0.0 ? 1.0 : sin(pi * x) / (pi * x);
-}
-
-static double lanczos_filter(double x)
-{
-    return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3.0) : 0.0;
-}
-
-static const struct {
-    double (*weight)(double);
-    double support;
-} filters[] = {
-    [RESIZE_BOX] = {box_filter, 0.5},
-    [RESIZE_BILINEAR] = {triangle_filter, 1.0},
-    [RESIZE_BICUBIC] = {cubic_filter, 2.0},
-    [RESIZE_LANCZOS] = {lanczos_filter, 3.0},
-};
-
-typedef struct taps {
-    int *first, *count; /* of the source positions of each target position */
-    float *weights;     /* `room` per target position */
-    size_t room;
-} taps;
-
-static void taps_fini(taps *t)
-{
-    free(t->first);
-    free(t->count);
-    free(t->weights);
-    *t = (taps){0};
-}
-
-/* The weights of one target position; PIL's rounding of the window's edges. */
-static void fill_taps(taps *t, int target, int from, double scale, resize_filter filter)
-{
-    double stretch = scale > 1.0 ? scale : 1.0, support = filters[filter].support * stretch;
-    double center = (target + 0.5) * scale, sum = 0.0;
-    int first = (int)(center - support + 0.5), last = (int)(center + support + 0.5);
-    first = first < 0 ? 0 : first;
-    last = last > from ? from : last;
-    float *weights = t->weights + (size_t)target * t->room;
-    for (int i = first; i < last; i++)
-        sum += filters[filter].weight((i - center + 0.5) / stretch);
-    for (int i = first; i < last; i++)
-        weights[i - first] =
-            (float)(filters[filter].weight((i - center + 0.5) / stretch) / (sum != 0.0 ? sum : 1.0));
-    t->first[target] = first;
-    t->count[target] = last - first;
-}
-
-static bool taps_init(taps *t, int from, int to, resize_filter filter)
-{
-    double scale = (double)from / to;
-    bool nearest = filter == RESIZE_NEAREST;
-    t->room = nearest ? 1 : (size_t)ceil(filters[filter].support * (scale > 1.0 ? scale : 1.0)) * 2 + 1;
-    t->first = calloc((size_t)to, sizeof *t->first);
-    t->count = calloc((size_t)to, sizeof *t->count);
-    t->weights = calloc((size_t)to, t->room * sizeof *t->weights);
-    if (!t->first || !t->count || !t->weights)
-        return false;
-    for (int i = 0; i < to; i++) {
-        if (nearest) {
-            int at = (int)((i + 0.5) * scale);
-            t->first[i] = at < from ? at : from - 1;
-            t->count[i] = 1;
-            t->weights[i] = 1.0f;
-        } else {
-            fill_taps(t, i, from, scale, filter);
-        }
-    }
-    return true;
-}
 
 typedef struct resampling {
     int from_width, from_height, to_width, to_height, channels;
@@ -119,12 +24,12 @@ typedef struct resampling {
 static void resample_row(const float *from, float *to, int to_width, int channels, const taps *columns)
 {
     for (int x = 0; x < to_width; x++) {
-        const float *weights = columns->weights + (size_t)x * columns->room;
+        const double *weights = columns->weights + (size_t)x * columns->room;
         const float *source = from + (size_t)columns->first[x] * (size_t)channels;
         for (int c = 0; c < channels; c++) {
             float sum = 0.0f;
             for (int i = 0; i < columns->count[x]; i++)
-                sum += weights[i] * source[(size_t)i * (size_t)channels + (size_t)c];
+                sum += (float)weights[i] * source[(size_t)i * (size_t)channels + (size_t)c];
             to[(size_t)x * (size_t)channels + (size_t)c] = sum;
         }
     }
@@ -141,7 +46,7 @@ static void resample(const resampling *r, const taps *columns, const taps *rows,
         memset(to_row, 0, width * sizeof *to_row);
         for (int i = 0; i < rows->count[y]; i++) {
             const float *source = between + (size_t)(rows->first[y] + i) * width;
-            float weight = rows->weights[(size_t)y * rows->room + (size_t)i];
+            float weight = (float)rows->weights[(size_t)y * rows->room + (size_t)i];
             for (size_t x = 0; x < width; x++)
                 to_row[x] += weight * source[x];
         }
@@ -208,42 +113,38 @@ kiln_status resize_floats(const float *from, int from_width, int from_height, in
     return run(&r, err);
 }
 
-/* Rows of samples 0..255 (or 0..65535), colours multiplied by alpha as a fraction. */
+enum { FULL_SCALE = 65535 };
+
+/* Rows of 16-bit samples, colours multiplied by alpha as a fraction. */
 static const float *fetch_samples(const void *source, int y, float *row)
 {
     const image *from = source;
-    size_t channels = (size_t)from->channels, count = (size_t)from->width * channels, base = (size_t)y * count;
+    size_t channels = (size_t)from->channels, count = (size_t)from->width * channels;
+    const uint16_t *samples = (const uint16_t *)from->pixels + (size_t)y * count;
     for (size_t i = 0; i < count; i++)
-        row[i] = from->bits == 8 ? (float)((const uint8_t *)from->pixels)[base + i]
-                                 : (float)((const uint16_t *)from->pixels)[base + i];
-    float full = from->bits == 8 ? 255.0f : 65535.0f;
+        row[i] = (float)samples[i];
     for (size_t i = 0; image_has_alpha(from) && i < count; i += channels)
         for (size_t c = 0; c + 1 < channels; c++)
-            row[i + c] *= row[i + channels - 1] / full;
+            row[i + c] *= row[i + channels - 1] / (float)FULL_SCALE;
     return row;
 }
 
-static void store_sample(image *to, size_t index, float value)
+static float clamp(float value)
 {
-    float full = to->bits == 8 ? 255.0f : 65535.0f;
-    value = value < 0.0f ? 0.0f : value > full ? full : value;
-    if (to->bits == 8)
-        ((uint8_t *)to->pixels)[index] = (uint8_t)(value + 0.5f);
-    else
-        ((uint16_t *)to->pixels)[index] = (uint16_t)(value + 0.5f);
+    return value < 0.0f ? 0.0f : value > (float)FULL_SCALE ? (float)FULL_SCALE : value;
 }
 
 static void store_samples(void *target, int y, const float *row)
 {
     image *to = target;
-    size_t channels = (size_t)to->channels, count = (size_t)to->width * channels, base = (size_t)y * count;
-    float full = to->bits == 8 ? 255.0f : 65535.0f;
+    size_t channels = (size_t)to->channels, count = (size_t)to->width * channels;
+    uint16_t *samples = (uint16_t *)to->pixels + (size_t)y * count;
     for (size_t i = 0; i < count; i += channels) {
-        float alpha = row[i + channels - 1] < full ? row[i + channels - 1] : full; /* it may overshoot */
-        float scale = !image_has_alpha(to) ? 1.0f : alpha > 0.0f ? full / alpha : 0.0f;
+        float alpha = clamp(row[i + channels - 1]);
+        float scale = !image_has_alpha(to) ? 1.0f : alpha > 0.0f ? (float)FULL_SCALE / alpha : 0.0f;
         for (size_t c = 0; c < channels; c++) {
             bool is_alpha = image_has_alpha(to) && c + 1 == channels;
-            store_sample(to, base + i + c, is_alpha ? alpha : row[i + c] * scale);
+            samples[i + c] = (uint16_t)(clamp(is_alpha ? alpha : row[i + c] * scale) + 0.5f);
         }
     }
 }
@@ -272,9 +173,13 @@ kiln_status image_resize(const image *from, int width, int height, resize_filter
         pick_nearest(from, *out);
         return KILN_OK;
     }
-    resampling r = {from->width, from->height, width, height, from->channels, filter,
-                    fetch_samples, from, store_samples, *out};
-    status = run(&r, err);
+    if (from->bits == 8) {
+        status = resize_bytes(from, *out, filter, err);
+    } else {
+        status = run(&(resampling){from->width, from->height, width, height, from->channels, filter, fetch_samples,
+                                   from, store_samples, *out},
+                     err);
+    }
     if (status != KILN_OK) {
         image_free(*out);
         *out = NULL;
