@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-void prediction_to_x0_ve(prediction_type type, const float *x, const float *output, float sigma, float *out, size_t n)
+void prediction_to_x0_ve(prediction_type type, const float *x, const float *output, float sigma, float *out,
+                         size_t n)
 {
     float square = sigma * sigma + 1;
     float c_out = -sigma / sqrtf(square);
@@ -24,8 +25,8 @@ void prediction_to_x0_ve(prediction_type type, const float *x, const float *outp
     }
 }
 
-void prediction_to_x0_vp(prediction_type type, const float *x, const float *output, float alpha_bar, float *x0,
-                         float *noise, size_t n)
+void prediction_to_x0_vp(prediction_type type, const float *x, const float *output, float alpha_bar,
+                         float *x0, float *noise, size_t n)
 {
     float alpha = sqrtf(alpha_bar), sigma = sqrtf(1 - alpha_bar);
     for (size_t i = 0; i < n; i++) {

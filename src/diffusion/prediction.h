@@ -9,11 +9,12 @@
 #include "diffusion/schedule.h"
 
 /* x_0 from the output of the network at a VE latent x of noise level sigma > 0. */
-void prediction_to_x0_ve(prediction_type type, const float *x, const float *output, float sigma, float *out, size_t n);
+void prediction_to_x0_ve(prediction_type type, const float *x, const float *output, float sigma, float *out,
+                         size_t n);
 
 /* x_0 and noise from the output at a VP latent whose signal share is alpha_bar. Either out may be NULL. */
-void prediction_to_x0_vp(prediction_type type, const float *x, const float *output, float alpha_bar, float *x0,
-                         float *noise, size_t n);
+void prediction_to_x0_vp(prediction_type type, const float *x, const float *output, float alpha_bar,
+                         float *x0, float *noise, size_t n);
 
 /* What the network should give for a training pair: the noise, the velocity
  * sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x_0, or x_0. */

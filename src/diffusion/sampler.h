@@ -45,15 +45,16 @@ typedef struct sampler_calls {
 
 /* What is asked for. Start from sampler_request_default(): NAN and NULL mean "the sampler's own". */
 typedef struct sampler_request {
-    const char *sampler;  /* NULL or "": the class of the schedule's config; a class name; or a name */
-    const char *curve;    /* named view: "Karras"...; NULL or "": Automatic, or what a joined name says */
-    int steps;            /* 1..num_train_timesteps */
-    double strength;      /* NAN: from noise. 0..1: from an image, this share of the steps */
-    double eta;           /* noise of DDIM (default 0) and of ancestral and SDE samplers (default 1) */
-    double s_noise;       /* scale of that noise, default 1 */
+    const char *sampler; /* NULL or "": the class of the schedule's config; a class name; or a name */
+    const char *curve;   /* named view: "Karras"...; NULL or "": Automatic, or what a joined name says */
+    int steps;           /* 1..num_train_timesteps */
+    double strength;     /* NAN: from noise. 0..1: from an image, this share of the steps */
+    double eta;          /* noise of DDIM (default 0) and of ancestral and SDE samplers (default 1) */
+    double s_noise;      /* scale of that noise, default 1 */
     double s_churn, s_tmin, s_tmax; /* stochastic Euler and Heun: Karras et al. algorithm 2; 0, 0, infinity */
     sigma_options sigmas;           /* named view: limits of the noise curve */
-    const float *levels; /* named view: these noise levels (descending, steps + 1 of them) instead of a curve */
+    const float
+        *levels; /* named view: these noise levels (descending, steps + 1 of them) instead of a curve */
 } sampler_request;
 
 sampler_request sampler_request_default(void);
@@ -102,12 +103,13 @@ void sampler_start(const sampler_plan *plan, const float *noise, const float *im
 
 /* An image's latent at the noise level before step `index` (0..count, first + step after a step; count gives the
  * image itself): what keeps the known part of a picture in step while the rest is drawn. */
-void sampler_noised_image(const sampler_plan *plan, int index, const float *image, const float *noise, float *x,
-                          size_t n);
+void sampler_noised_image(const sampler_plan *plan, int index, const float *image, const float *noise,
+                          float *x, size_t n);
 
 /* Draw. x: in, what sampler_start() gave; out, the latent. All memory is taken before the first step.
  * Thread: any number of drawings may share a plan. KILN_CANCELLED and others as the calls return them. */
-kiln_status sampler_run(const sampler_plan *plan, const sampler_calls *calls, float *x, size_t n, kiln_error *err);
+kiln_status sampler_run(const sampler_plan *plan, const sampler_calls *calls, float *x, size_t n,
+                        kiln_error *err);
 
 /* The samplers that there are: label of number i, NULL past the end; its other names as a NULL-ended list; its
  * diffusers class or NULL. */

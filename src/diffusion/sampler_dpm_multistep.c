@@ -122,7 +122,8 @@ static void advance(const sampling *s, float *x, int i, float *const m[ORDERS], 
     level from = level_of(plan->sigmas[i]), to = level_of(plan->sigmas[i + 1]);
     float h = to.lambda - from.lambda, r0 = 1, r1 = 1;
     bool midpoint = order < 3 && config->solver == DPM_MIDPOINT;
-    weights w = of_data ? data_weights(from, to, h, midpoint, sde) : noise_weights(from, to, h, midpoint, sde);
+    weights w =
+        of_data ? data_weights(from, to, h, midpoint, sde) : noise_weights(from, to, h, midpoint, sde);
     if (order > 1)
         r0 = (from.lambda - level_of(plan->sigmas[i - 1]).lambda) / h;
     if (order > 2)
@@ -226,14 +227,16 @@ static kiln_status plan_multistep(sampler_plan *plan, const sampler_request *req
     config->clip_sample = false;
     bool of_data = config->algorithm == DPM_PLUS_PLUS || config->algorithm == DPM_SDE_PLUS_PLUS;
     if (!of_data && config->final_sigmas == FINAL_SIGMA_ZERO)
-        return fail(err, KILN_UNSUPPORTED, "this DPM solver of the noise needs final_sigmas_type 'sigma_min'");
+        return fail(err, KILN_UNSUPPORTED,
+                    "this DPM solver of the noise needs final_sigmas_type 'sigma_min'");
     kiln_status status = plan_reserve(plan, plan->steps, err);
     if (status)
         return status;
     bool curve = plan_use_config_curve(plan, (double)table->sigma[0], (double)table->sigma[table->count - 1]);
     /* Timesteps are whole here: rounded for karras, cut off for the other curves. */
     for (int i = 0; curve && i < plan->count; i++)
-        plan->timesteps[i] = config->use_karras_sigmas ? rintf(plan->timesteps[i]) : floorf(plan->timesteps[i]);
+        plan->timesteps[i] =
+            config->use_karras_sigmas ? rintf(plan->timesteps[i]) : floorf(plan->timesteps[i]);
     if (!curve && config->use_lu_lambdas)
         use_lu_lambdas(plan);
     else if (!curve)

@@ -110,7 +110,8 @@ static kiln_status find_sampler(sampler_plan *plan, const sampler_request *reque
     plan->folder_view = row && row->folder;
     plan->curve = SIGMAS_AUTOMATIC;
     if (by_config && !plan->folder_view)
-        return fail(err, KILN_UNSUPPORTED, "the model's scheduler '%s' is not supported: name a sampler", name);
+        return fail(err, KILN_UNSUPPORTED, "the model's scheduler '%s' is not supported: name a sampler",
+                    name);
     if (!plan->folder_view) {
         row = row_of_name(name);
         if (!row)
@@ -128,8 +129,8 @@ static kiln_status find_sampler(sampler_plan *plan, const sampler_request *reque
     return status;
 }
 
-static kiln_status take_number(const char *what, double asked, double usual, double least, double most, double *out,
-                               kiln_error *err)
+static kiln_status take_number(const char *what, double asked, double usual, double least, double most,
+                               double *out, kiln_error *err)
 {
     *out = isnan(asked) ? usual : asked;
     if (!(*out >= least && *out <= most))

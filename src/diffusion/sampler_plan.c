@@ -16,8 +16,13 @@
 
 sampler_request sampler_request_default(void)
 {
-    return (sampler_request){
-        .steps = 20, .strength = NAN, .eta = NAN, .s_noise = NAN, .s_churn = NAN, .s_tmin = NAN, .s_tmax = NAN};
+    return (sampler_request){.steps = 20,
+                             .strength = NAN,
+                             .eta = NAN,
+                             .s_noise = NAN,
+                             .s_churn = NAN,
+                             .s_tmin = NAN,
+                             .s_tmax = NAN};
 }
 
 kiln_status plan_reserve(sampler_plan *plan, int count, kiln_error *err)
@@ -136,7 +141,8 @@ static void begin_named(sampler_plan *plan, const sampler_request *request)
     plan->first = first < 0 ? 0 : first;
 }
 
-static kiln_status copy_levels(sampler_plan *plan, const float *levels, int count, bool discard, kiln_error *err)
+static kiln_status copy_levels(sampler_plan *plan, const float *levels, int count, bool discard,
+                               kiln_error *err)
 {
     int kept = discard ? count - 1 : count;
     kiln_status status = plan_reserve(plan, kept, err);
@@ -165,7 +171,8 @@ kiln_status plan_sigmas_of_curve(sampler_plan *plan, const sampler_request *requ
         bool discard = plan->row->discard_penultimate && plan->steps < plan->schedule->count;
         float *levels = NULL;
         int count = 0;
-        status = sigmas_new(plan->schedule, plan->curve, plan->steps + discard, &request->sigmas, &levels, &count, err);
+        status = sigmas_new(plan->schedule, plan->curve, plan->steps + discard, &request->sigmas, &levels,
+                            &count, err);
         if (!status)
             status = copy_levels(plan, levels, count, discard && count > 1, err);
         free(levels);

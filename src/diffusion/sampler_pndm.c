@@ -91,7 +91,8 @@ static kiln_status multistep(const sampling *s, float *x, int i, int counter, fl
 }
 
 /* One of the four evaluations of a Runge-Kutta step (eq. 13). */
-static kiln_status runge_kutta(const sampling *s, float *x, int i, float *e[HISTORY], int *known, kiln_error *err)
+static kiln_status runge_kutta(const sampling *s, float *x, int i, float *e[HISTORY], int *known,
+                               kiln_error *err)
 {
     const sampler_plan *plan = s->plan;
     float *output = sampling_row(s, OUTPUT), *start = sampling_row(s, START), *sum = sampling_row(s, SUM);
@@ -156,7 +157,8 @@ static kiln_status repeat_entry(sampler_plan *plan, int at, kiln_error *err)
 static kiln_status expand_runge_kutta(sampler_plan *plan, kiln_error *err)
 {
     if (plan->steps < 4)
-        return fail(err, KILN_UNSUPPORTED, "PNDM without skip_prk_steps needs at least 4 steps, found %d", plan->steps);
+        return fail(err, KILN_UNSUPPORTED, "PNDM without skip_prk_steps needs at least 4 steps, found %d",
+                    plan->steps);
     float *timesteps = plan->timesteps, *sigmas = plan->sigmas;
     int steps = plan->count, half = plan->stride / 2;
     plan->timesteps = plan->sigmas = NULL;

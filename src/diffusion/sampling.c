@@ -13,7 +13,8 @@ float *sampling_row(const sampling *s, int k)
     return s->scratch + (size_t)(SAMPLING_OWN_ROWS + k) * s->n;
 }
 
-kiln_status sampling_predict(const sampling *s, const float *x_scaled, float timestep, float *output, kiln_error *err)
+kiln_status sampling_predict(const sampling *s, const float *x_scaled, float timestep, float *output,
+                             kiln_error *err)
 {
     return s->calls->predict(s->calls->predict_self, x_scaled, timestep, output, err);
 }
@@ -22,12 +23,14 @@ void sampling_limit_x0(const sampling *s, float *x0)
 {
     const schedule_config *config = &s->plan->config;
     if (config->thresholding)
-        threshold_x0(x0, config->dynamic_thresholding_ratio, config->sample_max_value, s->scratch + s->n, s->n);
+        threshold_x0(x0, config->dynamic_thresholding_ratio, config->sample_max_value, s->scratch + s->n,
+                     s->n);
     else if (config->clip_sample)
         clip_x0(x0, (float)config->clip_sample_range, s->n);
 }
 
-static kiln_status denoise(const sampling *s, const float *x, float sigma, float timestep, float *x0, kiln_error *err)
+static kiln_status denoise(const sampling *s, const float *x, float sigma, float timestep, float *x0,
+                           kiln_error *err)
 {
     float *scaled = s->scratch, scale = sqrtf(sigma * sigma + 1);
     for (size_t i = 0; i < s->n; i++)
@@ -61,10 +64,12 @@ kiln_status sampling_step_done(const sampling *s, int i, float *x, const float *
 {
     if (!s->calls->on_step)
         return KILN_OK;
-    return s->calls->on_step(s->calls->on_step_self, i - s->plan->first + 1, sampler_plan_steps(s->plan), x, x0, err);
+    return s->calls->on_step(s->calls->on_step_self, i - s->plan->first + 1, sampler_plan_steps(s->plan), x,
+                             x0, err);
 }
 
-kiln_status sampling_churn(const sampling *s, float *x, int i, float *noise, float *sigma_hat, kiln_error *err)
+kiln_status sampling_churn(const sampling *s, float *x, int i, float *noise, float *sigma_hat,
+                           kiln_error *err)
 {
     const sampler_plan *plan = s->plan;
     float sigma = plan->sigmas[i];
@@ -87,15 +92,16 @@ kiln_status sampling_churn(const sampling *s, float *x, int i, float *noise, flo
     return KILN_OK;
 }
 
-kiln_status sampler_run(const sampler_plan *plan, const sampler_calls *calls, float *x, size_t n, kiln_error *err)
+kiln_status sampler_run(const sampler_plan *plan, const sampler_calls *calls, float *x, size_t n,
+                        kiln_error *err)
 {
     size_t rows = (size_t)plan->method->scratch + SAMPLING_OWN_ROWS;
     if (n == 0 || n > SIZE_MAX / sizeof(float) / rows)
         return fail(err, KILN_BAD_ARGUMENT, "sampler %s: a latent of %zu elements", plan->row->label, n);
     sampling s = {plan, calls, n, calloc(rows * n, sizeof(float))};
     if (!s.scratch)
-        return fail(err, KILN_NO_MEMORY, "sampler %s: no memory for %zu rows of %zu elements", plan->row->label, rows,
-                    n);
+        return fail(err, KILN_NO_MEMORY, "sampler %s: no memory for %zu rows of %zu elements",
+                    plan->row->label, rows, n);
     kiln_status status = plan->method->run(&s, x, err);
     free(s.scratch);
     return status;
@@ -109,7 +115,8 @@ int sampler_plan_steps(const sampler_plan *plan)
 bool sampler_plan_is_stochastic(const sampler_plan *plan)
 {
     const schedule_config *config = &plan->config;
-    bool by_config = plan->folder_view && (config->algorithm == DPM_SDE || config->algorithm == DPM_SDE_PLUS_PLUS);
+    bool by_config =
+        plan->folder_view && (config->algorithm == DPM_SDE || config->algorithm == DPM_SDE_PLUS_PLUS);
     return by_config || plan->s_churn > 0 || (plan->row->stochastic && plan->eta > 0);
 }
 
@@ -125,8 +132,8 @@ void sampler_start(const sampler_plan *plan, const float *noise, const float *im
     }
 }
 
-void sampler_noised_image(const sampler_plan *plan, int index, const float *image, const float *noise, float *x,
-                          size_t n)
+void sampler_noised_image(const sampler_plan *plan, int index, const float *image, const float *noise,
+                          float *x, size_t n)
 {
     if (index >= plan->count) {
         memmove(x, image, n * sizeof *x);

@@ -33,14 +33,14 @@ struct sampler_method {
 };
 
 struct sampler_row {
-    const char *label;                  /* A1111's */
-    const char *const *aliases;         /* ended by NULL */
-    const char *class_name;             /* diffusers', or NULL */
+    const char *label;                    /* A1111's */
+    const char *const *aliases;           /* ended by NULL */
+    const char *class_name;               /* diffusers', or NULL */
     const sampler_method *folder, *named; /* either may be NULL: no such view */
-    sigma_curve automatic;              /* named view */
-    bool discard_penultimate;           /* named view: one level more, without the last but one */
-    double eta;                         /* default */
-    bool stochastic;                    /* noise scales with eta */
+    sigma_curve automatic;                /* named view */
+    bool discard_penultimate;             /* named view: one level more, without the last but one */
+    double eta;                           /* default */
+    bool stochastic;                      /* noise scales with eta */
 };
 
 extern const sampler_row sampler_table[];
@@ -50,7 +50,8 @@ extern const int sampler_table_count;
 float *sampling_row(const sampling *s, int k);
 
 /* Raw output of the network. */
-kiln_status sampling_predict(const sampling *s, const float *x_scaled, float timestep, float *output, kiln_error *err);
+kiln_status sampling_predict(const sampling *s, const float *x_scaled, float timestep, float *output,
+                             kiln_error *err);
 /* x_0 of a VE latent at the noise level of step i. x0 may not be x. */
 kiln_status sampling_denoise(const sampling *s, const float *x, int i, float *x0, kiln_error *err);
 /* The same at any level: the timestep is looked up. */
@@ -62,7 +63,8 @@ void sampling_limit_x0(const sampling *s, float *x0);
 kiln_status sampling_step_done(const sampling *s, int i, float *x, const float *x0, kiln_error *err);
 
 /* Karras et al. algorithm 2, lines 4 to 6: raise the noise of x from sigmas[i] to the returned level. */
-kiln_status sampling_churn(const sampling *s, float *x, int i, float *noise, float *sigma_hat, kiln_error *err);
+kiln_status sampling_churn(const sampling *s, float *x, int i, float *noise, float *sigma_hat,
+                           kiln_error *err);
 
 /* ------------------------------------------------------------------------------- for plan functions */
 

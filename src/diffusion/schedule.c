@@ -32,13 +32,14 @@ static void fill_betas(const schedule_config *config, float *beta)
             beta[i] = linspace_f32((float)config->beta_start, (float)config->beta_end, count, i);
             break;
         case BETA_SCALED_LINEAR: {
-            float root = linspace_f32((float)sqrt(config->beta_start), (float)sqrt(config->beta_end), count, i);
+            float root =
+                linspace_f32((float)sqrt(config->beta_start), (float)sqrt(config->beta_end), count, i);
             beta[i] = root * root;
             break;
         }
         case BETA_SQUARED_COS:
-            beta[i] = (float)fmin(1 - cosine_alpha_bar((double)(i + 1) / count) / cosine_alpha_bar((double)i / count),
-                                  0.999);
+            beta[i] = (float)fmin(
+                1 - cosine_alpha_bar((double)(i + 1) / count) / cosine_alpha_bar((double)i / count), 0.999);
             break;
         case BETA_SIGMOID: {
             float logit = linspace_f32(-6, 6, count, i);
@@ -77,7 +78,8 @@ static kiln_status check_betas(const float *beta, int count, kiln_error *err)
 {
     for (int i = 0; i < count; i++)
         if (!(beta[i] > 0 && beta[i] < 1))
-            return fail(err, KILN_BAD_ARGUMENT, "noise schedule: beta at timestep %d is %g, expected 0 < beta < 1", i,
+            return fail(err, KILN_BAD_ARGUMENT,
+                        "noise schedule: beta at timestep %d is %g, expected 0 < beta < 1", i,
                         (double)beta[i]);
     return KILN_OK;
 }
@@ -93,7 +95,8 @@ static kiln_status fill_tables(schedule *s, float *beta, float *alpha_bar, float
     cumulative_product(beta, alpha_bar, count);
     if (s->config.rescale_betas_zero_snr) {
         if (!(alpha_bar[0] > alpha_bar[count - 1]))
-            return fail(err, KILN_BAD_ARGUMENT, "noise schedule: rescale_betas_zero_snr needs betas above rounding");
+            return fail(err, KILN_BAD_ARGUMENT,
+                        "noise schedule: rescale_betas_zero_snr needs betas above rounding");
         rescale_to_zero_terminal_snr(beta, alpha_bar, count);
     }
     for (int i = 0; i < count; i++) {
@@ -101,9 +104,10 @@ static kiln_status fill_tables(schedule *s, float *beta, float *alpha_bar, float
         if (s->config.rescale_betas_zero_snr && i == count - 1)
             a = 0x1p-24f;
         if (!(a > 0 && a < 1))
-            return fail(err, KILN_BAD_ARGUMENT,
-                        "noise schedule: the share of signal at timestep %d of %d is %g, expected between 0 and 1", i,
-                        count, (double)a);
+            return fail(
+                err, KILN_BAD_ARGUMENT,
+                "noise schedule: the share of signal at timestep %d of %d is %g, expected between 0 and 1", i,
+                count, (double)a);
         sigma[i] = sqrtf((1 - a) / a);
         log_sigma[i] = logf(sigma[i]);
     }
@@ -115,8 +119,8 @@ kiln_status schedule_new(schedule **out, const schedule_config *config, kiln_err
     *out = NULL;
     int count = config->num_train_timesteps;
     if (count < 2 || count > SCHEDULE_MAX_TIMESTEPS)
-        return fail(err, KILN_BAD_ARGUMENT, "noise schedule: num_train_timesteps is %d, expected 2 to %d", count,
-                    SCHEDULE_MAX_TIMESTEPS);
+        return fail(err, KILN_BAD_ARGUMENT, "noise schedule: num_train_timesteps is %d, expected 2 to %d",
+                    count, SCHEDULE_MAX_TIMESTEPS);
     schedule *s = calloc(1, sizeof *s);
     if (s)
         s->storage = malloc((size_t)count * 4 * sizeof(float));
@@ -126,7 +130,8 @@ kiln_status schedule_new(schedule **out, const schedule_config *config, kiln_err
     }
     s->config = *config;
     s->count = count;
-    float *beta = s->storage, *alpha_bar = beta + count, *sigma = alpha_bar + count, *log_sigma = sigma + count;
+    float *beta = s->storage, *alpha_bar = beta + count, *sigma = alpha_bar + count,
+          *log_sigma = sigma + count;
     s->alpha_bar = alpha_bar;
     s->sigma = sigma;
     s->log_sigma = log_sigma;

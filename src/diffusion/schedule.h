@@ -85,8 +85,8 @@ void schedule_config_defaults(schedule_config *config, const char *class_name);
  * Every known field is checked for type and range; unknown fields are ignored. KILN_BAD_FORMAT names the
  * field, the expected and the found; KILN_UNSUPPORTED is for a well-formed value that is not implemented.
  * On success the caller frees `config` with schedule_config_fini(); on failure there is nothing to free. */
-kiln_status schedule_config_read(schedule_config *config, const char *text, size_t size, const char *class_name,
-                                 const char *place, kiln_error *err);
+kiln_status schedule_config_read(schedule_config *config, const char *text, size_t size,
+                                 const char *class_name, const char *place, kiln_error *err);
 void schedule_config_fini(schedule_config *config);
 
 /* What StableDiffusionPipeline does to old configs: steps_offset 1, clip_sample off. (The SDXL pipeline does

@@ -11,21 +11,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STABLE_DIFFUSION_NOISE                                                                     \
+#define STABLE_DIFFUSION_NOISE                                                                               \
     .num_train_timesteps = 1000, .beta_start = 0.00085, .beta_end = 0.012, .beta_schedule = BETA_SCALED_LINEAR
-#define COMMON_DEFAULTS                                                                            \
-    .clip_sample_range = 1, .dynamic_thresholding_ratio = 0.995, .sample_max_value = 1, .solver_order = 2,             \
+#define COMMON_DEFAULTS                                                                                      \
+    .clip_sample_range = 1, .dynamic_thresholding_ratio = 0.995, .sample_max_value = 1, .solver_order = 2,   \
     .lower_order_final = true, .lambda_min_clipped = -1e308
 
-const schedule_config schedule_config_sd1 = {
-    .class_name = "PNDMScheduler", STABLE_DIFFUSION_NOISE, COMMON_DEFAULTS, .prediction = PREDICTION_EPSILON,
-    .spacing = SPACING_LEADING, .steps_offset = 1, .skip_prk_steps = true};
-const schedule_config schedule_config_sd2_v = {
-    .class_name = "DDIMScheduler", STABLE_DIFFUSION_NOISE, COMMON_DEFAULTS, .prediction = PREDICTION_V,
-    .spacing = SPACING_LEADING, .steps_offset = 1};
-const schedule_config schedule_config_sdxl = {
-    .class_name = "EulerDiscreteScheduler", STABLE_DIFFUSION_NOISE, COMMON_DEFAULTS,
-    .prediction = PREDICTION_EPSILON, .spacing = SPACING_LEADING, .steps_offset = 1};
+const schedule_config schedule_config_sd1 = {.class_name = "PNDMScheduler",
+                                             STABLE_DIFFUSION_NOISE,
+                                             COMMON_DEFAULTS,
+                                             .prediction = PREDICTION_EPSILON,
+                                             .spacing = SPACING_LEADING,
+                                             .steps_offset = 1,
+                                             .skip_prk_steps = true};
+const schedule_config schedule_config_sd2_v = {.class_name = "DDIMScheduler",
+                                               STABLE_DIFFUSION_NOISE,
+                                               COMMON_DEFAULTS,
+                                               .prediction = PREDICTION_V,
+                                               .spacing = SPACING_LEADING,
+                                               .steps_offset = 1};
+const schedule_config schedule_config_sdxl = {.class_name = "EulerDiscreteScheduler",
+                                              STABLE_DIFFUSION_NOISE,
+                                              COMMON_DEFAULTS,
+                                              .prediction = PREDICTION_EPSILON,
+                                              .spacing = SPACING_LEADING,
+                                              .steps_offset = 1};
 
 static bool one_of(const char *name, const char *const *list)
 {
@@ -37,18 +47,30 @@ static bool one_of(const char *name, const char *const *list)
 
 void schedule_config_defaults(schedule_config *config, const char *class_name)
 {
-    static const char *const leading[] = {"DDIMScheduler", "DDIMInverseScheduler", "PNDMScheduler", "DDPMScheduler",
-                                          "LCMScheduler",  "TCDScheduler",         NULL};
-    static const char *const latent_betas[] = {"HeunDiscreteScheduler", "KDPM2DiscreteScheduler",
-                                               "KDPM2AncestralDiscreteScheduler", "DPMSolverSDEScheduler",
-                                               "LCMScheduler", "TCDScheduler", NULL};
+    static const char *const leading[] = {"DDIMScheduler",
+                                          "DDIMInverseScheduler",
+                                          "PNDMScheduler",
+                                          "DDPMScheduler",
+                                          "LCMScheduler",
+                                          "TCDScheduler",
+                                          NULL};
+    static const char *const latent_betas[] = {"HeunDiscreteScheduler",
+                                               "KDPM2DiscreteScheduler",
+                                               "KDPM2AncestralDiscreteScheduler",
+                                               "DPMSolverSDEScheduler",
+                                               "LCMScheduler",
+                                               "TCDScheduler",
+                                               NULL};
     static const char *const clipping[] = {"DDIMScheduler", "DDIMInverseScheduler", "DDPMScheduler", NULL};
-    static const char *const to_one[] = {"DDIMScheduler", "DDIMInverseScheduler", "LCMScheduler", "TCDScheduler",
-                                         NULL};
+    static const char *const to_one[] = {"DDIMScheduler", "DDIMInverseScheduler", "LCMScheduler",
+                                         "TCDScheduler", NULL};
     const char *name = class_name ? class_name : "";
     bool latent = one_of(name, latent_betas);
-    *config = (schedule_config){.num_train_timesteps = 1000, .beta_start = latent ? 0.00085 : 0.0001,
-                                .beta_end = latent ? 0.012 : 0.02, .beta_schedule = BETA_LINEAR, COMMON_DEFAULTS};
+    *config = (schedule_config){.num_train_timesteps = 1000,
+                                .beta_start = latent ? 0.00085 : 0.0001,
+                                .beta_end = latent ? 0.012 : 0.02,
+                                .beta_schedule = BETA_LINEAR,
+                                COMMON_DEFAULTS};
     if (strcmp(name, "LCMScheduler") == 0 || strcmp(name, "TCDScheduler") == 0)
         config->beta_schedule = BETA_SCALED_LINEAR;
     config->spacing = one_of(name, leading) ? SPACING_LEADING : SPACING_LINSPACE;
@@ -83,12 +105,9 @@ static const field_choice beta_choices[] = {{"linear", BETA_LINEAR},
                                             {"exp", -1},
                                             {"laplace", -1},
                                             {NULL, 0}};
-static const field_choice prediction_choices[] = {{"epsilon", PREDICTION_EPSILON},
-                                                  {"v_prediction", PREDICTION_V},
-                                                  {"sample", PREDICTION_SAMPLE},
-                                                  {"original_sample", PREDICTION_SAMPLE},
-                                                  {"flow_prediction", -1},
-                                                  {NULL, 0}};
+static const field_choice prediction_choices[] = {
+    {"epsilon", PREDICTION_EPSILON},        {"v_prediction", PREDICTION_V}, {"sample", PREDICTION_SAMPLE},
+    {"original_sample", PREDICTION_SAMPLE}, {"flow_prediction", -1},        {NULL, 0}};
 static const field_choice spacing_choices[] = {
     {"leading", SPACING_LEADING}, {"trailing", SPACING_TRAILING}, {"linspace", SPACING_LINSPACE}, {NULL, 0}};
 static const field_choice final_choices[] = {
@@ -106,13 +125,23 @@ static const field_choice algorithm_choices[] = {{"dpmsolver++", DPM_PLUS_PLUS},
                                                  {"data_prediction", DPM_PLUS_PLUS},
                                                  {"noise_prediction", DPM_PLAIN},
                                                  {NULL, 0}};
-static const field_choice solver_choices[] = {{"midpoint", DPM_MIDPOINT}, {"heun", DPM_HEUN},   {"logrho", DPM_MIDPOINT},
-                                              {"bh1", DPM_MIDPOINT},      {"bh2", DPM_MIDPOINT}, {NULL, 0}};
+static const field_choice solver_choices[] = {{"midpoint", DPM_MIDPOINT}, {"heun", DPM_HEUN},
+                                              {"logrho", DPM_MIDPOINT},   {"bh1", DPM_MIDPOINT},
+                                              {"bh2", DPM_MIDPOINT},      {NULL, 0}};
 
 #define AT(member) offsetof(schedule_config, member)
-#define NUMBER(key, type, member, least, most) {key, type, AT(member), least, most, NULL}
-#define SWITCH(key, member) {key, FIELD_BOOL, AT(member), 0, 0, NULL}
-#define NAME(key, member, choices) {key, FIELD_NAME, AT(member), 0, 0, choices}
+#define NUMBER(key, type, member, least, most)                                                               \
+    {                                                                                                        \
+        key, type, AT(member), least, most, NULL                                                             \
+    }
+#define SWITCH(key, member)                                                                                  \
+    {                                                                                                        \
+        key, FIELD_BOOL, AT(member), 0, 0, NULL                                                              \
+    }
+#define NAME(key, member, choices)                                                                           \
+    {                                                                                                        \
+        key, FIELD_NAME, AT(member), 0, 0, choices                                                           \
+    }
 
 static const field fields[] = {
     NUMBER("num_train_timesteps", FIELD_INT, num_train_timesteps, 2, SCHEDULE_MAX_TIMESTEPS),
@@ -168,7 +197,8 @@ static const char *type_word(const json_t *value)
     }
 }
 
-static kiln_status read_number(void *to, const field *f, const json_t *value, const char *place, kiln_error *err)
+static kiln_status read_number(void *to, const field *f, const json_t *value, const char *place,
+                               kiln_error *err)
 {
     double number = json_number_value(value);
     /* An integer may be written 1000.0. */
@@ -177,8 +207,8 @@ static kiln_status read_number(void *to, const field *f, const json_t *value, co
         return fail(err, KILN_BAD_FORMAT, "%s: '%s' should be %s, found %s", place, f->key,
                     f->type == FIELD_INT ? "an integer" : "a number", type_word(value));
     if (!(number >= f->least && number <= f->most))
-        return fail(err, KILN_BAD_FORMAT, "%s: '%s' should be from %g to %g, found %g", place, f->key, f->least,
-                    f->most, number);
+        return fail(err, KILN_BAD_FORMAT, "%s: '%s' should be from %g to %g, found %g", place, f->key,
+                    f->least, f->most, number);
     if (f->type == FIELD_INT)
         *(int *)to = (int)number;
     else
@@ -189,13 +219,15 @@ static kiln_status read_number(void *to, const field *f, const json_t *value, co
 static kiln_status read_name(int *to, const field *f, const json_t *value, const char *place, kiln_error *err)
 {
     if (!json_is_string(value))
-        return fail(err, KILN_BAD_FORMAT, "%s: '%s' should be a string, found %s", place, f->key, type_word(value));
+        return fail(err, KILN_BAD_FORMAT, "%s: '%s' should be a string, found %s", place, f->key,
+                    type_word(value));
     const char *name = json_string_value(value);
     char known[256] = "";
     for (const field_choice *choice = f->choices; choice->name; choice++) {
         if (strcmp(choice->name, name) == 0) {
             if (choice->value < 0)
-                return fail(err, KILN_UNSUPPORTED, "%s: '%s' is '%s', which is not supported", place, f->key, name);
+                return fail(err, KILN_UNSUPPORTED, "%s: '%s' is '%s', which is not supported", place, f->key,
+                            name);
             *to = choice->value;
             return KILN_OK;
         }
@@ -225,18 +257,19 @@ static kiln_status read_field(schedule_config *config, const field *f, const jso
     }
 }
 
-static kiln_status read_trained_betas(schedule_config *config, const json_t *root, const char *place, kiln_error *err)
+static kiln_status read_trained_betas(schedule_config *config, const json_t *root, const char *place,
+                                      kiln_error *err)
 {
     const json_t *list = json_object_get(root, "trained_betas");
     if (!list || json_is_null(list))
         return KILN_OK;
     if (!json_is_array(list))
-        return fail(err, KILN_BAD_FORMAT, "%s: 'trained_betas' should be an array of numbers, found %s", place,
-                    type_word(list));
+        return fail(err, KILN_BAD_FORMAT, "%s: 'trained_betas' should be an array of numbers, found %s",
+                    place, type_word(list));
     size_t count = json_array_size(list);
     if (count < 2 || count > SCHEDULE_MAX_TIMESTEPS)
-        return fail(err, KILN_BAD_FORMAT, "%s: 'trained_betas' has %zu numbers, expected 2 to %d", place, count,
-                    SCHEDULE_MAX_TIMESTEPS);
+        return fail(err, KILN_BAD_FORMAT, "%s: 'trained_betas' has %zu numbers, expected 2 to %d", place,
+                    count, SCHEDULE_MAX_TIMESTEPS);
     float *betas = malloc(count * sizeof *betas);
     if (!betas)
         return fail(err, KILN_NO_MEMORY, "%s: no memory for %zu betas", place, count);
@@ -245,8 +278,8 @@ static kiln_status read_trained_betas(schedule_config *config, const json_t *roo
         double beta = json_number_value(value);
         if (!json_is_number(value) || !(beta > 0 && beta < 1)) {
             free(betas);
-            return fail(err, KILN_BAD_FORMAT, "%s: 'trained_betas' entry %zu should be a number between 0 and 1", place,
-                        i);
+            return fail(err, KILN_BAD_FORMAT,
+                        "%s: 'trained_betas' entry %zu should be a number between 0 and 1", place, i);
         }
         betas[i] = (float)beta;
     }
@@ -255,15 +288,16 @@ static kiln_status read_trained_betas(schedule_config *config, const json_t *roo
     return KILN_OK;
 }
 
-static kiln_status read_object(schedule_config *config, const json_t *root, const char *class_name, const char *place,
-                               kiln_error *err)
+static kiln_status read_object(schedule_config *config, const json_t *root, const char *class_name,
+                               const char *place, kiln_error *err)
 {
     if (!json_is_object(root))
         return fail(err, KILN_BAD_FORMAT, "%s: expected an object, found %s", place, type_word(root));
     const json_t *own = json_object_get(root, "_class_name");
     if (!class_name && own && !json_is_null(own)) {
         if (!json_is_string(own) || json_string_length(own) >= SCHEDULE_CLASS_TEXT)
-            return fail(err, KILN_BAD_FORMAT, "%s: '_class_name' should be a string of less than %d characters", place,
+            return fail(err, KILN_BAD_FORMAT,
+                        "%s: '_class_name' should be a string of less than %d characters", place,
                         SCHEDULE_CLASS_TEXT);
         class_name = json_string_value(own);
     }
@@ -277,13 +311,15 @@ static kiln_status read_object(schedule_config *config, const json_t *root, cons
             return status;
     }
     if (config->use_karras_sigmas + config->use_exponential_sigmas + config->use_beta_sigmas > 1)
-        return fail(err, KILN_BAD_FORMAT,
-                    "%s: only one of use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas can be true", place);
+        return fail(
+            err, KILN_BAD_FORMAT,
+            "%s: only one of use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas can be true",
+            place);
     return read_trained_betas(config, root, place, err);
 }
 
-kiln_status schedule_config_read(schedule_config *config, const char *text, size_t size, const char *class_name,
-                                 const char *place, kiln_error *err)
+kiln_status schedule_config_read(schedule_config *config, const char *text, size_t size,
+                                 const char *class_name, const char *place, kiln_error *err)
 {
     memset(config, 0, sizeof *config);
     size_t plain_size;

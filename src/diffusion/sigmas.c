@@ -147,8 +147,10 @@ static void kl_optimal(curve_request *r)
 static void align_your_steps(curve_request *r)
 {
     enum { POINTS = 11 };
-    static const double small[POINTS] = {14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029};
-    static const double large[POINTS] = {14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029};
+    static const double small[POINTS] = {14.615, 6.475, 3.861, 2.697, 1.886, 1.396,
+                                         0.963,  0.652, 0.399, 0.152, 0.029};
+    static const double large[POINTS] = {14.615, 6.315, 3.771, 2.181, 1.342, 0.862,
+                                         0.555,  0.380, 0.234, 0.113, 0.029};
     const double *table = r->large_family ? large : small;
     for (int i = 0; i < r->steps; i++) {
         double at = linspace_f64(0, POINTS - 1, r->steps, i);
@@ -231,8 +233,8 @@ kiln_status sigmas_new(const schedule *table, sigma_curve curve, int steps, cons
     r.rho = options ? options->rho : 0;
     r.large_family = options && options->large_family;
     if (!(r.low < r.high) || !isfinite(r.high) || !(r.rho >= 0) || !(r.rho < 1000))
-        return fail(err, KILN_BAD_ARGUMENT, "noise levels: sigma_min %g, sigma_max %g, rho %g do not fit", r.low, r.high,
-                    r.rho);
+        return fail(err, KILN_BAD_ARGUMENT, "noise levels: sigma_min %g, sigma_max %g, rho %g do not fit",
+                    r.low, r.high, r.rho);
     /* The most that any curve makes is the whole table (DDIM). */
     r.out = calloc((size_t)table->count + 2, sizeof(float));
     if (!r.out)

@@ -5,25 +5,25 @@
 #include "diffusion/schedule.h"
 
 /* X(enumerator, label in A1111 and in recipes, id in ComfyUI and elsewhere, another alias or NULL) */
-#define SIGMA_CURVE_MAP(X)                                                                         \
-    X(AUTOMATIC, "Automatic", "automatic", NULL)                                                   \
-    X(UNIFORM, "Uniform", "uniform", "discrete")                                                   \
-    X(KARRAS, "Karras", "karras", NULL)                                                            \
-    X(EXPONENTIAL, "Exponential", "exponential", NULL)                                             \
-    X(POLYEXPONENTIAL, "Polyexponential", "polyexponential", NULL)                                 \
-    X(SGM_UNIFORM, "SGM Uniform", "sgm_uniform", "SGMUniform")                                     \
-    X(KL_OPTIMAL, "KL Optimal", "kl_optimal", NULL)                                                \
-    X(ALIGN_YOUR_STEPS, "Align Your Steps", "align_your_steps", "ays")                             \
-    X(SIMPLE, "Simple", "simple", NULL)                                                            \
-    X(NORMAL, "Normal", "normal", NULL)                                                            \
-    X(DDIM, "DDIM", "ddim_uniform", "ddim")                                                        \
+#define SIGMA_CURVE_MAP(X)                                                                                   \
+    X(AUTOMATIC, "Automatic", "automatic", NULL)                                                             \
+    X(UNIFORM, "Uniform", "uniform", "discrete")                                                             \
+    X(KARRAS, "Karras", "karras", NULL)                                                                      \
+    X(EXPONENTIAL, "Exponential", "exponential", NULL)                                                       \
+    X(POLYEXPONENTIAL, "Polyexponential", "polyexponential", NULL)                                           \
+    X(SGM_UNIFORM, "SGM Uniform", "sgm_uniform", "SGMUniform")                                               \
+    X(KL_OPTIMAL, "KL Optimal", "kl_optimal", NULL)                                                          \
+    X(ALIGN_YOUR_STEPS, "Align Your Steps", "align_your_steps", "ays")                                       \
+    X(SIMPLE, "Simple", "simple", NULL)                                                                      \
+    X(NORMAL, "Normal", "normal", NULL)                                                                      \
+    X(DDIM, "DDIM", "ddim_uniform", "ddim")                                                                  \
     X(BETA, "Beta", "beta", NULL)
 
 typedef enum sigma_curve {
 #define SIGMA_CURVE_ENUM(name, label, id, alias) SIGMAS_##name,
     SIGMA_CURVE_MAP(SIGMA_CURVE_ENUM)
 #undef SIGMA_CURVE_ENUM
-    SIGMAS_COUNT
+        SIGMAS_COUNT
 } sigma_curve;
 
 const char *sigma_curve_label(sigma_curve curve);
