@@ -121,6 +121,8 @@ static void advance(const sampling *s, float *x, int i, float *const m[ORDERS], 
     int order = order_at(plan, i);
     level from = level_of(plan->sigmas[i]), to = level_of(plan->sigmas[i + 1]);
     float h = to.lambda - from.lambda, r0 = 1, r1 = 1;
+    if (h == 0) /* final_sigmas_type sigma_min below a curve that already ends there */
+        return;
     bool midpoint = order < 3 && config->solver == DPM_MIDPOINT;
     weights w =
         of_data ? data_weights(from, to, h, midpoint, sde) : noise_weights(from, to, h, midpoint, sde);
@@ -242,6 +244,11 @@ static kiln_status plan_multistep(sampler_plan *plan, const sampler_request *req
     else if (!curve)
         space(plan);
     plan->sigmas[plan->count] = config->final_sigmas == FINAL_SIGMA_MIN ? table->sigma[0] : 0;
+    /* The differences of the solver divide by the distance in log sigma. */
+    for (int i = 1; i < plan->count; i++)
+        if (!(plan->sigmas[i] < plan->sigmas[i - 1]))
+            return fail(err, KILN_BAD_ARGUMENT, "%d steps: %s needs fewer steps, two are at timestep %g",
+                        plan->steps, plan->row->label, (double)plan->timesteps[i]);
     plan->variance_preserving = true;
     plan->init_noise_sigma = 1;
     return plan_begin_folder(plan, request, err);
