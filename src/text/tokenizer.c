@@ -200,25 +200,21 @@ static bool append_piece(byte_buffer *to, const vocabulary_symbol *piece)
     return ok && (!ends || append_bytes(to, " ", 1));
 }
 
-static bool append_decoded(byte_buffer *to, const tokenizer *t, int32_t id, kiln_error *err)
+static kiln_status append_decoded(byte_buffer *to, const tokenizer *t, int32_t id, kiln_error *err)
 {
     const added_token *added = NULL;
     for (size_t i = 0; !added && i < t->added_count; i++)
         if (t->added[i].id == id)
             added = &t->added[i];
     const vocabulary_symbol *piece = added ? NULL : vocabulary_of_id(&t->words, id);
-    if (!added && !piece) {
-        fail(err, KILN_BAD_ARGUMENT, "there is no token %" PRId32 "; the vocabulary has %" PRId32, id,
-             tokenizer_size(t));
-        return false;
-    }
+    if (!added && !piece)
+        return fail(err, KILN_BAD_ARGUMENT, "there is no token %" PRId32 "; the vocabulary has %" PRId32, id,
+                    tokenizer_size(t));
     bool spaced = !to->count || to->bytes[to->count - 1] == ' ';
     bool ok = piece ? append_piece(to, piece)
                     : (spaced || append_bytes(to, " ", 1)) && append_bytes(to, added->text, added->length) &&
                           append_bytes(to, " ", 1);
-    if (!ok)
-        fail(err, KILN_NO_MEMORY, "not enough memory to decode tokens");
-    return ok;
+    return ok ? KILN_OK : fail(err, KILN_NO_MEMORY, "not enough memory to decode tokens");
 }
 
 /* The bytes as valid UTF-8: what is not becomes U+FFFD. */
@@ -241,11 +237,13 @@ kiln_status tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t coun
 {
     *out = NULL;
     byte_buffer raw = {0}, text = {0};
-    for (size_t i = 0; i < count; i++)
-        if (!append_decoded(&raw, t, ids[i], err)) {
-            free(raw.bytes);
-            return vocabulary_of_id(&t->words, ids[i]) ? KILN_NO_MEMORY : KILN_BAD_ARGUMENT;
-        }
+    kiln_status status = KILN_OK;
+    for (size_t i = 0; !status && i < count; i++)
+        status = append_decoded(&raw, t, ids[i], err);
+    if (status) {
+        free(raw.bytes);
+        return status;
+    }
     while (raw.count && raw.bytes[raw.count - 1] == ' ')
         raw.count--;
     bool ok = append_valid(&text, &raw);

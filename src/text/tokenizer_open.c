@@ -253,6 +253,19 @@ static kiln_status fill_from_pair(tokenizer *t, const tokenizer_files *files, ki
     return status ? status : tokenizer_read_special(t, files, NULL, err);
 }
 
+/* A merges file that was cut short leaves words that nothing leads to; the ids would be wrong without a word.
+ * Some such words are normal: the special tokens, and what people added to a vocabulary by hand. */
+static kiln_status check_whole(const tokenizer *t, const char *folder, kiln_error *err)
+{
+    uint32_t unmade = vocabulary_unmade(&t->words), words = t->words.id_count, allowed = words / 256 + 8;
+    if (unmade <= t->added_count + allowed)
+        return KILN_OK;
+    return fail(err, KILN_BAD_FORMAT,
+                "%s: the merges lead to only %" PRIu32 " of the vocabulary's %" PRIu32
+                " words: the file of merges is cut short or belongs to another vocabulary",
+                folder, words - unmade, words);
+}
+
 kiln_status tokenizer_open_memory(const tokenizer_files *files, tokenizer **out, kiln_error *err)
 {
     *out = NULL;
@@ -267,6 +280,8 @@ kiln_status tokenizer_open_memory(const tokenizer_files *files, tokenizer **out,
     if (status)
         return status;
     status = pair ? fill_from_pair(t, files, err) : fill_from_fast(t, files, err);
+    if (!status)
+        status = check_whole(t, files->name, err);
     if (!status)
         status = vocabulary_finish(&t->words, err);
     if (status) {
@@ -391,6 +406,9 @@ static kiln_status unpack_lines(gzFile file, const char *path, char **text, size
             lines += (*text)[*size + (size_t)i] == '\n';
         *size += (size_t)got;
     }
+    if (lines <= TOKENIZER_MERGES) /* the ids of start and end follow from the number of merges */
+        return fail(err, KILN_BAD_FORMAT, "%s has %zu lines; a tokenizer of CLIP has %d or more", path, lines,
+                    TOKENIZER_MERGES + 1);
     return KILN_OK;
 }
 

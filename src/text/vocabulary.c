@@ -121,7 +121,7 @@ static uint32_t intern(vocabulary *v, const char *text, size_t length, kiln_erro
         return VOCABULARY_NONE;
     }
     slot = text_slot(v, text, length);
-    v->symbols[v->symbol_count] = (vocabulary_symbol){copy, (uint32_t)length, -1};
+    v->symbols[v->symbol_count] = (vocabulary_symbol){copy, (uint32_t)length, -1, false};
     v->slots[slot] = v->symbol_count;
     return v->symbol_count++;
 }
@@ -213,6 +213,7 @@ kiln_status vocabulary_add_merge(vocabulary *v, const char *left, size_t left_le
     vocabulary_merge *slot = &v->merges[pair_slot(v, a, b)];
     v->merge_count += slot->left == VOCABULARY_NONE;
     *slot = (vocabulary_merge){a, b, rank, merged};
+    v->symbols[merged].merged = true;
     return KILN_OK;
 }
 
@@ -233,6 +234,14 @@ kiln_status vocabulary_finish(vocabulary *v, kiln_error *err)
 uint32_t vocabulary_find(const vocabulary *v, const char *text, size_t length)
 {
     return v->slots[text_slot(v, text, length)];
+}
+
+uint32_t vocabulary_unmade(const vocabulary *v)
+{
+    uint32_t count = 0;
+    for (uint32_t s = 512; s < v->symbol_count; s++) /* after the bytes */
+        count += v->symbols[s].id >= 0 && !v->symbols[s].merged;
+    return count;
 }
 
 int32_t vocabulary_id(const vocabulary *v, const char *text, size_t length)

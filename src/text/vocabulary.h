@@ -28,7 +28,8 @@ enum {
 typedef struct vocabulary_symbol {
     const char *text; /* NUL-terminated UTF-8 */
     uint32_t length;
-    int32_t id; /* -1: not in the vocabulary */
+    int32_t id;  /* -1: not in the vocabulary */
+    bool merged; /* a merge makes it */
 } vocabulary_symbol;
 
 typedef struct vocabulary_merge {
@@ -65,6 +66,8 @@ kiln_status vocabulary_finish(vocabulary *, kiln_error *err);
 
 /* VOCABULARY_NONE when the string is unknown. */
 uint32_t vocabulary_find(const vocabulary *, const char *text, size_t length);
+/* How many words no encoding can give: longer than a byte, and no merge makes them. */
+uint32_t vocabulary_unmade(const vocabulary *);
 /* -1 when the string has no id. */
 int32_t vocabulary_id(const vocabulary *, const char *text, size_t length);
 /* NULL when the pair does not merge. */

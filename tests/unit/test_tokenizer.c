@@ -195,6 +195,44 @@ static void test_other_kinds_refused(void **state)
     assert_null(t);
 }
 
+/* Files of which only the beginning arrived. */
+static void test_cut_files(void **state)
+{
+    (void)state;
+    char cut[] = "/tmp/kiln-merges-XXXXXX";
+    static char bytes[1 << 20];
+    FILE *whole = fopen(CLIP_MERGES, "rb");
+    assert_non_null(whole);
+    /* Of the 1.3 MiB, the first fifth or so is what CLIP uses. */
+    size_t size = fread(bytes, 1, 100000, whole);
+    fclose(whole);
+    int file = mkstemp(cut);
+    assert_true(file >= 0);
+    assert_int_equal(write(file, bytes, size), size);
+    close(file);
+    tokenizer *t;
+    kiln_error err = {0};
+    assert_int_equal(tokenizer_open_gz(cut, &t, &err), KILN_BAD_FORMAT);
+    assert_null(t);
+    unlink(cut);
+
+    NEEDS(TINY "sd1-tiny/tokenizer/vocab.json");
+    static char merges[1 << 16], words[1 << 16];
+    FILE *a = fopen(TINY "sd1-tiny/tokenizer/merges.txt", "rb");
+    FILE *b = fopen(TINY "sd1-tiny/tokenizer/vocab.json", "rb");
+    assert_true(a && b);
+    tokenizer_files files = {.name = "cut"};
+    files.merges = (tokenizer_text){merges, fread(merges, 1, sizeof merges, a)};
+    files.vocabulary = (tokenizer_text){words, fread(words, 1, sizeof words, b)};
+    fclose(a);
+    fclose(b);
+    assert_int_equal(tokenizer_open_memory(&files, &t, &err), KILN_OK);
+    tokenizer_close(t);
+    files.merges.size /= 2;
+    assert_int_equal(tokenizer_open_memory(&files, &t, &err), KILN_BAD_FORMAT);
+    assert_non_null(strstr(err.text, "cut short"));
+}
+
 /* --------------------------------------------------------------------- small ones made here */
 
 #define SPECIALS "\"<|startoftext|>\": 20, \"<|endoftext|>\": 21"
@@ -360,11 +398,17 @@ static void test_long_texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_sd1),          cmocka_unit_test(test_golden_merges),
-        cmocka_unit_test(test_forms_agree),         cmocka_unit_test(test_tiny_models),
-        cmocka_unit_test(test_other_kinds_refused), cmocka_unit_test(test_merging_order),
-        cmocka_unit_test(test_added_tokens),        cmocka_unit_test(test_fast_file),
-        cmocka_unit_test(test_bad_files),           cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_golden_sd1),
+        cmocka_unit_test(test_golden_merges),
+        cmocka_unit_test(test_forms_agree),
+        cmocka_unit_test(test_tiny_models),
+        cmocka_unit_test(test_other_kinds_refused),
+        cmocka_unit_test(test_cut_files),
+        cmocka_unit_test(test_merging_order),
+        cmocka_unit_test(test_added_tokens),
+        cmocka_unit_test(test_fast_file),
+        cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_texts),
         cmocka_unit_test(test_long_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
