@@ -1,0 +1,10 @@
+/* commands.h - the subcommands, one file each. */
+#ifndef KILN_CLI_COMMANDS_H
+#define KILN_CLI_COMMANDS_H
+
+#include "options.h"
+
+extern const command draw_command, encode_command, tokenize_command, inspect_command, convert_command, pull_command,
+    verify_command;
+
+#endif

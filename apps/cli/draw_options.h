@@ -1,0 +1,32 @@
+/* draw_options.h - the options of `kiln draw`: their table, and from them to what the library takes. */
+#ifndef KILN_CLI_DRAW_OPTIONS_H
+#define KILN_CLI_DRAW_OPTIONS_H
+
+#include "model_options.h"
+#include "options.h"
+
+#include <kiln/kiln.h>
+
+typedef struct draw_values {
+    model_choice model;
+    const char *prompt, *negative, *output;
+    int steps, clip_skip, batch, vae_tile, preview_every;
+    double cfg, cfg_rescale, strength, eta;
+    picture_size size;
+    seed_choice seed;
+    const char *rng, *sampler, *schedule;
+    const char *init, *condition, *negative_condition, *like, *lora, *preview, *trace;
+    int64_t memory;
+    bool profile, quiet;
+} draw_values;
+
+extern const option draw_option_table[];
+
+/* The values before the command line is read, from the library's defaults. */
+draw_values draw_values_of(const kiln_draw_options *);
+/* Put the values into the library's options (pictures and maps apart); random seeds are drawn here. */
+void draw_values_apply(const draw_values *, kiln_draw_options *);
+/* The samplers and schedules, for the help page. */
+void draw_print_names(void);
+
+#endif

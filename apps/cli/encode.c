@@ -1,0 +1,157 @@
+/* encode.c - `kiln encode`: a text or a picture to what it means to the model (a file of tensors), and latents back
+ * to a picture. What the argument is decides: a picture, a file of latents, or else a text. */
+#include "commands.h"
+#include "help.h"
+#include "interrupt.h"
+#include "message.h"
+#include "model_options.h"
+#include "output.h"
+
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+typedef struct encode_values {
+    model_choice model;
+    const char *output, *text;
+    int clip_skip;
+} encode_values;
+
+static const option encode_options[] = {
+    {"output", 'o', OPTION_TEXT, offsetof(encode_values, output), "FILE", NULL, 0, 0, NULL,
+     "where to write: .safetensors for a text or a picture, .png .jpg or .webp for latents"},
+    MODEL_OPTIONS(encode_values),
+    {"text", 't', OPTION_TEXT, offsetof(encode_values, text), "TEXT", NULL, 0, 0, NULL,
+     "a text, even one that looks like a file's name"},
+    {"clip-skip", 0, OPTION_INTEGER, offsetof(encode_values, clip_skip), "N", "1", 1, 12, NULL,
+     "which layer of the text encoder counts, from the last"},
+    {0},
+};
+
+typedef enum input_kind { INPUT_TEXT, INPUT_PICTURE, INPUT_LATENTS, INPUT_MISSING } input_kind;
+
+/* A name that ends like a file is meant as one: encoding a mistyped name as text would be a silent mistake. */
+static input_kind kind_of(const char *argument)
+{
+    static const char *const pictures[] = {".png", ".jpg", ".jpeg", ".webp"};
+    struct stat info;
+    bool exists = stat(argument, &info) == 0 && S_ISREG(info.st_mode);
+    const char *dot = strrchr(argument, '.');
+    if (dot && strcasecmp(dot, ".safetensors") == 0)
+        return exists ? INPUT_LATENTS : INPUT_MISSING;
+    for (size_t i = 0; dot && i < sizeof pictures / sizeof *pictures; i++)
+        if (strcasecmp(dot, pictures[i]) == 0)
+            return exists ? INPUT_PICTURE : INPUT_MISSING;
+    return exists ? INPUT_PICTURE : INPUT_TEXT;
+}
+
+static int save_map(kiln_status status, kiln_map *map, const char *path, kiln_error *err)
+{
+    if (status == KILN_OK)
+        status = kiln_map_save(map, path, err);
+    for (int i = 0; status == KILN_OK && i < kiln_map_count(map); i++) {
+        const char *name;
+        const int64_t *shape;
+        int rank;
+        (void)kiln_map_tensor(map, i, &name, &rank, &shape);
+        printf("%s: %s [", path, name);
+        for (int r = 0; r < rank; r++)
+            printf("%s%lld", r ? ", " : "", (long long)shape[r]);
+        printf("]\n");
+    }
+    kiln_map_free(map);
+    return status == KILN_OK ? EXIT_OK : complain_error(err);
+}
+
+static int encode_text(kiln_session *session, const char *text, const encode_values *v)
+{
+    kiln_error err = {0};
+    kiln_map *map = NULL;
+    return save_map(kiln_encode_text(session, text, v->clip_skip, &map, &err), map, v->output, &err);
+}
+
+static int encode_picture(kiln_session *session, const char *path, const encode_values *v)
+{
+    kiln_error err = {0};
+    kiln_image *picture = NULL;
+    kiln_map *map = NULL;
+    if (kiln_image_read(path, &picture, &err) != KILN_OK)
+        return complain_error(&err);
+    kiln_status status = kiln_encode_image(session, picture, &map, &err);
+    kiln_image_free(picture);
+    return save_map(status, map, v->output, &err);
+}
+
+static int decode(kiln_session *session, const char *path, const encode_values *v)
+{
+    kiln_error err = {0};
+    kiln_map *map = NULL;
+    kiln_image *picture = NULL;
+    if (kiln_map_load(path, &map, &err) != KILN_OK)
+        return complain_error(&err);
+    kiln_status status = kiln_decode_latents(session, map, &picture, &err);
+    kiln_map_free(map);
+    if (status == KILN_OK)
+        status = kiln_image_write(v->output, picture, 0, &err);
+    if (status == KILN_OK)
+        printf("%s: %dx%d\n", v->output, kiln_image_width(picture), kiln_image_height(picture));
+    kiln_image_free(picture);
+    return status == KILN_OK ? EXIT_OK : complain_error(&err);
+}
+
+static int encode(const char *argument, input_kind kind, const encode_values *v)
+{
+    open_model open;
+    int status = kind == INPUT_LATENTS ? output_check_pictures(v->output, 1)
+                                       : output_check_file(v->output, ".safetensors");
+    if (status == EXIT_OK)
+        status = model_open(&v->model, &open);
+    if (status)
+        return status;
+    if (kind == INPUT_TEXT)
+        status = encode_text(open.session, argument, v);
+    else if (kind == INPUT_PICTURE)
+        status = encode_picture(open.session, argument, v);
+    else
+        status = decode(open.session, argument, v);
+    model_close(&open);
+    return status;
+}
+
+static int run(const command *c, int argc, char **argv)
+{
+    encode_values values = {.clip_skip = 1};
+    arguments found;
+    int status = arguments_parse(c, argc, argv, &values, &found);
+    if (status)
+        return status;
+    if (found.help) {
+        help_command(c);
+        return EXIT_OK;
+    }
+    if ((found.count == 1) == (values.text != NULL))
+        return complain_usage("'kiln encode' expects a text, a picture or a file of latents: kiln encode %s", c->usage);
+    if (!values.output)
+        return complain_usage("where to write? -o FILE.safetensors, or -o PICTURE for latents");
+    const char *argument = values.text ? values.text : found.plain[0];
+    input_kind kind = values.text ? INPUT_TEXT : kind_of(argument);
+    if (kind == INPUT_MISSING) {
+        complain("%s: no such file (--text encodes the words themselves)", argument);
+        return EXIT_FAILED;
+    }
+    interrupt_watch(NULL);
+    return encode(argument, kind, &values);
+}
+
+const command encode_command = {
+    .name = "encode",
+    .summary = "text or picture to tensors, latents to a picture",
+    .usage = "TEXT|PICTURE|LATENTS -o FILE [options]",
+    .about = "A text gives conditioning, for 'kiln draw --cond'. A picture gives latents. A .safetensors file of latents "
+             "gives the picture back.",
+    .plain_minimum = 0,
+    .plain_maximum = 1,
+    .plain_name = "a text, a picture or a file of latents",
+    .options = encode_options,
+    .run = run,
+};

@@ -1,0 +1,51 @@
+/* recipe.c - see recipe.h. */
+#include "recipe.h"
+
+#include "message.h"
+
+#include <string.h>
+
+int recipe_read(const char *path, kiln_recipe **out, kiln_image **picture)
+{
+    kiln_error err = {0};
+    kiln_image *image = NULL;
+    *out = NULL;
+    if (picture)
+        *picture = NULL;
+    if (kiln_image_read(path, &image, &err) != KILN_OK)
+        return complain_error(&err);
+    const char *text = kiln_image_text(image, "parameters");
+    if (!text) {
+        complain("%s: carries no recipe (no \"parameters\" text)", path);
+        kiln_image_free(image);
+        return EXIT_FAILED;
+    }
+    if (kiln_recipe_read(text, out, &err) != KILN_OK) {
+        complain("%s: %s", path, err.text);
+        kiln_image_free(image);
+        return EXIT_FAILED;
+    }
+    if (picture)
+        *picture = image;
+    else
+        kiln_image_free(image);
+    return EXIT_OK;
+}
+
+void recipe_compare_models(const kiln_recipe *recipe, const char *recipe_path, const kiln_image *drawn)
+{
+    const char *text = kiln_image_text(drawn, "parameters");
+    kiln_recipe *own = NULL;
+    if (!text || kiln_recipe_read(text, &own, NULL) != KILN_OK)
+        return;
+    const char *before = kiln_recipe_field(recipe, "Model hash"), *now = kiln_recipe_field(own, "Model hash");
+    if (before && now && strcmp(before, now) != 0)
+        warn("%s was drawn with the model of hash %s, and this one has %s: another picture comes of it", recipe_path,
+             before, now);
+    kiln_recipe_free(own);
+}
+
+bool recipe_needs_picture(const kiln_recipe *recipe)
+{
+    return kiln_recipe_field(recipe, "Denoising strength") && !kiln_recipe_field(recipe, "Hires upscale");
+}

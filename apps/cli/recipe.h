@@ -1,0 +1,17 @@
+/* recipe.h - the recipe that a picture carries, for `draw --like` and `verify`. */
+#ifndef KILN_CLI_RECIPE_H
+#define KILN_CLI_RECIPE_H
+
+#include <kiln/kiln.h>
+
+/* Read the picture and its recipe; the picture is given too when `picture` is not NULL. Complains and returns an exit
+ * status when the file cannot be read or carries no recipe. */
+int recipe_read(const char *path, kiln_recipe **out, kiln_image **picture);
+
+/* Warn when the drawn picture says that it came from another model than the recipe. */
+void recipe_compare_models(const kiln_recipe *, const char *recipe_path, const kiln_image *drawn);
+
+/* Whether the recipe began from a picture (img2img), which it does not carry. */
+bool recipe_needs_picture(const kiln_recipe *);
+
+#endif

@@ -1,0 +1,85 @@
+/* tokenize.c - `kiln tokenize`: the numbers that a text becomes. */
+#include "commands.h"
+#include "help.h"
+#include "message.h"
+
+#include <kiln/kiln.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct tokenize_values {
+    const char *model, *tokenizer;
+    bool json;
+} tokenize_values;
+
+static const option tokenize_options[] = {
+    {"model", 'm', OPTION_TEXT, offsetof(tokenize_values, model), "PATH", "$KILN_MODEL", 0, 0, NULL,
+     "the model whose tokenizer to use"},
+    {"tokenizer", 0, OPTION_TEXT, offsetof(tokenize_values, tokenizer), "PATH", NULL, 0, 0, NULL,
+     "folder with vocab.json and merges.txt, or a vocabulary file, instead"},
+    {"json", 'j', OPTION_FLAG, offsetof(tokenize_values, json), NULL, NULL, 0, 0, NULL, "print JSON"},
+    {0},
+};
+
+static void print_json(const char *text, const int32_t *ids, const char *pieces, size_t count)
+{
+    printf("{\"text\": ");
+    json_string(stdout, text);
+    printf(", \"ids\": [");
+    for (size_t i = 0; i < count; i++)
+        printf("%s%d", i ? ", " : "", (int)ids[i]);
+    printf("], \"pieces\": [");
+    for (size_t i = 0; i < count; i++, pieces += strlen(pieces) + 1) {
+        printf("%s", i ? ", " : "");
+        json_string(stdout, pieces);
+    }
+    printf("]}\n");
+}
+
+static void print_table(const int32_t *ids, const char *pieces, size_t count)
+{
+    printf("%5s  %6s  %s\n", "place", "id", "piece");
+    for (size_t i = 0; i < count; i++, pieces += strlen(pieces) + 1)
+        printf("%5zu  %6d  %s\n", i, (int)ids[i], pieces);
+}
+
+static int run(const command *c, int argc, char **argv)
+{
+    tokenize_values values = {0};
+    arguments found;
+    int status = arguments_parse(c, argc, argv, &values, &found);
+    if (status)
+        return status;
+    if (found.help) {
+        help_command(c);
+        return EXIT_OK;
+    }
+    const char *path = values.tokenizer ? values.tokenizer : values.model ? values.model : getenv("KILN_MODEL");
+    if (!path || !path[0])
+        return complain_usage("no tokenizer: name a model with --model PATH or KILN_MODEL, or a folder with --tokenizer");
+    kiln_error err = {0};
+    int32_t *ids = NULL;
+    char *pieces = NULL;
+    size_t count = 0;
+    if (kiln_tokenize(path, found.plain[0], &ids, &pieces, &count, &err) != KILN_OK)
+        return complain_error(&err);
+    if (values.json)
+        print_json(found.plain[0], ids, pieces, count);
+    else
+        print_table(ids, pieces, count);
+    free(ids);
+    free(pieces);
+    return EXIT_OK;
+}
+
+const command tokenize_command = {
+    .name = "tokenize",
+    .summary = "the tokens of a text",
+    .usage = "TEXT [options]",
+    .plain_minimum = 1,
+    .plain_maximum = 1,
+    .plain_name = "a text",
+    .options = tokenize_options,
+    .run = run,
+};
