@@ -145,15 +145,22 @@ static const char *find_negative(const char *text, const char *end, const char *
     return NULL;
 }
 
-/* The lines in [start, end) without the line break that ends them, "\r\n" made "\n". */
+/* The lines in [start, end) without the line break that ends them, and without carriage returns at the end of
+ * any line. */
 static char *copy_lines(const char *start, const char *end)
 {
     byte_buffer copy = {0};
     if (end > start && end[-1] == '\n')
         end--;
-    for (; start < end; start++)
-        if (*start != '\r' || (start + 1 < end && start[1] != '\n'))
-            byte_buffer_add(&copy, start, 1);
+    for (const char *run = start; start < end; start = run) {
+        for (run = start; run < end && *run == '\r';)
+            run++;
+        if (run == end)
+            break;
+        if (*run == '\n')
+            start = run;
+        byte_buffer_add(&copy, start, (size_t)(++run - start));
+    }
     return byte_buffer_take_text(&copy);
 }
 

@@ -150,17 +150,21 @@ static void store_samples(void *target, int y, const float *row)
 }
 
 /* Nearest neighbours need no arithmetic, and keep the colours of transparent pixels. */
-static void pick_nearest(const image *from, image *to)
+static kiln_status pick_nearest(const image *from, image *to, kiln_error *err)
 {
     size_t bytes = (size_t)from->channels * (size_t)(from->bits / 8);
     unsigned char *target = to->pixels;
-    for (int y = 0; y < to->height; y++) {
-        size_t v = (size_t)((y + 0.5) * ((double)from->height / to->height));
-        for (int x = 0; x < to->width; x++, target += bytes) {
-            size_t u = (size_t)((x + 0.5) * ((double)from->width / to->width));
-            memcpy(target, (const unsigned char *)from->pixels + (v * (size_t)from->width + u) * bytes, bytes);
-        }
+    taps columns = {0}, rows = {0};
+    bool good = taps_init(&columns, from->width, to->width, RESIZE_NEAREST) &&
+                taps_init(&rows, from->height, to->height, RESIZE_NEAREST);
+    for (int y = 0; good && y < to->height; y++) {
+        const unsigned char *row = (const unsigned char *)from->pixels + (size_t)rows.first[y] * image_row_bytes(from);
+        for (int x = 0; x < to->width; x++, target += bytes)
+            memcpy(target, row + (size_t)columns.first[x] * bytes, bytes);
     }
+    taps_fini(&columns);
+    taps_fini(&rows);
+    return good ? KILN_OK : fail(err, KILN_NO_MEMORY, "not enough memory to resize to %d x %d", to->width, to->height);
 }
 
 kiln_status image_resize(const image *from, int width, int height, resize_filter filter, image **out,
@@ -170,10 +174,8 @@ kiln_status image_resize(const image *from, int width, int height, resize_filter
     if (status != KILN_OK)
         return status;
     if (filter == RESIZE_NEAREST) {
-        pick_nearest(from, *out);
-        return KILN_OK;
-    }
-    if (from->bits == 8) {
+        status = pick_nearest(from, *out, err);
+    } else if (from->bits == 8) {
         status = resize_bytes(from, *out, filter, err);
     } else {
         status = run(&(resampling){from->width, from->height, width, height, from->channels, filter, fetch_samples,

@@ -80,9 +80,10 @@ bool taps_init(taps *t, int from, int to, resize_filter filter)
     t->weights = calloc((size_t)to, t->room * sizeof *t->weights);
     if (!t->first || !t->count || !t->weights)
         return false;
-    for (int i = 0; i < to; i++) {
+    double center = 0.5 * scale; /* for nearest: summed up as PIL does, whose drift decides the ties */
+    for (int i = 0; i < to; i++, center += scale) {
         if (nearest) {
-            int at = (int)((i + 0.5) * scale);
+            int at = (int)center;
             t->first[i] = at < from ? at : from - 1;
             t->count[i] = 1;
             t->weights[i] = 1.0;
