@@ -1,5 +1,5 @@
-/* byte_buffer.h - bytes that grow at the end. Starts as {0}; a failed growth is remembered in `short_of_memory`
- * so that a writer can be checked once, when it is done. */
+/* byte_buffer.h - bytes that grow at the end. Starts as {0}; a failed growth is remembered in
+ * `short_of_memory` so that a writer can be checked once, when it is done. */
 #ifndef KILN_IMAGE_BYTE_BUFFER_H
 #define KILN_IMAGE_BYTE_BUFFER_H
 

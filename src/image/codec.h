@@ -1,7 +1,7 @@
 /* codec.h - what each file format gives to picture_file.c: read from memory, write to memory. Internal.
  *
- * A reader refuses a picture with missing or damaged data, fills `text` (never NULL), and has applied the EXIF
- * orientation. A writer makes the same bytes from the same input, every time. */
+ * A reader refuses a picture with missing or damaged data, fills `text` (never NULL), and has applied the
+ * EXIF orientation. A writer makes the same bytes from the same input, every time. */
 #ifndef KILN_IMAGE_CODEC_H
 #define KILN_IMAGE_CODEC_H
 
@@ -29,8 +29,11 @@ kiln_status codec_png_read(const encoded_picture *, image **, picture_text *text
 kiln_status codec_jpeg_read(const encoded_picture *, image **, picture_text *text, kiln_error *);
 kiln_status codec_webp_read(const encoded_picture *, image **, picture_text *text, kiln_error *);
 
-kiln_status codec_png_write(const image *, const picture_text *, const encoding *, byte_buffer *, kiln_error *);
-kiln_status codec_jpeg_write(const image *, const picture_text *, const encoding *, byte_buffer *, kiln_error *);
-kiln_status codec_webp_write(const image *, const picture_text *, const encoding *, byte_buffer *, kiln_error *);
+kiln_status codec_png_write(const image *, const picture_text *, const encoding *, byte_buffer *,
+                            kiln_error *);
+kiln_status codec_jpeg_write(const image *, const picture_text *, const encoding *, byte_buffer *,
+                             kiln_error *);
+kiln_status codec_webp_write(const image *, const picture_text *, const encoding *, byte_buffer *,
+                             kiln_error *);
 
 #endif

@@ -1,9 +1,9 @@
 /* exif.h - the two things wanted from an EXIF block: how to turn the picture, and the user's comment.
  *
- * EXIF (CIPA DC-008) is a TIFF structure: 8 bytes of header ("II*\0" little endian or "MM\0*" big endian, then the
- * offset of the first directory), directories of 12-byte entries, values by offset. Tags used: 0x0112
- * orientation; 0x8769 offset of the EXIF directory; in that, 0x9286 UserComment, whose first 8 bytes name its
- * character code. Trusts no offset. */
+ * EXIF (CIPA DC-008) is a TIFF structure: 8 bytes of header ("II*\0" little endian or "MM\0*" big endian,
+ * then the offset of the first directory), directories of 12-byte entries, values by offset. Tags used:
+ * 0x0112 orientation; 0x8769 offset of the EXIF directory; in that, 0x9286 UserComment, whose first 8
+ * bytes name its character code. Trusts no offset. */
 #ifndef KILN_IMAGE_EXIF_H
 #define KILN_IMAGE_EXIF_H
 

@@ -55,8 +55,8 @@ kiln_status image_crop(const image *from, int x, int y, int width, int height, i
 {
     *out = NULL;
     if (x < 0 || y < 0 || width < 1 || height < 1 || width > from->width - x || height > from->height - y)
-        return fail(err, KILN_BAD_ARGUMENT, "cannot cut %d x %d at (%d, %d) out of a picture of %d x %d", width,
-                    height, x, y, from->width, from->height);
+        return fail(err, KILN_BAD_ARGUMENT, "cannot cut %d x %d at (%d, %d) out of a picture of %d x %d",
+                    width, height, x, y, from->width, from->height);
     kiln_status status = image_new(width, height, from->channels, from->bits, out, err);
     if (status != KILN_OK)
         return status;
@@ -64,7 +64,8 @@ kiln_status image_crop(const image *from, int x, int y, int width, int height, i
     const unsigned char *source = (const unsigned char *)from->pixels + (size_t)y * image_row_bytes(from) +
                                   (size_t)x * pixel_bytes(from);
     for (int i = 0; i < height; i++)
-        memcpy((unsigned char *)(*out)->pixels + (size_t)i * row, source + (size_t)i * image_row_bytes(from), row);
+        memcpy((unsigned char *)(*out)->pixels + (size_t)i * row, source + (size_t)i * image_row_bytes(from),
+               row);
     return KILN_OK;
 }
 
@@ -74,8 +75,9 @@ typedef struct turn {
 } turn;
 
 static const turn turns[9] = {
-    [2] = {false, true, false}, [3] = {false, true, true}, [4] = {false, false, true}, [5] = {true, false, false},
-    [6] = {true, true, false},  [7] = {true, true, true},  [8] = {true, false, true},
+    [2] = {false, true, false}, [3] = {false, true, true}, [4] = {false, false, true},
+    [5] = {true, false, false}, [6] = {true, true, false}, [7] = {true, true, true},
+    [8] = {true, false, true},
 };
 
 kiln_status image_orient(image **picture, int orientation, kiln_error *err)
@@ -133,7 +135,8 @@ static void convert_pixel(const image *from, size_t pixel, uint8_t *to, int chan
         for (size_t c = 0; c < 3; c++)
             to[c] = (uint8_t)rgb[c];
     else
-        to[0] = (uint8_t)(colour ? (rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 32768u) >> 16 : rgb[0]);
+        to[0] =
+            (uint8_t)(colour ? (rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 32768u) >> 16 : rgb[0]);
     if (keeps_alpha)
         to[channels - 1] = (uint8_t)alpha;
 }

@@ -7,8 +7,8 @@
 
 #include "image/image.h"
 
-/* Fill `nhwc`, [height, width, 3], with values in -1..1. Gray is replicated; alpha is composited over white in
- * float (A1111's rule for img2img; opaque pixels are exact). */
+/* Fill `nhwc`, [height, width, 3], with values in -1..1. Gray is replicated; alpha is composited over
+ * white in float (A1111's rule for img2img; opaque pixels are exact). */
 void image_to_tensor(const image *, float *nhwc);
 
 /* Fill `mask`, [height, width], with the luma (ITU-R 601, as PIL's "L") in 0..1, alpha ignored. */

@@ -4,11 +4,11 @@
  *     Negative prompt: <negative, any number of lines; left out when empty>
  *     Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Model: name
  *
- * The last line holds the fields when at least three "key: value" pairs are found in it. A value with a comma,
- * a newline or a colon is a JSON string (not escaping beyond ASCII). stable-diffusion.cpp writes the same form
- * with other keys. Source: the behaviour of A1111's infotext_utils (create_infotext and
- * parse_generation_parameters). What is built is parsed back exactly: unlike A1111, blanks at the ends of lines
- * are kept, and so are fields without a value. */
+ * The last line holds the fields when at least three "key: value" pairs are found in it. A value with a
+ * comma, a newline or a colon is a JSON string (not escaping beyond ASCII). stable-diffusion.cpp writes
+ * the same form with other keys. Source: the behaviour of A1111's infotext_utils (create_infotext and
+ * parse_generation_parameters). What is built is parsed back exactly: unlike A1111, blanks at the ends of
+ * lines are kept, and so are fields without a value. */
 #ifndef KILN_IMAGE_INFOTEXT_H
 #define KILN_IMAGE_INFOTEXT_H
 
@@ -51,8 +51,8 @@ bool infotext_get_size(const infotext *, const char *key, int *width, int *heigh
  * '-' or '/'): BAD_ARGUMENT. */
 kiln_status infotext_set(infotext *, const char *key, const char *value, kiln_error *err);
 
-/* Put the fields into A1111's order: the known ones first, in its order, then the others as they were set, then
- * Version and User. */
+/* Put the fields into A1111's order: the known ones first, in its order, then the others as they were set,
+ * then Version and User. */
 void infotext_sort(infotext *);
 
 /* The text (free with free); NULL when memory is short. */

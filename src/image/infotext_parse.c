@@ -197,8 +197,8 @@ kiln_status infotext_parse(const char *text, infotext **out, kiln_error *err)
 kiln_status infotext_from_picture(const picture_text *text, const char *name, infotext **out, kiln_error *err)
 {
     static const char *const others[][2] = {
-        {"workflow", "ComfyUI"}, {"prompt", "ComfyUI"}, {"invokeai_metadata", "InvokeAI"}, {"sd-metadata", "InvokeAI"},
-        {"Dream", "InvokeAI"},
+        {"workflow", "ComfyUI"},     {"prompt", "ComfyUI"}, {"invokeai_metadata", "InvokeAI"},
+        {"sd-metadata", "InvokeAI"}, {"Dream", "InvokeAI"},
     };
     *out = NULL;
     const char *parameters = picture_text_get(text, PICTURE_TEXT_PARAMETERS);
@@ -208,13 +208,15 @@ kiln_status infotext_from_picture(const picture_text *text, const char *name, in
     }
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (picture_text_get(text, others[i][0]))
-            return fail(err, KILN_UNSUPPORTED,
-                        "%s: made by %s, which records its own '%s' data and no generation parameters that can be "
-                        "read as a recipe",
-                        name, others[i][1], others[i][0]);
+            return fail(
+                err, KILN_UNSUPPORTED,
+                "%s: made by %s, which records its own '%s' data and no generation parameters that can be "
+                "read as a recipe",
+                name, others[i][1], others[i][0]);
     const char *software = picture_text_get(text, "Software");
     if (software && strcmp(software, "NovelAI") == 0)
-        return fail(err, KILN_UNSUPPORTED, "%s: made by NovelAI, whose parameters cannot be read as a recipe", name);
+        return fail(err, KILN_UNSUPPORTED, "%s: made by NovelAI, whose parameters cannot be read as a recipe",
+                    name);
     return fail(err, KILN_NOT_FOUND, "%s: the picture holds no generation parameters", name);
 }
 

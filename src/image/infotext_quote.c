@@ -55,8 +55,8 @@ static bool hexadecimal(const char *p, const char *end, uint32_t *out)
     return true;
 }
 
-/* The character of \uXXXX, or of two of them that make a surrogate pair; *p is behind the first 'u'. 0 (also for
- * \u0000, which no string of ours can hold) when malformed. */
+/* The character of \uXXXX, or of two of them that make a surrogate pair; *p is behind the first 'u'. 0
+ * (also for \u0000, which no string of ours can hold) when malformed. */
 static uint32_t escaped_character(const char **p, const char *end)
 {
     uint32_t c, low;
@@ -64,8 +64,8 @@ static uint32_t escaped_character(const char **p, const char *end)
         return 0;
     *p += 4;
     if (c >= 0xD800 && c < 0xDC00) {
-        if (end - *p < 6 || (*p)[0] != '\\' || (*p)[1] != 'u' || !hexadecimal(*p + 2, end, &low) || low < 0xDC00 ||
-            low > 0xDFFF)
+        if (end - *p < 6 || (*p)[0] != '\\' || (*p)[1] != 'u' || !hexadecimal(*p + 2, end, &low) ||
+            low < 0xDC00 || low > 0xDFFF)
             return 0;
         *p += 6;
         return 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);

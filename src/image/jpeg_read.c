@@ -1,11 +1,12 @@
 /* jpeg_read.c - JPEG to pixels and text, with libjpeg-turbo.
  *
- * Gray stays gray; YCbCr and RGB become RGB; CMYK and YCCK become RGB, their inks taken as stored inverted, which
- * is Adobe's custom and what browsers assume. 8 bits only; sequential, progressive and arithmetic coding.
+ * Gray stays gray; YCbCr and RGB become RGB; CMYK and YCCK become RGB, their inks taken as stored
+ * inverted, which is Adobe's custom and what browsers assume. 8 bits only; sequential, progressive and
+ * arithmetic coding.
  *
- * A file that ends early gets an end marker from us, and libjpeg then says whether it lacked data: a warning
- * when entropy-coded data ran out, coefficients not known to the last bit when progressive scans are missing.
- * Both are refused; a missing end marker alone is not. */
+ * A file that ends early gets an end marker from us, and libjpeg then says whether it lacked data: a
+ * warning when entropy-coded data ran out, coefficients not known to the last bit when progressive scans
+ * are missing. Both are refused; a missing end marker alone is not. */
 #include "image/codec.h"
 #include "image/exif.h"
 
@@ -30,8 +31,8 @@ typedef struct jpeg_job {
     const encoded_picture *file;
     kiln_error *err;
     kiln_status status;
-    bool ended;  /* the file ended and an end marker was made up */
-    int damage;  /* code of the first warning that means lost data, or 0 */
+    bool ended; /* the file ended and an end marker was made up */
+    int damage; /* code of the first warning that means lost data, or 0 */
     image *picture;
     unsigned char *row; /* one row of CMYK */
 } jpeg_job;
@@ -49,22 +50,24 @@ static void on_error(j_common_ptr codec)
     codec->err->format_message(codec, reason);
     switch (codec->err->msg_code) {
     case JERR_BAD_PRECISION:
-        job->status = fail(job->err, KILN_UNSUPPORTED, "%s: a JPEG with %d bits per sample; only 8 are supported",
-                           name, codec->err->msg_parm.i[0]);
+        job->status =
+            fail(job->err, KILN_UNSUPPORTED, "%s: a JPEG with %d bits per sample; only 8 are supported", name,
+                 codec->err->msg_parm.i[0]);
         break;
     case JERR_SOF_UNSUPPORTED:
         job->status = fail(job->err, KILN_UNSUPPORTED,
-                           "%s: a lossless or hierarchical JPEG (frame type 0x%02X), which is not supported", name,
-                           (unsigned)codec->err->msg_parm.i[0]);
+                           "%s: a lossless or hierarchical JPEG (frame type 0x%02X), which is not supported",
+                           name, (unsigned)codec->err->msg_parm.i[0]);
         break;
     case JERR_OUT_OF_MEMORY:
         job->status = fail(job->err, KILN_NO_MEMORY, "%s: not enough memory to decode this JPEG", name);
         break;
     default:
-        job->status = job->ended ? fail(job->err, KILN_BAD_FORMAT,
-                                        "%s: the JPEG is truncated: the file ends after %zu bytes", name,
-                                        job->file->size)
-                                 : fail(job->err, KILN_BAD_FORMAT, "%s: the JPEG is damaged: %s", name, reason);
+        job->status =
+            job->ended
+                ? fail(job->err, KILN_BAD_FORMAT, "%s: the JPEG is truncated: the file ends after %zu bytes",
+                       name, job->file->size)
+                : fail(job->err, KILN_BAD_FORMAT, "%s: the JPEG is damaged: %s", name, reason);
     }
     longjmp(job->escape, 1);
 }
@@ -172,7 +175,8 @@ static kiln_status read_header(jpeg_job *job)
     return status;
 }
 
-/* True when every coefficient of every component is known to its last bit (always so when not progressive). */
+/* True when every coefficient of every component is known to its last bit (always so when not
+ * progressive). */
 static bool scans_are_complete(const struct jpeg_decompress_struct *codec)
 {
     for (int c = 0; codec->progressive_mode && codec->coef_bits && c < codec->num_components; c++)
@@ -206,7 +210,8 @@ static kiln_status read_rows(jpeg_job *job)
     }
     if (job->damage != 0 || (job->ended && !scans_are_complete(codec)))
         return fail(job->err, KILN_BAD_FORMAT, "%s: the JPEG is %s", job->file->name,
-                    job->ended ? "truncated: picture data is missing at the end" : "damaged: its picture data is corrupt");
+                    job->ended ? "truncated: picture data is missing at the end"
+                               : "damaged: its picture data is corrupt");
     return KILN_OK;
 }
 
@@ -217,7 +222,8 @@ static kiln_status collect_text(jpeg_job *job, picture_text *text, int *orientat
     *orientation = 1;
     for (jpeg_saved_marker_ptr m = job->codec.marker_list; m && status == KILN_OK; m = m->next) {
         if (m->marker == JPEG_COM) {
-            status = picture_text_add_latin1(text, "Comment", (const char *)m->data, m->data_length, job->err);
+            status =
+                picture_text_add_latin1(text, "Comment", (const char *)m->data, m->data_length, job->err);
         } else if (!seen && m->data_length >= 6 && memcmp(m->data, "Exif\0", 5) == 0) {
             seen = true;
             *orientation = exif_orientation(m->data, m->data_length);

@@ -1,8 +1,8 @@
 /* jpeg_write.c - pixels and text to JPEG, with libjpeg-turbo.
  *
- * Baseline, optimised Huffman tables, the exact integer DCT; colour at full resolution from quality 90 up, halved
- * below. 16 bits become 8 and alpha is composited over white (see image_to_bytes). The text "parameters" goes
- * to the EXIF UserComment; one APP1 segment holds at most 65,533 bytes. */
+ * Baseline, optimised Huffman tables, the exact integer DCT; colour at full resolution from quality 90 up,
+ * halved below. 16 bits become 8 and alpha is composited over white (see image_to_bytes). The text
+ * "parameters" goes to the EXIF UserComment; one APP1 segment holds at most 65,533 bytes. */
 #include "image/codec.h"
 #include "image/exif.h"
 
@@ -126,13 +126,14 @@ static kiln_status make_exif(jpeg_job *job, const char *comment)
         if (!is_ascii(comment))
             break;
     }
-    return fail(job->err, KILN_UNSUPPORTED,
-                "%s: a JPEG cannot hold %zu bytes of generation parameters (64 KiB at most); write a PNG instead",
-                job->how->name, strlen(comment));
+    return fail(
+        job->err, KILN_UNSUPPORTED,
+        "%s: a JPEG cannot hold %zu bytes of generation parameters (64 KiB at most); write a PNG instead",
+        job->how->name, strlen(comment));
 }
 
-kiln_status codec_jpeg_write(const image *picture, const picture_text *text, const encoding *how, byte_buffer *to,
-                             kiln_error *err)
+kiln_status codec_jpeg_write(const image *picture, const picture_text *text, const encoding *how,
+                             byte_buffer *to, kiln_error *err)
 {
     image *bytes = NULL;
     const char *comment = picture_text_get(text, PICTURE_TEXT_PARAMETERS);

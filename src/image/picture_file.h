@@ -1,7 +1,7 @@
 /* picture_file.h - pictures in files: PNG, JPEG and WebP, in and out.
  *
- * Reading goes by content, never by name. Writing goes by the name's extension, to a temporary file in the same
- * folder that is renamed when it is complete and on disk: no half file, ever. */
+ * Reading goes by content, never by name. Writing goes by the name's extension, to a temporary file in the
+ * same folder that is renamed when it is complete and on disk: no half file, ever. */
 #ifndef KILN_IMAGE_PICTURE_FILE_H
 #define KILN_IMAGE_PICTURE_FILE_H
 
@@ -15,10 +15,15 @@ kiln_status image_read(const char *path, image **out, picture_text **text, kiln_
 
 /* Same from `size` bytes; `name` stands for the path in messages; `max_pixels` limits what is accepted
  * (0: IMAGE_MAX_PIXELS). */
-kiln_status image_read_memory(const void *bytes, size_t size, const char *name, int64_t max_pixels, image **out,
-                              picture_text **text, kiln_error *err);
+kiln_status image_read_memory(const void *bytes, size_t size, const char *name, int64_t max_pixels,
+                              image **out, picture_text **text, kiln_error *err);
 
-typedef enum image_format { IMAGE_FORMAT_NONE, IMAGE_FORMAT_PNG, IMAGE_FORMAT_JPEG, IMAGE_FORMAT_WEBP } image_format;
+typedef enum image_format {
+    IMAGE_FORMAT_NONE,
+    IMAGE_FORMAT_PNG,
+    IMAGE_FORMAT_JPEG,
+    IMAGE_FORMAT_WEBP
+} image_format;
 
 /* The format of a path by its extension (.png .jpg .jpeg .webp, any case), or NONE. */
 image_format image_format_of_path(const char *path);
@@ -28,8 +33,8 @@ typedef struct image_write_options {
     bool lossless; /* WebP only */
 } image_write_options;
 
-/* Write a picture and its text (NULL for none; UTF-8). JPEG and WebP hold 8 bits and the text "parameters" only;
- * JPEG has no alpha (composited over white). `options` may be NULL. Same input, same bytes. */
+/* Write a picture and its text (NULL for none; UTF-8). JPEG and WebP hold 8 bits and the text "parameters"
+ * only; JPEG has no alpha (composited over white). `options` may be NULL. Same input, same bytes. */
 kiln_status image_write(const char *path, const image *, const picture_text *text,
                         const image_write_options *options, kiln_error *err);
 

@@ -58,7 +58,8 @@ kiln_status codec_check_size(const encoded_picture *file, int64_t width, int64_t
     if (width < 1 || height < 1 || width > IMAGE_MAX_SIDE || height > IMAGE_MAX_SIDE ||
         width * height > file->max_pixels)
         return fail(err, KILN_UNSUPPORTED,
-                    "%s: a picture of %" PRId64 " x %" PRId64 " is out of range: each side must be 1 to %d, with at "
+                    "%s: a picture of %" PRId64 " x %" PRId64
+                    " is out of range: each side must be 1 to %d, with at "
                     "most %" PRId64 " pixels in all",
                     file->name, width, height, IMAGE_MAX_SIDE, file->max_pixels);
     return KILN_OK;
@@ -72,13 +73,14 @@ static kiln_status find_decoder(const encoded_picture *file, decoder **out, kiln
     if (!kind)
         return fail(err, KILN_BAD_FORMAT, "%s: not a picture in PNG, JPEG or WebP", file->name);
     if (!kind->read)
-        return fail(err, KILN_UNSUPPORTED, "%s: %s; only PNG, JPEG and WebP are supported", file->name, kind->name);
+        return fail(err, KILN_UNSUPPORTED, "%s: %s; only PNG, JPEG and WebP are supported", file->name,
+                    kind->name);
     *out = kind->read;
     return KILN_OK;
 }
 
-kiln_status image_read_memory(const void *bytes, size_t size, const char *name, int64_t max_pixels, image **out,
-                              picture_text **text, kiln_error *err)
+kiln_status image_read_memory(const void *bytes, size_t size, const char *name, int64_t max_pixels,
+                              image **out, picture_text **text, kiln_error *err)
 {
     encoded_picture file = {bytes, size, name, max_pixels > 0 ? max_pixels : IMAGE_MAX_PIXELS};
     decoder *read = NULL;

@@ -103,7 +103,8 @@ bool text_is_utf8(const char *text, size_t size)
                 return false;
         const char *p = text + i;
         uint32_t character = text_next_character(&p);
-        if (character < smallest[length] || character > 0x10FFFF || (character >= 0xD800 && character < 0xE000))
+        if (character < smallest[length] || character > 0x10FFFF ||
+            (character >= 0xD800 && character < 0xE000))
             return false;
         i += length;
     }

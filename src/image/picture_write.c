@@ -38,8 +38,8 @@ image_format image_format_of_path(const char *path)
     return IMAGE_FORMAT_NONE;
 }
 
-static kiln_status check_options(const char *path, const picture_text *text, const image_write_options *options,
-                                 kiln_error *err)
+static kiln_status check_options(const char *path, const picture_text *text,
+                                 const image_write_options *options, kiln_error *err)
 {
     if (options && (options->quality < 0 || options->quality > 100))
         return fail(err, KILN_BAD_ARGUMENT, "%s: a quality of %d: expected 1 to 100", path, options->quality);
@@ -50,13 +50,15 @@ static kiln_status check_options(const char *path, const picture_text *text, con
     return KILN_OK;
 }
 
-static kiln_status encode(const char *path, image_format format, const image *picture, const picture_text *text,
-                          const image_write_options *options, byte_buffer *to, kiln_error *err)
+static kiln_status encode(const char *path, image_format format, const image *picture,
+                          const picture_text *text, const image_write_options *options, byte_buffer *to,
+                          kiln_error *err)
 {
     kiln_status status = check_options(path, text, options, err);
     if (status != KILN_OK)
         return status;
-    encoding how = {.name = path, .quality = options ? options->quality : 0, .lossless = options && options->lossless};
+    encoding how = {
+        .name = path, .quality = options ? options->quality : 0, .lossless = options && options->lossless};
     if (how.quality == 0)
         how.quality = format == IMAGE_FORMAT_JPEG ? JPEG_QUALITY : WEBP_QUALITY;
     switch (format) {
@@ -71,7 +73,8 @@ static kiln_status encode(const char *path, image_format format, const image *pi
         break;
     case IMAGE_FORMAT_NONE:
     default:
-        return fail(err, KILN_BAD_ARGUMENT, "%s: unknown extension: expected .png, .jpg, .jpeg or .webp", path);
+        return fail(err, KILN_BAD_ARGUMENT, "%s: unknown extension: expected .png, .jpg, .jpeg or .webp",
+                    path);
     }
     if (status == KILN_OK && to->short_of_memory)
         status = fail(err, KILN_NO_MEMORY, "%s: not enough memory to write it", path);
@@ -122,7 +125,8 @@ static kiln_status look_at_target(const char *path, replacement *r, kiln_error *
     if (*path == '\0')
         return fail(err, KILN_BAD_ARGUMENT, "the output has no name");
     if (image_format_of_path(path) == IMAGE_FORMAT_NONE)
-        return fail(err, KILN_BAD_ARGUMENT, "%s: unknown extension: expected .png, .jpg, .jpeg or .webp", path);
+        return fail(err, KILN_BAD_ARGUMENT, "%s: unknown extension: expected .png, .jpg, .jpeg or .webp",
+                    path);
     bool exists = stat(path, &about) == 0;
     if (!exists && errno != ENOENT)
         return fail_system(err, "%s: cannot be written", path);
@@ -147,7 +151,8 @@ static kiln_status look_at_target(const char *path, replacement *r, kiln_error *
     return KILN_OK;
 }
 
-/* Make an empty file of a new name in the target's folder. O_EXCL keeps apart writers who pick the same name. */
+/* Make an empty file of a new name in the target's folder. O_EXCL keeps apart writers who pick the same
+ * name. */
 static kiln_status replacement_open(const char *path, replacement *r, kiln_error *err)
 {
     *r = (replacement){.file = -1};
@@ -195,7 +200,8 @@ static void sync_folder(const char *folder)
     }
 }
 
-static kiln_status replacement_commit(replacement *r, const char *path, const byte_buffer *content, kiln_error *err)
+static kiln_status replacement_commit(replacement *r, const char *path, const byte_buffer *content,
+                                      kiln_error *err)
 {
     if (!write_all(r->file, content->bytes, content->size) || fsync(r->file) != 0)
         return fail_system(err, "%s: cannot be written", path);

@@ -1,8 +1,9 @@
 /* png_read.c - PNG to pixels and text, with libpng.
  *
- * Every colour type becomes 1 to 4 channels of 8 or 16 bits: palettes become RGB, 1, 2 and 4 bit gray is spread
- * to 8, a transparent colour (tRNS) becomes alpha. Gamma and colour profiles are not applied. A picture is
- * good when all its rows decode; what comes after them may be damaged. Of an APNG, the default image is read.
+ * Every colour type becomes 1 to 4 channels of 8 or 16 bits: palettes become RGB, 1, 2 and 4 bit gray is
+ * spread to 8, a transparent colour (tRNS) becomes alpha. Gamma and colour profiles are not applied. A
+ * picture is good when all its rows decode; what comes after them may be damaged. Of an APNG, the default
+ * image is read.
  *
  * libpng reports errors by longjmp. All state therefore lives in a png_job outside the function that calls
  * setjmp, and the functions between setjmp and libpng own nothing. */
@@ -67,9 +68,10 @@ static kiln_status check_header(png_job *job, kiln_error *err)
         return status;
     uint64_t unpacked = (uint64_t)png_get_rowbytes(job->codec, job->info) * height;
     if (unpacked / DEFLATE_LIMIT > job->file->size)
-        return fail(err, KILN_BAD_FORMAT,
-                    "%s: a PNG of %u x %u cannot be in %zu bytes: the file is truncated or its header is wrong",
-                    job->file->name, (unsigned)width, (unsigned)height, job->file->size);
+        return fail(
+            err, KILN_BAD_FORMAT,
+            "%s: a PNG of %u x %u cannot be in %zu bytes: the file is truncated or its header is wrong",
+            job->file->name, (unsigned)width, (unsigned)height, job->file->size);
     return KILN_OK;
 }
 
@@ -130,8 +132,9 @@ static kiln_status read_rows(png_job *job, kiln_error *err)
 static kiln_status explain(const png_job *job, kiln_error *err)
 {
     if (job->short_file)
-        return fail(err, KILN_BAD_FORMAT, "%s: the PNG is truncated: the file ends after %zu bytes, before the "
-                                          "last row",
+        return fail(err, KILN_BAD_FORMAT,
+                    "%s: the PNG is truncated: the file ends after %zu bytes, before the "
+                    "last row",
                     job->file->name, job->file->size);
     return fail(err, KILN_BAD_FORMAT, "%s: the PNG is damaged: %s", job->file->name, job->reason);
 }
@@ -158,7 +161,8 @@ static int orientation_of(png_job *job)
 {
     png_uint_32 size = 0;
     png_bytep block = NULL;
-    if (png_get_eXIf_1(job->codec, job->info, &size, &block) || png_get_eXIf_1(job->codec, job->end, &size, &block))
+    if (png_get_eXIf_1(job->codec, job->info, &size, &block) ||
+        png_get_eXIf_1(job->codec, job->end, &size, &block))
         return exif_orientation(block, size);
     return 1;
 }

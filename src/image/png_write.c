@@ -1,8 +1,8 @@
 /* png_write.c - pixels and text to PNG, with libpng.
  *
- * Text goes before the pixels, as tEXt when it is Latin-1 and as iTXt (UTF-8) when it is not: what PIL does, and
- * so what A1111's readers expect. A Latin-1 text whose bytes would also pass for UTF-8 is written as iTXt, so
- * that what is written is what is read. No time stamp: same input, same bytes. */
+ * Text goes before the pixels, as tEXt when it is Latin-1 and as iTXt (UTF-8) when it is not: what PIL
+ * does, and so what A1111's readers expect. A Latin-1 text whose bytes would also pass for UTF-8 is
+ * written as iTXt, so that what is written is what is read. No time stamp: same input, same bytes. */
 #include "image/codec.h"
 
 #include <png.h>
@@ -95,8 +95,8 @@ static kiln_status prepare_text(png_job *job, const picture_text *text, const en
         png_text *chunk = &job->chunks[job->count];
         if (!keyword_is_good(entry->keyword))
             return fail(err, KILN_BAD_ARGUMENT,
-                        "%s: '%s' cannot be a keyword in a PNG: it needs 1 to 79 printable characters", how->name,
-                        entry->keyword);
+                        "%s: '%s' cannot be a keyword in a PNG: it needs 1 to 79 printable characters",
+                        how->name, entry->keyword);
         char *latin1 = job->latin1[job->count] = latin1_of(entry->text);
         chunk->compression = latin1 ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE;
         chunk->key = entry->keyword;
@@ -116,8 +116,8 @@ static bool write_all(png_job *job)
         return false;
     png_set_write_fn(job->codec, job, on_write, on_flush);
     png_set_compression_level(job->codec, ZLIB_LEVEL);
-    png_set_IHDR(job->codec, job->info, (png_uint_32)picture->width, (png_uint_32)picture->height, picture->bits,
-                 types[picture->channels], PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+    png_set_IHDR(job->codec, job->info, (png_uint_32)picture->width, (png_uint_32)picture->height,
+                 picture->bits, types[picture->channels], PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
                  PNG_FILTER_TYPE_DEFAULT);
     if (job->count > 0)
         png_set_text(job->codec, job->info, job->chunks, (int)job->count);
@@ -130,8 +130,8 @@ static bool write_all(png_job *job)
     return true;
 }
 
-kiln_status codec_png_write(const image *picture, const picture_text *text, const encoding *how, byte_buffer *to,
-                            kiln_error *err)
+kiln_status codec_png_write(const image *picture, const picture_text *text, const encoding *how,
+                            byte_buffer *to, kiln_error *err)
 {
     png_job job = {.picture = picture, .to = to};
     job.codec = png_create_write_struct(PNG_LIBPNG_VER_STRING, &job, on_error, on_warning);
@@ -142,8 +142,8 @@ kiln_status codec_png_write(const image *picture, const picture_text *text, cons
     kiln_status status = job.info ? prepare_text(&job, text, how, err)
                                   : fail(err, KILN_NO_MEMORY, "%s: not enough memory to write it", how->name);
     if (status == KILN_OK && !write_all(&job))
-        status = fail(err, to->short_of_memory ? KILN_NO_MEMORY : KILN_INTERNAL, "%s: cannot encode as PNG: %s",
-                      how->name, job.reason);
+        status = fail(err, to->short_of_memory ? KILN_NO_MEMORY : KILN_INTERNAL,
+                      "%s: cannot encode as PNG: %s", how->name, job.reason);
     png_destroy_write_struct(&job.codec, &job.info);
     for (size_t i = 0; i < job.count; i++)
         free(job.latin1[i]);

@@ -35,8 +35,8 @@ static void resample_row(const float *from, float *to, int to_width, int channel
     }
 }
 
-static void resample(const resampling *r, const taps *columns, const taps *rows, float *between, float *from_row,
-                     float *to_row)
+static void resample(const resampling *r, const taps *columns, const taps *rows, float *between,
+                     float *from_row, float *to_row)
 {
     size_t width = (size_t)r->to_width * (size_t)r->channels;
     for (int y = 0; y < r->from_height; y++)
@@ -64,8 +64,8 @@ static kiln_status run(const resampling *r, kiln_error *err)
     if (!side_is_good(r->from_width) || !side_is_good(r->from_height) || !side_is_good(r->to_width) ||
         !side_is_good(r->to_height) || r->channels < 1 || r->channels > 4096)
         return fail(err, KILN_BAD_ARGUMENT,
-                    "cannot resize %d x %d to %d x %d in %d channels: each side must be 1 to %d", r->from_width,
-                    r->from_height, r->to_width, r->to_height, r->channels, IMAGE_MAX_SIDE);
+                    "cannot resize %d x %d to %d x %d in %d channels: each side must be 1 to %d",
+                    r->from_width, r->from_height, r->to_width, r->to_height, r->channels, IMAGE_MAX_SIDE);
     taps columns = {0}, rows = {0};
     size_t channels = (size_t)r->channels, width = (size_t)r->to_width * channels;
     float *between = malloc((size_t)r->from_height * width * sizeof *between);
@@ -104,12 +104,12 @@ static void store_floats(void *target, int y, const float *row)
     memcpy(rows->to + (size_t)y * rows->to_stride, row, rows->to_stride * sizeof *row);
 }
 
-kiln_status resize_floats(const float *from, int from_width, int from_height, int channels, float *to, int to_width,
-                          int to_height, resize_filter filter, kiln_error *err)
+kiln_status resize_floats(const float *from, int from_width, int from_height, int channels, float *to,
+                          int to_width, int to_height, resize_filter filter, kiln_error *err)
 {
     float_rows rows = {from, to, (size_t)from_width * (size_t)channels, (size_t)to_width * (size_t)channels};
-    resampling r = {from_width, from_height, to_width, to_height, channels, filter,
-                    fetch_floats, &rows, store_floats, &rows};
+    resampling r = {from_width, from_height,  to_width, to_height,    channels,
+                    filter,     fetch_floats, &rows,    store_floats, &rows};
     return run(&r, err);
 }
 
@@ -158,13 +158,15 @@ static kiln_status pick_nearest(const image *from, image *to, kiln_error *err)
     bool good = taps_init(&columns, from->width, to->width, RESIZE_NEAREST) &&
                 taps_init(&rows, from->height, to->height, RESIZE_NEAREST);
     for (int y = 0; good && y < to->height; y++) {
-        const unsigned char *row = (const unsigned char *)from->pixels + (size_t)rows.first[y] * image_row_bytes(from);
+        const unsigned char *row =
+            (const unsigned char *)from->pixels + (size_t)rows.first[y] * image_row_bytes(from);
         for (int x = 0; x < to->width; x++, target += bytes)
             memcpy(target, row + (size_t)columns.first[x] * bytes, bytes);
     }
     taps_fini(&columns);
     taps_fini(&rows);
-    return good ? KILN_OK : fail(err, KILN_NO_MEMORY, "not enough memory to resize to %d x %d", to->width, to->height);
+    return good ? KILN_OK
+                : fail(err, KILN_NO_MEMORY, "not enough memory to resize to %d x %d", to->width, to->height);
 }
 
 kiln_status image_resize(const image *from, int width, int height, resize_filter filter, image **out,
@@ -178,8 +180,8 @@ kiln_status image_resize(const image *from, int width, int height, resize_filter
     } else if (from->bits == 8) {
         status = resize_bytes(from, *out, filter, err);
     } else {
-        status = run(&(resampling){from->width, from->height, width, height, from->channels, filter, fetch_samples,
-                                   from, store_samples, *out},
+        status = run(&(resampling){from->width, from->height, width, height, from->channels, filter,
+                                   fetch_samples, from, store_samples, *out},
                      err);
     }
     if (status != KILN_OK) {

@@ -1,7 +1,7 @@
 /* resize_bytes.c - resampling of 8-bit pictures, bit for bit as PIL does it, because people compare.
  *
- * Weights are integers of 22 fractional bits; each of the two passes rounds and clamps to bytes. A picture with
- * alpha is premultiplied before and divided after. */
+ * Weights are integers of 22 fractional bits; each of the two passes rounds and clamps to bytes. A picture
+ * with alpha is premultiplied before and divided after. */
 #include "image/resize_taps.h"
 
 #include <stdlib.h>
@@ -26,8 +26,8 @@ static uint8_t byte_of(int64_t sum)
     return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
-/* One pass over `lines` lines. Along a line, positions are `step` bytes apart, and `channels` samples wide; lines
- * are `from_line` and `to_line` bytes apart. */
+/* One pass over `lines` lines. Along a line, positions are `step` bytes apart, and `channels` samples
+ * wide; lines are `from_line` and `to_line` bytes apart. */
 typedef struct pass {
     const uint8_t *from;
     uint8_t *to;
@@ -55,7 +55,8 @@ static void run_pass(const pass *p, const taps *t, const int32_t *weights)
 static bool resample(const pass *p, resize_filter filter)
 {
     taps t = {0};
-    int32_t *weights = taps_init(&t, p->from_count, p->to_count, filter) ? integer_weights(&t, p->to_count) : NULL;
+    int32_t *weights =
+        taps_init(&t, p->from_count, p->to_count, filter) ? integer_weights(&t, p->to_count) : NULL;
     if (weights)
         run_pass(p, &t, weights);
     free(weights);
@@ -67,8 +68,15 @@ static bool resample_both_ways(const image *from, image *to, resize_filter filte
 {
     size_t channels = (size_t)from->channels, width = (size_t)to->width * channels;
     uint8_t *between = malloc(width * (size_t)from->height);
-    pass across = {from->pixels, between, (size_t)from->height, (size_t)from->width * channels, width, channels,
-                   channels, from->width, to->width};
+    pass across = {from->pixels,
+                   between,
+                   (size_t)from->height,
+                   (size_t)from->width * channels,
+                   width,
+                   channels,
+                   channels,
+                   from->width,
+                   to->width};
     /* A row is one wide position of the vertical pass: all of its samples have the same weights. */
     pass down = {between, to->pixels, 1, 0, 0, width, width, from->height, to->height};
     bool good = between && resample(&across, filter) && resample(&down, filter);
@@ -99,7 +107,8 @@ static void unpremultiply(image *picture)
 kiln_status resize_bytes(const image *from, image *to, resize_filter filter, kiln_error *err)
 {
     image *copy = NULL;
-    bool same = from->width == to->width && from->height == to->height, weighted = image_has_alpha(from) && !same;
+    bool same = from->width == to->width && from->height == to->height,
+         weighted = image_has_alpha(from) && !same;
     if (weighted) {
         kiln_status status = image_crop(from, 0, 0, from->width, from->height, &copy, err);
         if (status != KILN_OK)
@@ -111,6 +120,6 @@ kiln_status resize_bytes(const image *from, image *to, resize_filter filter, kil
         unpremultiply(to);
     image_free(copy);
     return good ? KILN_OK
-                : fail(err, KILN_NO_MEMORY, "not enough memory to resize %d x %d to %d x %d", from->width, from->height,
-                       to->width, to->height);
+                : fail(err, KILN_NO_MEMORY, "not enough memory to resize %d x %d to %d x %d", from->width,
+                       from->height, to->width, to->height);
 }

@@ -1,4 +1,5 @@
-/* resize_taps.h - which source positions make a target position, and with what weights. Internal to resizing. */
+/* resize_taps.h - which source positions make a target position, and with what weights. Internal to
+ * resizing. */
 #ifndef KILN_IMAGE_RESIZE_TAPS_H
 #define KILN_IMAGE_RESIZE_TAPS_H
 
@@ -10,7 +11,8 @@ typedef struct taps {
     size_t room;
 } taps;
 
-/* For stretching `from` positions to `to`; false when memory is short. Give back with taps_fini either way. */
+/* For stretching `from` positions to `to`; false when memory is short. Give back with taps_fini either
+ * way. */
 bool taps_init(taps *, int from, int to, resize_filter filter);
 void taps_fini(taps *);
 

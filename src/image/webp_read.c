@@ -1,5 +1,5 @@
-/* webp_read.c - WebP to pixels and text, with libwebp. Lossy, lossless, alpha; the first frame of an animation,
- * on a transparent canvas. */
+/* webp_read.c - WebP to pixels and text, with libwebp. Lossy, lossless, alpha; the first frame of an
+ * animation, on a transparent canvas. */
 #include "image/codec.h"
 #include "image/exif.h"
 

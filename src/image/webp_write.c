@@ -30,7 +30,8 @@ static kiln_status encode(const image *bytes, const encoding *how, WebPMemoryWri
     WebPConfig config;
     WebPPicture picture;
     if (!WebPConfigInit(&config) || !WebPPictureInit(&picture))
-        return fail(err, KILN_INTERNAL, "%s: the WebP library does not fit the one this was built with", how->name);
+        return fail(err, KILN_INTERNAL, "%s: the WebP library does not fit the one this was built with",
+                    how->name);
     config.quality = (float)how->quality;
     if (how->lossless && !WebPConfigLosslessPreset(&config, 6))
         return fail(err, KILN_INTERNAL, "%s: cannot set the WebP encoder to lossless", how->name);
@@ -50,8 +51,8 @@ static kiln_status encode(const image *bytes, const encoding *how, WebPMemoryWri
     if (good)
         return KILN_OK;
     const char *reason = reason_of(code);
-    return fail(err, strstr(reason, "memory") ? KILN_NO_MEMORY : KILN_INTERNAL, "%s: cannot encode as WebP: %s",
-                how->name, reason);
+    return fail(err, strstr(reason, "memory") ? KILN_NO_MEMORY : KILN_INTERNAL,
+                "%s: cannot encode as WebP: %s", how->name, reason);
 }
 
 /* Wrap the encoded picture and the comment's EXIF block into one file. */
@@ -77,8 +78,8 @@ static kiln_status assemble(const WebPMemoryWriter *writer, const char *comment,
     return good ? KILN_OK : fail(err, KILN_NO_MEMORY, "%s: cannot put the text into the WebP", how->name);
 }
 
-kiln_status codec_webp_write(const image *picture, const picture_text *text, const encoding *how, byte_buffer *to,
-                             kiln_error *err)
+kiln_status codec_webp_write(const image *picture, const picture_text *text, const encoding *how,
+                             byte_buffer *to, kiln_error *err)
 {
     image *bytes = NULL;
     WebPMemoryWriter writer;

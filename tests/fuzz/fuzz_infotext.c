@@ -1,5 +1,6 @@
 /* floors: base image */
-/* fuzz_infotext.c - any text as generation parameters: what is built from it parses to the same, and again. */
+/* fuzz_infotext.c - any text as generation parameters: what is built from it parses to the same, and
+ * again. */
 #include "image/infotext.h"
 
 #include <stdlib.h>

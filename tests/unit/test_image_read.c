@@ -1,5 +1,6 @@
 /* floors: base image */
-/* test_image_read.c - real pictures decode to the right pixels; broken and foreign ones are refused clearly. */
+/* test_image_read.c - real pictures decode to the right pixels; broken and foreign ones are refused
+ * clearly. */
 #include "image/picture_file.h"
 
 #include <setjmp.h>
@@ -11,8 +12,8 @@
 
 #include <cmocka.h>
 
-/* Size and CRC-32 of the pixels; each was compared with what PIL 9.4 decodes (for 16-bit colour, which PIL does
- * not read, its high bytes). */
+/* Size and CRC-32 of the pixels; each was compared with what PIL 9.4 decodes (for 16-bit colour, which PIL
+ * does not read, its high bytes). */
 static const struct {
     const char *file;
     int width, height, channels, bits;
@@ -203,7 +204,9 @@ static void foreign_files_are_named(void **state)
         {"x", 1, KILN_BAD_FORMAT, "not a picture"},
         {"GIF89a\1\0\1\0", 10, KILN_UNSUPPORTED, "GIF"},
         {"\0\0\0\x0CjP  \r\n\x87\n", 12, KILN_UNSUPPORTED, "JPEG 2000"},
-        {"\0\0\0\x1C" "ftypavif", 12, KILN_UNSUPPORTED, "AVIF"},
+        {"\0\0\0\x1C"
+         "ftypavif",
+         12, KILN_UNSUPPORTED, "AVIF"},
         {"II*\0\10\0\0\0", 8, KILN_UNSUPPORTED, "TIFF"},
         {"BM\0\0\0\0", 6, KILN_UNSUPPORTED, "bitmap"},
         {"\x89PNG\r\n\x1A\n", 8, KILN_BAD_FORMAT, "truncated"},
@@ -242,7 +245,9 @@ static void truncation_never_passes(void **state)
         bool lossless;
         size_t slack; /* bytes at the end that carry no pixels */
     } cases[] = {
-        {IMAGE_FORMAT_PNG, false, 12}, {IMAGE_FORMAT_JPEG, false, 2}, {IMAGE_FORMAT_WEBP, false, 1},
+        {IMAGE_FORMAT_PNG, false, 12},
+        {IMAGE_FORMAT_JPEG, false, 2},
+        {IMAGE_FORMAT_WEBP, false, 1},
         {IMAGE_FORMAT_WEBP, true, 1},
     };
     (void)state;
@@ -251,7 +256,8 @@ static void truncation_never_passes(void **state)
         image_write_options options = {.lossless = cases[i].lossless};
         unsigned char *bytes;
         size_t size;
-        assert_int_equal(image_write_memory(cases[i].format, picture, NULL, &options, &bytes, &size, NULL), KILN_OK);
+        assert_int_equal(image_write_memory(cases[i].format, picture, NULL, &options, &bytes, &size, NULL),
+                         KILN_OK);
         assert_int_equal(image_read_memory(bytes, size, "it", 0, &whole, NULL, NULL), KILN_OK);
         for (size_t cut = 0; cut < size; cut++) {
             image *part;
@@ -307,8 +313,11 @@ static void lying_headers_are_refused(void **state)
         uint32_t width, height;
         kiln_status status;
     } cases[] = {
-        {0, 4, KILN_BAD_FORMAT},          {65536, 4, KILN_BAD_FORMAT}, {60000, 60000, KILN_UNSUPPORTED},
-        {16000, 16000, KILN_BAD_FORMAT},  {0x7FFFFFFF, 0x7FFFFFFF, KILN_BAD_FORMAT},
+        {0, 4, KILN_BAD_FORMAT},
+        {65536, 4, KILN_BAD_FORMAT},
+        {60000, 60000, KILN_UNSUPPORTED},
+        {16000, 16000, KILN_BAD_FORMAT},
+        {0x7FFFFFFF, 0x7FFFFFFF, KILN_BAD_FORMAT},
     };
     (void)state;
     image *picture = sample(4, 4, 3, 8), *made;
@@ -348,9 +357,9 @@ static void too_many_pixels_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(real_pictures_decode),      cmocka_unit_test(bad_files_are_refused),
-        cmocka_unit_test(foreign_files_are_named),   cmocka_unit_test(truncation_never_passes),
-        cmocka_unit_test(orientations_are_undone),   cmocka_unit_test(lying_headers_are_refused),
+        cmocka_unit_test(real_pictures_decode),        cmocka_unit_test(bad_files_are_refused),
+        cmocka_unit_test(foreign_files_are_named),     cmocka_unit_test(truncation_never_passes),
+        cmocka_unit_test(orientations_are_undone),     cmocka_unit_test(lying_headers_are_refused),
         cmocka_unit_test(too_many_pixels_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* floors: base image */
-/* test_image_write.c - what is written is read back: pixels, text, and never half a file; and the numbers that
- * models see. */
+/* test_image_write.c - what is written is read back: pixels, text, and never half a file; and the numbers
+ * that models see. */
 #include "image/exif.h"
 #include "image/image_tensor.h"
 #include "image/picture_file.h"
@@ -70,7 +70,8 @@ static void png_keeps_every_pixel(void **state)
     (void)state;
     for (int channels = 1; channels <= 4; channels++) {
         for (int bits = 8; bits <= 16; bits += 8) {
-            image *picture = sample(37, 11, channels, bits), *made = through(IMAGE_FORMAT_PNG, picture, NULL, 0, NULL);
+            image *picture = sample(37, 11, channels, bits),
+                  *made = through(IMAGE_FORMAT_PNG, picture, NULL, 0, NULL);
             assert_int_equal(made->width, 37);
             assert_int_equal(made->height, 11);
             assert_int_equal(made->channels, channels);
@@ -86,7 +87,8 @@ static void lossless_webp_keeps_every_pixel(void **state)
 {
     (void)state;
     for (int channels = 3; channels <= 4; channels++) {
-        image *picture = sample(37, 11, channels, 8), *made = through(IMAGE_FORMAT_WEBP, picture, NULL, true, NULL);
+        image *picture = sample(37, 11, channels, 8),
+              *made = through(IMAGE_FORMAT_WEBP, picture, NULL, true, NULL);
         assert_int_equal(made->channels, channels);
         assert_memory_equal(made->pixels, picture->pixels, image_bytes(picture));
         image_free(picture);
@@ -193,8 +195,9 @@ static void comments_in_either_byte_order_are_read(void **state)
     for (size_t cut = 0; cut < block.size; cut++)
         assert_null(exif_user_comment(block.bytes, cut));
     byte_buffer_fini(&block);
-    static const unsigned char little[] = "Exif\0\0II*\0\10\0\0\0\2\0\x12\1\3\0\1\0\0\0\6\0\0\0\x69\x87\4\0\1\0\0\0\x26\0\0\0"
-                                          "\0\0\0\0\1\0\x86\x92\7\0\14\0\0\0\x38\0\0\0\0\0\0\0UNICODE\0h\0i\0";
+    static const unsigned char little[] =
+        "Exif\0\0II*\0\10\0\0\0\2\0\x12\1\3\0\1\0\0\0\6\0\0\0\x69\x87\4\0\1\0\0\0\x26\0\0\0"
+        "\0\0\0\0\1\0\x86\x92\7\0\14\0\0\0\x38\0\0\0\0\0\0\0UNICODE\0h\0i\0";
     assert_int_equal(exif_orientation(little, sizeof little - 1), 6);
     comment = exif_user_comment(little, sizeof little - 1);
     assert_string_equal(comment, "hi");
@@ -224,12 +227,9 @@ static void places_that_cannot_be_written_are_refused(void **state)
         kiln_status status;
         const char *says;
     } cases[] = {
-        {"x.gif", KILN_BAD_ARGUMENT, "unknown extension"},
-        {"png", KILN_BAD_ARGUMENT, "unknown extension"},
-        {".png", KILN_BAD_ARGUMENT, "unknown extension"},
-        {"x.png/", KILN_BAD_ARGUMENT, "unknown extension"},
-        {"missing/x.png", KILN_NOT_FOUND, "folder"},
-        {"file.png/x.png", KILN_IO, "directory"},
+        {"x.gif", KILN_BAD_ARGUMENT, "unknown extension"}, {"png", KILN_BAD_ARGUMENT, "unknown extension"},
+        {".png", KILN_BAD_ARGUMENT, "unknown extension"},  {"x.png/", KILN_BAD_ARGUMENT, "unknown extension"},
+        {"missing/x.png", KILN_NOT_FOUND, "folder"},       {"file.png/x.png", KILN_IO, "directory"},
         {"folder.png", KILN_BAD_ARGUMENT, "a folder"},
     };
     char long_name[400];
@@ -270,7 +270,8 @@ static void bad_requests_are_refused(void **state)
     image_write_options options = {.quality = 101};
     assert_int_equal(image_write_memory(IMAGE_FORMAT_JPEG, picture, NULL, &options, &bytes, &size, &err),
                      KILN_BAD_ARGUMENT);
-    assert_int_equal(image_write_memory(IMAGE_FORMAT_WEBP, wide, NULL, NULL, &bytes, &size, &err), KILN_UNSUPPORTED);
+    assert_int_equal(image_write_memory(IMAGE_FORMAT_WEBP, wide, NULL, NULL, &bytes, &size, &err),
+                     KILN_UNSUPPORTED);
     assert_int_equal(picture_text_add(text, "parameters", "\xFF", NULL), KILN_OK);
     assert_int_equal(image_write_memory(IMAGE_FORMAT_PNG, picture, text, NULL, &bytes, &size, &err),
                      KILN_BAD_ARGUMENT);

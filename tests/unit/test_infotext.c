@@ -1,5 +1,6 @@
 /* floors: base image */
-/* test_infotext.c - generation parameters: what A1111 and others write is read, and comes back byte for byte. */
+/* test_infotext.c - generation parameters: what A1111 and others write is read, and comes back byte for
+ * byte. */
 #include "image/infotext.h"
 #include "image/picture_file.h"
 
@@ -33,9 +34,10 @@ static void assert_same_after_building(const char *text)
 static void a_usual_text_is_read(void **state)
 {
     (void)state;
-    infotext *info = parse("a cat,\non a mat\nNegative prompt: dog, \"bad\"\nworse\n"
-                           "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1, Size: 512x768, "
-                           "Model: v1-5, Lora hashes: \"a: 0123456789ab, b: \\u00e9\\\"\\\\\", Version: v1.10.1");
+    infotext *info =
+        parse("a cat,\non a mat\nNegative prompt: dog, \"bad\"\nworse\n"
+              "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1, Size: 512x768, "
+              "Model: v1-5, Lora hashes: \"a: 0123456789ab, b: \\u00e9\\\"\\\\\", Version: v1.10.1");
     int width, height;
     assert_string_equal(info->prompt, "a cat,\non a mat");
     assert_string_equal(info->negative, "dog, \"bad\"\nworse");
@@ -60,7 +62,8 @@ static void canonical_texts_come_back(void **state)
         "a\n\n b \nNegative prompt: x\nSteps: 1, Seed: 2, Size: 8x8",
         "Steps: 1, Seed: 2, Size: 8x8",
         "Negative prompt: x\nSteps: 1, Seed: 2, Size: 8x8",
-        "\xE7\x8C\xAB \xF0\x9F\x90\xB1\nSteps: 1, Seed: 2, Size: 8x8, Model: , RNG: cuda, \xC3\xA9t\xC3\xA9: 1",
+        "\xE7\x8C\xAB \xF0\x9F\x90\xB1\nSteps: 1, Seed: 2, Size: 8x8, Model: , RNG: cuda, \xC3\xA9t\xC3\xA9: "
+        "1",
         "p: q, r: s\nt\nSteps: 1, Seed: 2, TI hashes: \"a: 1, b: 2\", Note: \"x\\ny\\tz\"",
         "one: 1, two: 2",
         "a\nNegative prompt: b\nNegative prompt: c\nSteps: 1, Seed: 2, Size: 8x8",
@@ -73,8 +76,23 @@ static void canonical_texts_come_back(void **state)
 static void any_value_comes_back(void **state)
 {
     static const char *const values[] = {
-        "", "plain", "a, b", "a: b", "a\nb", "\"quoted\"", "\"", "\\", " blank ", "tab\t", "a, \x01\x1f\x7f\b\f\r",
-        "\\u0041, x", "a, \xF0\x9F\x90\xB1", "512x512", "{\"json\": [1, 2]}", "a\"b", "C:\\models\\x",
+        "",
+        "plain",
+        "a, b",
+        "a: b",
+        "a\nb",
+        "\"quoted\"",
+        "\"",
+        "\\",
+        " blank ",
+        "tab\t",
+        "a, \x01\x1f\x7f\b\f\r",
+        "\\u0041, x",
+        "a, \xF0\x9F\x90\xB1",
+        "512x512",
+        "{\"json\": [1, 2]}",
+        "a\"b",
+        "C:\\models\\x",
     };
     (void)state;
     infotext *info = infotext_new("  a prompt \n", "");
@@ -107,14 +125,16 @@ static void values_are_quoted_only_where_needed(void **state)
     assert_int_equal(infotext_set(info, "Steps", "30", NULL), KILN_OK);
     char *text = infotext_build(info);
     assert_string_equal(
-        text, "p\nNegative prompt: n\nSteps: 30, Model: a b.c-d (e), Lora hashes: \"a: 1, \xC3\xA9: \\\"2\\\"\"");
+        text,
+        "p\nNegative prompt: n\nSteps: 30, Model: a b.c-d (e), Lora hashes: \"a: 1, \xC3\xA9: \\\"2\\\"\"");
     free(text);
     infotext_free(info);
 }
 
 static void fields_are_put_in_order(void **state)
 {
-    static const char *const keys[] = {"Version", "Mask blur", "Seed", "Size", "Hires upscale", "Steps", "Clip skip"};
+    static const char *const keys[] = {"Version",       "Mask blur", "Seed",     "Size",
+                                       "Hires upscale", "Steps",     "Clip skip"};
     (void)state;
     infotext *info = infotext_new("p", NULL);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
