@@ -31,14 +31,9 @@ static kiln_status run(const sampling *s, float *x, kiln_error *err)
         float dt = down - sigma;
         for (size_t k = 0; k < s->n; k++)
             x[k] = x[k] + (x[k] - x0[k]) / sigma * dt;
-        if (up > 0) {
-            status = sampling_noise(s, sigma, next, noise, err);
-            if (status)
-                return status;
-            for (size_t k = 0; k < s->n; k++)
-                x[k] = x[k] + noise[k] * (float)plan->s_noise * up;
-        }
-        status = sampling_step_done(s, i, x, x0, err);
+        status = sampling_add_noise(s, x, sigma, next, up, noise, err);
+        if (!status)
+            status = sampling_step_done(s, i, x, x0, err);
         if (status)
             return status;
     }

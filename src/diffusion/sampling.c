@@ -60,6 +60,19 @@ kiln_status sampling_noise(const sampling *s, float sigma_from, float sigma_to, 
     return s->calls->noise(s->calls->noise_self, sigma_from, sigma_to, out, s->n, err);
 }
 
+kiln_status sampling_add_noise(const sampling *s, float *x, float sigma_from, float sigma_to, float scale,
+                               float *noise, kiln_error *err)
+{
+    if (!(scale > 0))
+        return KILN_OK;
+    kiln_status status = sampling_noise(s, sigma_from, sigma_to, noise, err);
+    if (status)
+        return status;
+    for (size_t k = 0; k < s->n; k++)
+        x[k] = x[k] + noise[k] * (float)s->plan->s_noise * scale;
+    return KILN_OK;
+}
+
 kiln_status sampling_step_done(const sampling *s, int i, float *x, const float *x0, kiln_error *err)
 {
     if (!s->calls->on_step)

@@ -57,6 +57,9 @@ kiln_status sampling_denoise(const sampling *s, const float *x, int i, float *x0
 /* The same at any level: the timestep is looked up. */
 kiln_status sampling_denoise_at(const sampling *s, const float *x, float sigma, float *x0, kiln_error *err);
 kiln_status sampling_noise(const sampling *s, float sigma_from, float sigma_to, float *out, kiln_error *err);
+/* x += scale * s_noise * noise of that interval; no draw when scale is 0. `noise` is a row to use. */
+kiln_status sampling_add_noise(const sampling *s, float *x, float sigma_from, float sigma_to, float scale,
+                               float *noise, kiln_error *err);
 /* Limits that the config asks for (thresholding, else clip_sample). The named view knows none: its plans have both
  * off. */
 void sampling_limit_x0(const sampling *s, float *x0);
