@@ -136,7 +136,7 @@ static kiln_status make(packed_store *s, const graph *g, int index, const void *
     }
     if (key_bytes)
         memcpy(p->key, key, key_bytes);
-    kiln_status status = read_and_pack(s, g, p, pack, arguments, err);
+    kiln_status status = s->source.read ? read_and_pack(s, g, p, pack, arguments, err) : KILN_OK;
     if (status != KILN_OK) {
         packed_free(p);
         return status;

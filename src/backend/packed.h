@@ -18,7 +18,8 @@ typedef struct packed_store packed_store;
 typedef struct packed packed;
 
 /* The graph declares the parameters by index: every plan of one store is compiled from graphs that declare the same
- * parameters in the same order (the same model at another size). */
+ * parameters in the same order (the same model at another size). A source without a read function measures: copies are
+ * counted, but nothing is read or packed, and no memory becomes resident. */
 packed_store *packed_store_new(parameter_source);
 void packed_store_free(packed_store *);
 /* Bytes held by all copies now. */

@@ -1,0 +1,18 @@
+/* conditioning.h - from words to the map that the UNet looks at. Internal.
+ *
+ * SD 1 and 2: the text encoder's hidden states after the final layer norm, at the layer that clip skip chooses.
+ * SDXL: both encoders' penultimate states side by side, and the second one's projected pooled state.
+ * A prompt of more than 75 tokens is encoded window by window and joined along the tokens (A1111's way). */
+#ifndef KILN_PIPELINE_CONDITIONING_H
+#define KILN_PIPELINE_CONDITIONING_H
+
+#include "pipeline/session.h"
+
+/* A map of kind "conditioning": "context" [1,T,D], and "pooled" [1,P] where the family has it. */
+kiln_status conditioning_of_text(kiln_session *, const char *prompt, int clip_skip, kiln_map **out, kiln_error *);
+/* A map of the same shapes as `like`, all zero: what SDXL takes where there is no negative prompt. */
+kiln_status conditioning_of_nothing(const kiln_map *like, kiln_map **out, kiln_error *);
+/* Whether a map fits this model's UNet; a sentence if not. */
+kiln_status conditioning_check(const kiln_model *, const kiln_map *, const char *what, kiln_error *);
+
+#endif

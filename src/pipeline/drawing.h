@@ -1,0 +1,35 @@
+/* drawing.h - the denoising of one picture's latents: what guidance, sampler and UNet do together. Internal.
+ *
+ * Latents are flat, [C,h,w], f32: the order in which torch draws noise. Every picture is drawn alone, so that picture k
+ * of a batch has the bytes of seed + k drawn alone; only the prompt and its negative share a pass of the UNet. */
+#ifndef KILN_PIPELINE_DRAWING_H
+#define KILN_PIPELINE_DRAWING_H
+
+#include "diffusion/sampler.h"
+#include "pipeline/session.h"
+
+enum { TIME_IDS = 6 };
+
+typedef struct drawing {
+    kiln_session *session;
+    int height, width;           /* of the latents */
+    const sampler_plan *sampler; /* timesteps and noise levels */
+    const kiln_map *conditioning;
+    const kiln_map *negative;    /* NULL: no guidance */
+    float cfg, cfg_rescale;
+    float time_ids[TIME_IDS];    /* SDXL: original height and width, crop top and left, target height and width */
+    const float *extra;          /* [E,h,w]: channels that an inpainting UNet takes besides the latents; NULL: none */
+    int extra_channels;
+} drawing;
+
+/* Latent channels, and elements of one picture's latents. */
+int drawing_channels(const kiln_model *);
+size_t drawing_elements(const drawing *);
+
+/* x: in, what sampler_start gave; out, the finished latents. `calls` gives noise and on_step; predict is set here. */
+kiln_status drawing_run(const drawing *, const sampler_calls *calls, float *x, kiln_error *);
+
+/* The plan shape of the UNet for this drawing: batch 2 when both contexts have as many tokens. */
+network_shape drawing_unet_shape(const drawing *, const kiln_map *conditioning);
+
+#endif

@@ -1,0 +1,314 @@
+/* model.c - opening a model: find its parts, bind every parameter, prepare its tokenizers and its noise schedule.
+ * Weights themselves are read when the first plan of a network is compiled. */
+#include "pipeline/model.h"
+
+#include "formats/hash.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifndef KILN_DATA_DIRECTORY
+#define KILN_DATA_DIRECTORY "/usr/local/share/kiln"
+#endif
+
+kiln_model_options kiln_model_defaults(void)
+{
+    return (kiln_model_options){.precision = KILN_PRECISION_AUTO};
+}
+
+/* ------------------------------------------------------------------------------------ networks */
+
+static const part_kind part_of[NETWORK_COUNT] = {
+    [NETWORK_TEXT_1] = PART_TEXT,       [NETWORK_TEXT_2] = PART_TEXT_2,    [NETWORK_UNET] = PART_UNET,
+    [NETWORK_VAE_ENCODER] = PART_VAE,   [NETWORK_VAE_DECODER] = PART_VAE, [NETWORK_PREVIEW] = PART_COUNT,
+};
+
+bool model_has(const kiln_model *m, network_kind kind)
+{
+    return m->networks[kind].bound != NULL;
+}
+
+kiln_status model_need(const kiln_model *m, network_kind kind, kiln_error *err)
+{
+    if (model_has(m, kind))
+        return KILN_OK;
+    if (part_of[kind] == PART_COUNT)
+        return fail(err, KILN_NOT_FOUND, "%s: no preview decoder is open", m->path);
+    return probe_require(m->parts, 1u << part_of[kind], err);
+}
+
+kiln_status model_draw_network(const kiln_model *m, network_kind kind, const network_shape *s, graph **out, kiln_error *err)
+{
+    graph *g = *out = graph_new();
+    if (!g)
+        return fail(err, KILN_NO_MEMORY, "out of memory for a graph");
+    clip_text_shape text = {.batch = s->batch, .tokens = s->tokens, .outputs = s->outputs, .skip = s->skip};
+    unet_shape unet = {.batch = s->batch, .height = s->height, .width = s->width, .context_tokens = s->tokens};
+    switch (kind) {
+    case NETWORK_TEXT_1: clip_text_draw(g, &m->parts->text, &text); break;
+    case NETWORK_TEXT_2: clip_text_draw(g, &m->parts->text_2, &text); break;
+    case NETWORK_UNET: unet_draw(g, &m->parts->unet, &unet); break;
+    case NETWORK_VAE_ENCODER: vae_draw_encoder(g, &m->parts->vae, s->batch, s->height, s->width); break;
+    case NETWORK_VAE_DECODER: vae_draw_decoder(g, &m->parts->vae, s->batch, s->height, s->width); break;
+    case NETWORK_PREVIEW:
+        if (m->preview_is_taesd)
+            taesd_draw(g, &m->preview_taesd, s->batch, s->height, s->width);
+        else
+            vae_approx_draw(g, &m->preview_approx, s->batch, s->height, s->width);
+        break;
+    case NETWORK_COUNT: break;
+    }
+    kiln_status status = graph_finish(g, err);
+    if (status != KILN_OK) {
+        graph_free(g);
+        *out = NULL;
+    }
+    return status;
+}
+
+static kiln_status bind_graph(network *n, graph *g, const weights_place *place, kiln_error *err)
+{
+    kiln_status status = graph_finish(g, err);
+    if (status == KILN_OK)
+        status = weights_bind(g, place, 1, &n->bound, err);
+    if (status == KILN_OK && !(n->store = packed_store_new(weights_source(n->bound))))
+        status = fail(err, KILN_NO_MEMORY, "out of memory for the weights");
+    return status;
+}
+
+/* Bind a network's parameters now, so that a damaged or foreign file is refused when it is opened. */
+static kiln_status bind_network(kiln_model *m, network_kind kind, kiln_error *err)
+{
+    part_kind part = part_of[kind];
+    if (part == PART_COUNT || !m->parts->part[part].present)
+        return KILN_OK;
+    graph *g = probe_draw(m->parts, part, kind == NETWORK_VAE_ENCODER, err);
+    if (!g)
+        return err ? err->status : KILN_INTERNAL;
+    kiln_status status = bind_graph(&m->networks[kind], g, &m->parts->part[part].place, err);
+    graph_free(g);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------ previews */
+
+static const shape *find_in_file(void *self, const char *name)
+{
+    const tensor_entry *e = tensor_file_find(self, name);
+    return e ? &e->shape : NULL;
+}
+
+static kiln_status open_preview(kiln_model *m, const char *path, kiln_error *err)
+{
+    if (!path)
+        return KILN_OK;
+    kiln_status status = tensor_file_open(path, &m->preview_file, err);
+    if (status != KILN_OK)
+        return status;
+    tensor_finder finder = {find_in_file, m->preview_file};
+    bool plain = false;
+    kiln_error why;
+    m->preview_is_taesd = taesd_config_from_tensors(&finder, true, &m->preview_taesd, &plain, &why) == KILN_OK;
+    if (!m->preview_is_taesd && vae_approx_config_from_tensors(&finder, &m->preview_approx, &why) != KILN_OK)
+        return fail(err, KILN_UNSUPPORTED, "%s is neither a TAESD decoder nor a VAE-approx, which previews are made with", path);
+    int channels = m->preview_is_taesd ? m->preview_taesd.in_channels : m->preview_approx.latent_channels;
+    if (m->parts->part[PART_VAE].present && channels != m->parts->vae.latent_channels)
+        return fail(err, KILN_MISMATCH, "%s decodes latents of %d channels, the model's have %d", path, channels, m->parts->vae.latent_channels);
+    graph *g = NULL;
+    status = model_draw_network(m, NETWORK_PREVIEW, &(network_shape){.batch = 1, .height = 4, .width = 4}, &g, err);
+    weights_place place = {m->preview_file, "", m->preview_is_taesd && plain ? DIALECT_ORIGINAL : DIALECT_CANONICAL};
+    if (status == KILN_OK)
+        status = bind_graph(&m->networks[NETWORK_PREVIEW], g, &place, err);
+    graph_free(g);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------ tokenizers */
+
+static bool is_folder(const char *path)
+{
+    char file[4096];
+    snprintf(file, sizeof file, "%s/.", path);
+    return access(file, F_OK) == 0;
+}
+
+static kiln_status open_tokenizer(const char *path, tokenizer **out, kiln_error *err)
+{
+    return is_folder(path) ? tokenizer_open(path, out, err) : tokenizer_open_gz(path, out, err);
+}
+
+/* Without a tokenizer of its own a model takes CLIP's, which all these families share; only the padding differs. */
+static int32_t family_pad(const kiln_model *m, int encoder)
+{
+    bool zero = m->parts->family == FAMILY_SD2 || m->parts->family == FAMILY_X4_UPSCALER || encoder == 1;
+    return zero ? 0 : -1;
+}
+
+static kiln_status open_tokenizers(kiln_model *m, const kiln_model_options *o, kiln_error *err)
+{
+    const char *data = o->data_directory ? o->data_directory : KILN_DATA_DIRECTORY;
+    char bundled[4096];
+    snprintf(bundled, sizeof bundled, "%s/clip/bpe_simple_vocab_16e6.txt.gz", data);
+    kiln_status status = KILN_OK;
+    for (int i = 0; status == KILN_OK && i < 2; i++) {
+        const char *own = i == 0 ? m->parts->tokenizer : m->parts->tokenizer_2;
+        m->pad_id[i] = -1;
+        if (!m->parts->part[i == 0 ? PART_TEXT : PART_TEXT_2].present)
+            continue;
+        if (o->tokenizer)
+            status = open_tokenizer(o->tokenizer, &m->tokenizers[i], err);
+        else if (own)
+            status = tokenizer_open(own, &m->tokenizers[i], err);
+        else if (access(bundled, R_OK) == 0)
+            status = tokenizer_open_gz(bundled, &m->tokenizers[i], err);
+        if (!own)
+            m->pad_id[i] = family_pad(m, i);
+    }
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------ open, close */
+
+static kiln_status open_schedule(kiln_model *m, kiln_error *err)
+{
+    schedule_config config;
+    kiln_status status = schedule_config_read(&config, m->parts->scheduler, strlen(m->parts->scheduler), NULL, m->path, err);
+    if (status != KILN_OK)
+        return status;
+    if (m->parts->family != FAMILY_SDXL && m->parts->family != FAMILY_SDXL_REFINER)
+        schedule_config_repair(&config);
+    status = schedule_new(&m->schedule, &config, err);
+    schedule_config_fini(&config);
+    return status;
+}
+
+static char *stem_of(const char *path)
+{
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/')
+        start--;
+    char *name = strndup(path + start, end - start), *dot = name ? strrchr(name, '.') : NULL;
+    if (dot && dot != name && !is_folder(path))
+        *dot = '\0';
+    return name;
+}
+
+static kiln_status choose_plan_options(kiln_model *m, const kiln_model_options *o, kiln_error *err)
+{
+    int cores = omp_get_num_procs();
+    if (o->threads < 0 || o->threads > 1024)
+        return fail(err, KILN_BAD_ARGUMENT, "threads is 0 (one per core) to 1024, not %d", o->threads);
+    m->plan.threads = o->threads ? o->threads : cores;
+    m->plan.backend = o->reference ? &backend_reference : &backend_cpu;
+    m->plan.fuse = true;
+    m->plan.compute = o->precision == KILN_PRECISION_F32    ? DTYPE_F32
+                      : o->precision == KILN_PRECISION_BF16 ? DTYPE_BF16
+                      : o->reference                        ? DTYPE_F32
+                                                            : backend_best_precision();
+    m->precision = o->precision;
+    return KILN_OK;
+}
+
+static kiln_status open_parts(kiln_model *m, const char *path, const kiln_model_options *o, kiln_error *err)
+{
+    m->path = strdup(path);
+    m->name = stem_of(path);
+    if (!m->path || !m->name)
+        return fail(err, KILN_NO_MEMORY, "out of memory for a model");
+    kiln_status status = choose_plan_options(m, o, err);
+    if (status == KILN_OK)
+        status = probe_open(path, &(probe_options){.hints = o->hints, .vae = o->vae}, &m->parts, err);
+    for (network_kind k = 0; status == KILN_OK && k < NETWORK_COUNT; k++)
+        status = bind_network(m, k, err);
+    if (status != KILN_OK)
+        return status;
+    /* OpenCLIP's towers in single files hold one layer more than SD 2 was trained with. */
+    m->text_skip = m->parts->single_file && m->parts->family == FAMILY_SD2 && m->parts->text.dialect == CLIP_DIALECT_OPENCLIP ? 2 : 1;
+    status = open_tokenizers(m, o, err);
+    if (status == KILN_OK)
+        status = open_schedule(m, err);
+    return status == KILN_OK ? open_preview(m, o->preview, err) : status;
+}
+
+static void model_free(kiln_model *m)
+{
+    for (int k = 0; k < NETWORK_COUNT; k++) {
+        packed_store_free(m->networks[k].store);
+        weights_free(m->networks[k].bound);
+    }
+    tokenizer_close(m->tokenizers[0]);
+    tokenizer_close(m->tokenizers[1]);
+    schedule_free(m->schedule);
+    tensor_file_close(m->preview_file);
+    probe_close(m->parts);
+    pthread_mutex_destroy(&m->hash_lock);
+    free(m->path);
+    free(m->name);
+    free(m);
+}
+
+kiln_status kiln_model_open(const char *path, const kiln_model_options *options, kiln_model **out, kiln_error *err)
+{
+    *out = NULL;
+    kiln_model_options defaults = kiln_model_defaults();
+    kiln_error own;
+    kiln_model *m = calloc(1, sizeof *m);
+    if (!m || pthread_mutex_init(&m->hash_lock, NULL) != 0) {
+        free(m);
+        return fail(err, KILN_NO_MEMORY, "out of memory for a model");
+    }
+    kiln_status status = open_parts(m, path, options ? options : &defaults, err ? err : &own);
+    if (status != KILN_OK) {
+        model_free(m);
+        return status;
+    }
+    *out = m;
+    return KILN_OK;
+}
+
+kiln_status kiln_model_close(kiln_model *m)
+{
+    if (!m)
+        return KILN_OK;
+    if (atomic_load(&m->sessions) > 0)
+        return KILN_BUSY;
+    model_free(m);
+    return KILN_OK;
+}
+
+const char *model_hash(kiln_model *m)
+{
+    pthread_mutex_lock(&m->hash_lock);
+    file_hashes h;
+    const tensor_file *file = m->parts->part[PART_UNET].place.file;
+    if (!m->hashed && file && hash_file(tensor_file_path(file), &h, NULL, NULL, NULL) == KILN_OK)
+        memcpy(m->hash, h.shorthash, sizeof m->hash);
+    m->hashed = true;
+    pthread_mutex_unlock(&m->hash_lock);
+    return m->hash[0] ? m->hash : NULL;
+}
+
+const char *kiln_model_family(const kiln_model *m)
+{
+    return m->parts->family_text;
+}
+
+void kiln_model_size(const kiln_model *m, int *width, int *height)
+{
+    int factor = m->parts->part[PART_VAE].present ? vae_factor(&m->parts->vae) : 8;
+    int size = m->parts->part[PART_UNET].present ? m->parts->unet.sample_size * factor : 512;
+    *width = *height = size > 0 ? size : 512;
+}
+
+int kiln_model_size_step(const kiln_model *m)
+{
+    int factor = m->parts->part[PART_VAE].present ? vae_factor(&m->parts->vae) : 8;
+    /* Each level of the UNet halves the latents, and its way up doubles them again: odd sizes would not come back. */
+    int halvings = m->parts->part[PART_UNET].present ? m->parts->unet.levels - 1 : 0;
+    return factor << halvings;
+}

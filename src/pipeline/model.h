@@ -1,0 +1,67 @@
+/* model.h - an open model: its parts, and for each network how to draw it and where its weights are. Internal. */
+#ifndef KILN_PIPELINE_MODEL_H
+#define KILN_PIPELINE_MODEL_H
+
+#include "diffusion/schedule.h"
+#include "model/taesd.h"
+#include "model/vae_approx.h"
+#include "plan/plan.h"
+#include "text/tokenizer.h"
+#include "weights/probe.h"
+
+#include <pthread.h>
+
+typedef enum network_kind {
+    NETWORK_TEXT_1,
+    NETWORK_TEXT_2,
+    NETWORK_UNET,
+    NETWORK_VAE_ENCODER,
+    NETWORK_VAE_DECODER,
+    NETWORK_PREVIEW,
+    NETWORK_COUNT
+} network_kind;
+
+/* What a plan is compiled for. Sizes are those of the network's own input: latents for the UNet and the decoders,
+ * pixels for the encoder. Unused fields are 0. */
+typedef struct network_shape {
+    int batch, height, width, tokens;
+    unsigned outputs; /* text: clip_text_output */
+    int skip;         /* text */
+} network_shape;
+
+typedef struct network {
+    weights *bound;         /* NULL: the model has no such part */
+    packed_store *store;    /* the packed weights in use */
+} network;
+
+struct kiln_model {
+    model_parts *parts;
+    char *path, *name;       /* name: stem of the file or folder */
+    kiln_precision precision;
+    plan_options plan;       /* taps off */
+    network networks[NETWORK_COUNT];
+    tokenizer *tokenizers[2]; /* NULL: not found; an error only when a text is to be encoded */
+    int32_t pad_id[2];        /* -1: as the tokenizer says */
+    int text_skip;            /* the clip skip that the model was trained with, counted in layers of the file */
+    taesd_config preview_taesd;
+    vae_approx_config preview_approx;
+    bool preview_is_taesd;
+    tensor_file *preview_file;
+    schedule *schedule;      /* betas and prediction type; the folder's config, or the family's */
+    atomic_int sessions;
+    pthread_mutex_t hash_lock;
+    bool hashed;
+    char hash[11];
+};
+
+bool model_has(const kiln_model *, network_kind);
+/* A sentence when a needed part is missing. */
+kiln_status model_need(const kiln_model *, network_kind, kiln_error *);
+/* Draw the graph of a network at a shape. The caller frees it. */
+kiln_status model_draw_network(const kiln_model *, network_kind, const network_shape *, graph **out, kiln_error *);
+
+/* The short sha256 of the checkpoint, or of a folder's UNet file; NULL where there is no single such file. Reads the
+ * whole file at the first call. */
+const char *model_hash(kiln_model *);
+
+#endif

@@ -1,0 +1,160 @@
+/* recipe.c - a drawing's recipe as A1111's infotext, and back. */
+#include "pipeline/request.h"
+
+#include "image/infotext.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* ------------------------------------------------------------------------------------ writing */
+
+static void set_format(infotext *t, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static void set_format(infotext *t, const char *key, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    (void)!infotext_set(t, key, text, NULL);
+}
+
+/* The sampler as it has to be asked for again: diffusers' class in the folder view, else A1111's label. */
+static const char *sampler_again(const sampler_plan *p)
+{
+    if (!p->folder_view)
+        return sampler_plan_name(p);
+    for (int i = 0; sampler_label(i); i++)
+        if (strcmp(sampler_label(i), sampler_plan_name(p)) == 0 && sampler_class(i))
+            return sampler_class(i);
+    return sampler_plan_name(p);
+}
+
+static void add_model(infotext *t, const kiln_model *m)
+{
+    const char *hash = model_hash((kiln_model *)m);
+    if (hash)
+        set_format(t, "Model hash", "%s", hash);
+    set_format(t, "Model", "%s", m->name);
+}
+
+char *request_infotext(const kiln_session *s, const request *r, int index)
+{
+    const kiln_draw_options *o = r->options;
+    infotext *t = infotext_new(o->prompt, o->negative);
+    if (!t)
+        return NULL;
+    set_format(t, "Steps", "%d", o->steps);
+    set_format(t, "Sampler", "%s", sampler_again(r->sampler));
+    if (sampler_plan_curve(r->sampler)[0])
+        set_format(t, "Schedule type", "%s", sampler_plan_curve(r->sampler));
+    set_format(t, "CFG scale", "%.10g", o->cfg);
+    set_format(t, "Seed", "%" PRIu64, o->seed + (uint64_t)index);
+    set_format(t, "Size", "%dx%d", r->width, r->height);
+    add_model(t, s->model);
+    if (o->init)
+        set_format(t, "Denoising strength", "%.10g", o->strength);
+    if (o->clip_skip > 1)
+        set_format(t, "Clip skip", "%d", o->clip_skip);
+    set_format(t, "RNG", "%s", r->noise == NOISE_TORCH ? "CPU" : "NV");
+    if (o->eta != -1)
+        set_format(t, "Eta", "%.10g", o->eta);
+    if (o->cfg_rescale > 0)
+        set_format(t, "CFG rescale", "%.10g", o->cfg_rescale);
+    if (o->conditioning || o->negative_conditioning)
+        set_format(t, "Conditioning", "%s", "from a file");
+    if (r->vae_tile)
+        set_format(t, "VAE tile", "%d", r->vae_tile);
+    set_format(t, "Precision", "%s", s->model->plan.compute == DTYPE_BF16 ? "bf16" : "f32");
+    set_format(t, "Version", "Kiln %s", kiln_version());
+    infotext_sort(t);
+    char *text = infotext_build(t);
+    infotext_free(t);
+    return text;
+}
+
+/* ------------------------------------------------------------------------------------ reading */
+
+struct kiln_recipe {
+    infotext *text;
+    char *prompt;
+};
+
+kiln_status kiln_recipe_read(const char *parameters, kiln_recipe **out, kiln_error *err)
+{
+    *out = NULL;
+    kiln_recipe *r = calloc(1, sizeof *r);
+    if (!r)
+        return fail(err, KILN_NO_MEMORY, "out of memory for a recipe");
+    kiln_status status = infotext_parse(parameters, &r->text, err);
+    if (status == KILN_OK && !(r->prompt = infotext_full_prompt(r->text)))
+        status = fail(err, KILN_NO_MEMORY, "out of memory for a recipe");
+    if (status == KILN_OK && !infotext_get(r->text, "Steps"))
+        status = fail(err, KILN_BAD_FORMAT, "the text holds no recipe: a line with Steps, Sampler and Seed is missing");
+    if (status != KILN_OK) {
+        kiln_recipe_free(r);
+        return status;
+    }
+    *out = r;
+    return KILN_OK;
+}
+
+void kiln_recipe_free(kiln_recipe *r)
+{
+    if (!r)
+        return;
+    infotext_free(r->text);
+    free(r->prompt);
+    free(r);
+}
+
+const char *kiln_recipe_field(const kiln_recipe *r, const char *name)
+{
+    return infotext_get(r->text, name);
+}
+
+/* Leaves *out alone when the field is absent or no number. */
+static void read_real(const kiln_recipe *r, const char *name, double *out)
+{
+    const char *text = infotext_get(r->text, name);
+    char *end = NULL;
+    double v = text ? strtod(text, &end) : 0;
+    if (text && end != text && isfinite(v))
+        *out = v;
+}
+
+static void read_int(const kiln_recipe *r, const char *name, int *out)
+{
+    double v = *out;
+    read_real(r, name, &v);
+    if (v >= -2147483647.0 && v <= 2147483647.0)
+        *out = (int)v;
+}
+
+void kiln_recipe_apply(const kiln_recipe *r, kiln_draw_options *o)
+{
+    o->prompt = r->prompt;
+    o->negative = r->text->negative[0] ? r->text->negative : NULL;
+    read_int(r, "Steps", &o->steps);
+    read_real(r, "CFG scale", &o->cfg);
+    read_real(r, "Denoising strength", &o->strength);
+    read_real(r, "Eta", &o->eta);
+    read_real(r, "CFG rescale", &o->cfg_rescale);
+    o->clip_skip = 1;
+    read_int(r, "Clip skip", &o->clip_skip);
+    read_int(r, "VAE tile", &o->vae_tile);
+    infotext_get_size(r->text, "Size", &o->width, &o->height);
+    const char *seed = infotext_get(r->text, "Seed"), *rng = infotext_get(r->text, "RNG");
+    if (seed)
+        o->seed = strtoull(seed, NULL, 10);
+    /* A1111 leaves RNG out when the GPU drew the noise, which is what "nv" repeats. */
+    o->rng = rng && strcasecmp(rng, "CPU") == 0 ? "cpu" : "nv";
+    if (infotext_get(r->text, "Sampler"))
+        o->sampler = infotext_get(r->text, "Sampler");
+    o->schedule = infotext_get(r->text, "Schedule type");
+}

@@ -1,0 +1,168 @@
+/* request.c - see request.h. */
+#include "pipeline/request.h"
+
+#include "image/image.h"
+#include "pipeline/autoencode.h"
+#include "pipeline/conditioning.h"
+#include "pipeline/image_api.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+kiln_draw_options kiln_draw_defaults(void)
+{
+    return (kiln_draw_options){.prompt = "", .steps = 20, .cfg = 7, .rng = "cpu", .sampler = "DPM++ 2M", .eta = -1, .clip_skip = 1, .batch = 1,
+                               .strength = 0.75};
+}
+
+uint64_t kiln_seed_random(void)
+{
+    uint32_t seed = 0;
+    /* 32 bits: what A1111 and torch's CPU generator can repeat. */
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+        seed = 0x9E3779B9u;
+    return seed;
+}
+
+static kiln_status check_side(const char *name, int given, int step, kiln_error *err)
+{
+    if (given <= 0)
+        return fail(err, KILN_BAD_ARGUMENT, "the %s must be a positive number of pixels, got %d", name, given);
+    if (given > IMAGE_MAX_SIDE)
+        return fail(err, KILN_BAD_ARGUMENT, "the %s may be %d pixels at most, got %d", name, IMAGE_MAX_SIDE, given);
+    if (given % step)
+        return fail(err, KILN_BAD_ARGUMENT, "the %s must be a multiple of %d for this model, got %d (near it are %d and %d)", name, step, given,
+                    given / step > 0 ? given / step * step : step, (given / step + 1) * step);
+    return KILN_OK;
+}
+
+static kiln_status resolve_size(const kiln_model *m, request *r, kiln_error *err)
+{
+    int own_width, own_height, step = kiln_model_size_step(m), f = autoencode_factor(m);
+    kiln_model_size(m, &own_width, &own_height);
+    r->width = r->options->width ? r->options->width : own_width;
+    r->height = r->options->height ? r->options->height : own_height;
+    kiln_status status = check_side("width", r->width, step, err);
+    if (status == KILN_OK)
+        status = check_side("height", r->height, step, err);
+    if (status == KILN_OK && (int64_t)r->width * r->height > IMAGE_MAX_PIXELS)
+        status = fail(err, KILN_BAD_ARGUMENT, "a picture of %dx%d is too large: %lld pixels at most", r->width, r->height,
+                      (long long)IMAGE_MAX_PIXELS);
+    r->latent_width = r->width / f;
+    r->latent_height = r->height / f;
+    return status;
+}
+
+/* A number of the options within low..high; NaN never is. */
+static kiln_status check_number(const char *name, double given, double low, double high, kiln_error *err)
+{
+    if (given >= low && given <= high)
+        return KILN_OK;
+    return fail(err, KILN_BAD_ARGUMENT, "%s is a number from %g to %g, not %g", name, low, high, given);
+}
+
+static kiln_status check_numbers(const kiln_draw_options *o, const schedule *s, kiln_error *err)
+{
+    kiln_status status = check_number("steps", o->steps, 1, s->count, err);
+    if (status == KILN_OK)
+        status = check_number("cfg", o->cfg, 0, 1000, err);
+    if (status == KILN_OK)
+        status = check_number("cfg_rescale", o->cfg_rescale, 0, 1, err);
+    if (status == KILN_OK)
+        status = check_number("clip_skip", o->clip_skip, 1, 100, err);
+    if (status == KILN_OK)
+        status = check_number("batch", o->batch, 1, 10000, err);
+    if (status == KILN_OK && o->init)
+        status = check_number("strength", o->strength, 0, 1, err);
+    if (status == KILN_OK && o->eta != -1)
+        status = check_number("eta", o->eta, 0, 100, err);
+    if (status == KILN_OK && o->memory_limit < 0)
+        status = fail(err, KILN_BAD_ARGUMENT, "the memory limit cannot be negative");
+    if (status == KILN_OK && o->vae_tile != 0 && o->vae_tile != -1)
+        status = check_number("vae_tile", o->vae_tile, 64, IMAGE_MAX_SIDE, err);
+    if (status == KILN_OK && o->preview_every < 0)
+        status = fail(err, KILN_BAD_ARGUMENT, "preview_every cannot be negative");
+    return status;
+}
+
+static kiln_status resolve_noise(request *r, kiln_error *err)
+{
+    const char *name = r->options->rng ? r->options->rng : "cpu";
+    if (strcmp(name, "cpu") == 0)
+        r->noise = NOISE_TORCH;
+    else if (strcmp(name, "nv") == 0)
+        r->noise = NOISE_PHILOX;
+    else
+        return fail(err, KILN_BAD_ARGUMENT, "rng is \"cpu\" or \"nv\", not \"%s\"", name);
+    return KILN_OK;
+}
+
+static kiln_status resolve_sampler(const kiln_session *s, request *r, kiln_error *err)
+{
+    const kiln_draw_options *o = r->options;
+    sampler_request q = sampler_request_default();
+    q.sampler = o->sampler && strcmp(o->sampler, "model") == 0 ? NULL : o->sampler;
+    q.curve = o->schedule;
+    q.steps = o->steps;
+    q.strength = o->init ? o->strength : (double)NAN;
+    if (o->eta != -1)
+        q.eta = o->eta;
+    q.sigmas.large_family = s->model->parts->family == FAMILY_SDXL;
+    return sampler_plan_new(&r->sampler, s->model->schedule, &q, err);
+}
+
+static kiln_status check_words(const kiln_session *s, const kiln_draw_options *o, kiln_error *err)
+{
+    kiln_status status = KILN_OK;
+    if (o->conditioning)
+        status = conditioning_check(s->model, o->conditioning, "the given conditioning", err);
+    else if (!o->prompt)
+        status = fail(err, KILN_BAD_ARGUMENT, "there is neither a prompt nor a conditioning");
+    else
+        status = model_need(s->model, NETWORK_TEXT_1, err);
+    if (status == KILN_OK && o->negative_conditioning)
+        status = conditioning_check(s->model, o->negative_conditioning, "the given negative conditioning", err);
+    return status;
+}
+
+kiln_status request_resolve(kiln_session *s, const kiln_draw_options *o, request *r, kiln_error *err)
+{
+    *r = (request){.options = o};
+    r->guided = o->cfg != 1;
+    r->zero_negative = s->model->parts->zero_empty_prompt && !o->negative && !o->negative_conditioning;
+    unsigned parts = 1u << PART_UNET | 1u << PART_VAE;
+    kiln_status status = probe_require(s->model->parts, o->conditioning ? parts : parts | probe_drawing_parts(s->model->parts), err);
+    if (status == KILN_OK && s->model->parts->family == FAMILY_X4_UPSCALER)
+        status = fail(err, KILN_UNSUPPORTED, "%s is an upscaler: it enlarges pictures and draws none", s->model->path);
+    if (status == KILN_OK && s->model->parts->family == FAMILY_SDXL_REFINER)
+        status = fail(err, KILN_UNSUPPORTED, "%s is a refiner: it finishes another model's picture and draws none", s->model->path);
+    if (status == KILN_OK)
+        status = check_numbers(o, s->model->schedule, err);
+    if (status == KILN_OK)
+        status = resolve_size(s->model, r, err);
+    if (status == KILN_OK)
+        status = resolve_noise(r, err);
+    if (status == KILN_OK)
+        status = check_words(s, o, err);
+    if (status == KILN_OK)
+        status = resolve_sampler(s, r, err);
+    return status;
+}
+
+void request_fini(request *r)
+{
+    sampler_plan_free(r->sampler);
+    r->sampler = NULL;
+}
+
+const char *kiln_sampler_name(int i)
+{
+    return i < 0 ? NULL : sampler_label(i);
+}
+
+const char *kiln_schedule_name(int i)
+{
+    return i < 0 || i >= SIGMAS_COUNT ? NULL : sigma_curve_label((sigma_curve)i);
+}

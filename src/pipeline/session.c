@@ -1,0 +1,168 @@
+/* session.c - see session.h. */
+#include "pipeline/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+kiln_status kiln_session_new(kiln_model *model, kiln_session **out, kiln_error *err)
+{
+    *out = calloc(1, sizeof **out);
+    if (!*out)
+        return fail(err, KILN_NO_MEMORY, "out of memory for a session");
+    (*out)->model = model;
+    atomic_fetch_add(&model->sessions, 1);
+    return KILN_OK;
+}
+
+static void forget(kiln_session *s, int i)
+{
+    plan_free(s->plans[i].plan);
+    graph_free(s->plans[i].graph);
+    s->plans[i] = s->plans[--s->plan_count];
+}
+
+void kiln_session_free(kiln_session *s)
+{
+    if (!s)
+        return;
+    while (s->plan_count)
+        forget(s, s->plan_count - 1);
+    profile_free(s->profile);
+    atomic_fetch_sub(&s->model->sessions, 1);
+    free(s);
+}
+
+void kiln_session_cancel(kiln_session *s)
+{
+    atomic_store(&s->cancel, true);
+}
+
+void session_begin(kiln_session *s)
+{
+    atomic_store(&s->cancel, false);
+}
+
+void session_drop(kiln_session *s, network_kind kind)
+{
+    for (int i = s->plan_count - 1; i >= 0; i--)
+        if (s->plans[i].kind == kind)
+            forget(s, i);
+}
+
+static bool same_shape(const network_shape *a, const network_shape *b)
+{
+    return a->batch == b->batch && a->height == b->height && a->width == b->width && a->tokens == b->tokens &&
+           a->outputs == b->outputs && a->skip == b->skip;
+}
+
+static void make_room(kiln_session *s)
+{
+    if (s->plan_count < SESSION_PLANS)
+        return;
+    int oldest = 0;
+    for (int i = 1; i < s->plan_count; i++)
+        if (s->plans[i].used < s->plans[oldest].used)
+            oldest = i;
+    forget(s, oldest);
+}
+
+kiln_status session_get_plan(kiln_session *s, network_kind kind, const network_shape *size, const plan **out, kiln_error *err)
+{
+    *out = NULL;
+    for (int i = 0; i < s->plan_count; i++)
+        if (s->plans[i].kind == kind && same_shape(&s->plans[i].shape, size)) {
+            s->plans[i].used = ++s->clock;
+            *out = s->plans[i].plan;
+            return KILN_OK;
+        }
+    make_room(s);
+    session_plan made = {.kind = kind, .shape = *size, .used = ++s->clock};
+    kiln_status status = model_draw_network(s->model, kind, size, &made.graph, err);
+    if (status == KILN_OK)
+        status = plan_compile(made.graph, &s->model->plan, s->model->networks[kind].store, &made.plan, err);
+    if (status != KILN_OK) {
+        graph_free(made.graph);
+        return status;
+    }
+    s->plans[s->plan_count++] = made;
+    *out = made.plan;
+    return KILN_OK;
+}
+
+kiln_status session_measure(kiln_session *s, network_kind kind, const network_shape *size, int64_t *activations, int64_t *packed_bytes,
+                            kiln_error *err)
+{
+    *activations = *packed_bytes = 0;
+    graph *g = NULL;
+    plan *p = NULL;
+    packed_store *store = packed_store_new((parameter_source){0});
+    if (!store)
+        return fail(err, KILN_NO_MEMORY, "out of memory while planning");
+    kiln_status status = model_draw_network(s->model, kind, size, &g, err);
+    if (status == KILN_OK)
+        status = plan_compile(g, &s->model->plan, store, &p, err);
+    if (status == KILN_OK) {
+        *activations = (int64_t)plan_arena_bytes(p);
+        *packed_bytes = (int64_t)packed_store_bytes(store);
+    }
+    plan_free(p);
+    packed_store_free(store);
+    graph_free(g);
+    return status;
+}
+
+void kiln_session_trace(kiln_session *s, kiln_trace_function trace, void *user, bool statistics)
+{
+    s->trace = trace;
+    s->trace_user = user;
+    s->trace_statistics = statistics;
+}
+
+void kiln_session_profile(kiln_session *s, bool on)
+{
+    profile_free(s->profile);
+    s->profile = on ? profile_new() : NULL;
+}
+
+kiln_status kiln_session_profile_text(kiln_session *s, char **text, kiln_error *err)
+{
+    *text = NULL;
+    if (!s->profile)
+        return fail(err, KILN_BAD_ARGUMENT, "profiling is not on");
+    size_t size = 0;
+    FILE *to = open_memstream(text, &size);
+    if (!to)
+        return fail(err, KILN_NO_MEMORY, "out of memory for the profile");
+    profile_write(s->profile, to);
+    if (fclose(to) != 0) {
+        free(*text);
+        *text = NULL;
+        return fail(err, KILN_NO_MEMORY, "out of memory for the profile");
+    }
+    return KILN_OK;
+}
+
+static void on_node(void *self, const trace_row *row)
+{
+    kiln_session *s = self;
+    if (s->profile)
+        profile_add(s->profile, row);
+    if (!s->trace)
+        return;
+    kiln_trace t = {.path = row->path, .op = row->op, .kernel = row->label, .rank = row->shape.rank, .shape = row->shape.dim,
+                    .microseconds = row->microseconds, .flops = row->flops, .bytes = row->bytes};
+    if (s->trace_statistics) {
+        value_statistics v = trace_statistics(row);
+        t.minimum = v.minimum;
+        t.mean = v.mean;
+        t.maximum = v.maximum;
+        t.not_finite = v.not_finite;
+    }
+    s->trace(s->trace_user, &t);
+}
+
+kiln_status session_run(kiln_session *s, const plan *p, run *r, kiln_error *err)
+{
+    bool watched = s->profile || s->trace;
+    return plan_run(p, r, &s->cancel, watched ? on_node : NULL, s, err);
+}
