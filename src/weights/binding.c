@@ -50,7 +50,7 @@ static bool older_name(const char *name, int i, char older[PATH_TEXT])
     if (i == 0 && !vae_old_name(name, older))
         older[0] = '\0';
     if (i == 1 && strncmp(name, level, sizeof level - 1) == 0)
-        snprintf(older, PATH_TEXT, "%s", name + sizeof level - 1);
+        snprintf(older, PATH_TEXT, "%.*s", PATH_TEXT - 1, name + sizeof level - 1);
     return i < 2;
 }
 

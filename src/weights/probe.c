@@ -241,7 +241,8 @@ kiln_status probe_require(const model_parts *parts, unsigned wanted, kiln_error 
 graph *probe_draw(const model_parts *parts, part_kind kind, bool encoder, kiln_error *err)
 {
     graph *g = graph_new();
-    int factor = vae_factor(&parts->vae), step = kind == PART_UNET ? 1 << parts->unet.levels : 1;
+    int factor = kind == PART_VAE ? vae_factor(&parts->vae) : 1;
+    int step = kind == PART_UNET ? 1 << parts->unet.levels : 1;
     const unet_shape small_unet = {
         .batch = 1, .height = step, .width = step, .context_tokens = 1, .time_ids = parts->time_ids_score ? 5 : 6};
     const clip_text_shape small_text = {.batch = 1, .tokens = 1, .outputs = CLIP_LAST_HIDDEN_STATE, .skip = 1};

@@ -54,7 +54,7 @@ typedef struct model_parts {
     model_part part[PART_COUNT];
     unet_config unet; /* each valid when the part is present */
     vae_config vae;
-    clip_text_config text, text_2;
+    clip_text_config text, text_2; /* layers in use: the last one of an SD 2.x file, which is never run, is left out */
     const char *tokenizer, *tokenizer_2; /* folders; NULL where the model has none */
     const char *scheduler;               /* text of scheduler_config.json; the family's custom where there is none */
     bool scheduler_assumed;
