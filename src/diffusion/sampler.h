@@ -30,7 +30,7 @@ typedef struct sampler_calls {
      * `output` is not `x_scaled`. Any status but KILN_OK ends the drawing with that status. */
     kiln_status (*predict)(void *self, const float *x_scaled, float timestep, float *output, kiln_error *err);
     void *predict_self;
-    /* n fresh standard normal numbers. The noise belongs to the step from sigma_from down to sigma_to: a source
+    /* n fresh standard normal numbers. The noise belongs to the step from sigma_from down to sigma_to (at most sigma_from): a source
      * that draws independent numbers ignores them, a Brownian path gives its increment over that interval,
      * scaled to unit variance. May be NULL for samplers that are not stochastic. */
     kiln_status (*noise)(void *self, float sigma_from, float sigma_to, float *out, size_t n, kiln_error *err);

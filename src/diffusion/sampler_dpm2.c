@@ -33,7 +33,8 @@ static kiln_status run(const sampling *s, float *x, kiln_error *err)
         float sigma_hat;
         kiln_status status = sampling_churn(s, x, i, noise, &sigma_hat, err);
         if (!status)
-            status = sampling_denoise_at(s, x, sigma_hat, x0, err);
+            status = sigma_hat == plan->sigmas[i] ? sampling_denoise(s, x, i, x0, err)
+                                                  : sampling_denoise_at(s, x, sigma_hat, x0, err);
         if (!status)
             status = midpoint(s, x, sigma_hat, plan->sigmas[i + 1], x0, err);
         if (!status)
@@ -64,5 +65,18 @@ static kiln_status run_ancestral(const sampling *s, float *x, kiln_error *err)
     return KILN_OK;
 }
 
+static kiln_status plan_folder(sampler_plan *plan, const sampler_request *request, kiln_error *err)
+{
+    if (plan->config.prediction == PREDICTION_SAMPLE)
+        return fail(err, KILN_UNSUPPORTED, "%s does not draw with a model that predicts the sample",
+                    plan->row->label);
+    kiln_status status = plan_plain_sigmas_of_config(plan, request, err);
+    for (int i = 0; !status && plan->config.use_karras_sigmas && i < plan->count; i++)
+        plan->timesteps[i] = rintf(plan->timesteps[i]);
+    return status;
+}
+
+const sampler_method dpm2_folder = {plan_folder, run, 4};
+const sampler_method dpm2_a_folder = {plan_folder, run_ancestral, 4};
 const sampler_method dpm2_named = {plan_sigmas_of_curve, run, 4};
 const sampler_method dpm2_a_named = {plan_sigmas_of_curve, run_ancestral, 4};

@@ -244,11 +244,9 @@ static kiln_status plan_multistep(sampler_plan *plan, const sampler_request *req
     else if (!curve)
         space(plan);
     plan->sigmas[plan->count] = config->final_sigmas == FINAL_SIGMA_MIN ? table->sigma[0] : 0;
-    /* The differences of the solver divide by the distance in log sigma. */
-    for (int i = 1; i < plan->count; i++)
-        if (!(plan->sigmas[i] < plan->sigmas[i - 1]))
-            return fail(err, KILN_BAD_ARGUMENT, "%d steps: %s needs fewer steps, two are at timestep %g",
-                        plan->steps, plan->row->label, (double)plan->timesteps[i]);
+    status = plan_require_falling(plan, err);
+    if (status)
+        return status;
     plan->variance_preserving = true;
     plan->init_noise_sigma = 1;
     return plan_begin_folder(plan, request, err);

@@ -45,12 +45,8 @@ static kiln_status plan_folder(sampler_plan *plan, const sampler_request *reques
     schedule_config *config = &plan->config;
     if (config->prediction == PREDICTION_SAMPLE)
         return fail(err, KILN_UNSUPPORTED, "Euler a does not draw with a model that predicts the sample");
-    config->clip_sample = config->thresholding = false;
     config->use_karras_sigmas = config->use_exponential_sigmas = config->use_beta_sigmas = false;
-    config->interpolation = SIGMA_LINEAR;
-    config->final_sigmas = FINAL_SIGMA_ZERO;
-    config->timesteps = TIMESTEP_DISCRETE;
-    return plan_sigmas_of_config(plan, request, err);
+    return plan_plain_sigmas_of_config(plan, request, err);
 }
 
 const sampler_method euler_a_folder = {plan_folder, run, 2};

@@ -48,13 +48,10 @@ static kiln_status run(const sampling *s, float *x, kiln_error *err)
 
 static kiln_status plan_folder(sampler_plan *plan, const sampler_request *request, kiln_error *err)
 {
-    schedule_config *config = &plan->config;
-    config->thresholding = false;
-    config->sigma_min = config->sigma_max = 0;
-    config->interpolation = SIGMA_LINEAR;
-    config->final_sigmas = FINAL_SIGMA_ZERO;
-    config->timesteps = TIMESTEP_DISCRETE;
-    return plan_sigmas_of_config(plan, request, err);
+    bool clip = plan->config.clip_sample; /* the one class of this family that knows it */
+    kiln_status status = plan_plain_sigmas_of_config(plan, request, err);
+    plan->config.clip_sample = clip;
+    return status;
 }
 
 const sampler_method heun_folder = {plan_folder, run, 4};

@@ -31,7 +31,9 @@ static kiln_status run(const sampling *s, float *x, kiln_error *err)
     for (int k = 0; k < ORDER; k++)
         slope[k] = sampling_row(s, 1 + k);
     for (int i = plan->first; i < plan->count; i++) {
-        int order = i - plan->first + 1 < ORDER ? i - plan->first + 1 : ORDER;
+        /* Drawing from an image, diffusers takes the nodes of the skipped steps, whose slopes are nothing. */
+        int known = i - plan->first + 1 < ORDER ? i - plan->first + 1 : ORDER;
+        int order = plan->folder_view && i + 1 < ORDER ? i + 1 : plan->folder_view ? ORDER : known;
         const float *node[ORDER];
         kiln_status status = sampling_denoise(s, x, i, x0, err);
         if (status)
@@ -44,7 +46,7 @@ static kiln_status run(const sampling *s, float *x, kiln_error *err)
             newest[e] = (x[e] - x0[e]) / plan->sigmas[i];
         for (int k = 0; k < order; k++)
             node[k] = &plan->sigmas[i - k];
-        for (int k = 0; k < order; k++) {
+        for (int k = 0; k < known; k++) {
             float w = (float)weight(node, order, k, (double)plan->sigmas[i], (double)plan->sigmas[i + 1]);
             for (size_t e = 0; e < s->n; e++)
                 x[e] += w * slope[k][e];
@@ -56,4 +58,11 @@ static kiln_status run(const sampling *s, float *x, kiln_error *err)
     return KILN_OK;
 }
 
+static kiln_status plan_folder(sampler_plan *plan, const sampler_request *request, kiln_error *err)
+{
+    kiln_status status = plan_plain_sigmas_of_config(plan, request, err);
+    return status ? status : plan_require_falling(plan, err);
+}
+
+const sampler_method lms_folder = {plan_folder, run, 1 + ORDER};
 const sampler_method lms_named = {plan_sigmas_of_curve, run, 1 + ORDER};

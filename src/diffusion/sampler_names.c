@@ -35,8 +35,6 @@ static const sampler_row *row_of_name(const char *name)
 {
     for (int i = 0; i < sampler_table_count; i++) {
         const sampler_row *row = &sampler_table[i];
-        if (!row->named)
-            continue;
         if (strcasecmp(name, row->label) == 0)
             return row;
         for (const char *const *alias = row->aliases; *alias; alias++)
@@ -118,6 +116,7 @@ static kiln_status find_sampler(sampler_plan *plan, const sampler_request *reque
             row = row_of_joined_name(name, &plan->curve);
         if (!row)
             return unknown_sampler(name, err);
+        plan->folder_view = !row->named;
     }
     if (!plan->folder_view)
         plan->config.clip_sample = plan->config.thresholding = false;

@@ -132,6 +132,26 @@ kiln_status plan_sigmas_of_config(sampler_plan *plan, const sampler_request *req
     return plan_begin_folder(plan, request, err);
 }
 
+kiln_status plan_plain_sigmas_of_config(sampler_plan *plan, const sampler_request *request, kiln_error *err)
+{
+    schedule_config *config = &plan->config;
+    config->clip_sample = config->thresholding = false;
+    config->sigma_min = config->sigma_max = 0;
+    config->interpolation = SIGMA_LINEAR;
+    config->final_sigmas = FINAL_SIGMA_ZERO;
+    config->timesteps = TIMESTEP_DISCRETE;
+    return plan_sigmas_of_config(plan, request, err);
+}
+
+kiln_status plan_require_falling(const sampler_plan *plan, kiln_error *err)
+{
+    for (int i = 1; i < plan->count; i++)
+        if (!(plan->sigmas[i] < plan->sigmas[i - 1]))
+            return fail(err, KILN_BAD_ARGUMENT, "%d steps: %s needs fewer steps, two are at timestep %g",
+                        plan->steps, plan->row->label, (double)plan->timesteps[i]);
+    return KILN_OK;
+}
+
 /* img2img of A1111: int(min(strength, 0.999) * steps) + 1 steps are run. */
 static void begin_named(sampler_plan *plan, const sampler_request *request)
 {
@@ -182,7 +202,7 @@ kiln_status plan_sigmas_of_curve(sampler_plan *plan, const sampler_request *requ
     return status;
 }
 
-static void fill_vp_levels(sampler_plan *plan)
+void plan_fill_vp_levels(sampler_plan *plan)
 {
     for (int i = 0; i < plan->count; i++) {
         float a = schedule_alpha_bar(plan->schedule, (int)plan->timesteps[i], 1);
@@ -203,7 +223,7 @@ kiln_status plan_vp_of_config(sampler_plan *plan, const sampler_request *request
     plan->final_alpha = plan->config.set_alpha_to_one ? 1 : plan->schedule->alpha_bar[0];
     status = plan_begin_folder(plan, request, err);
     if (!status)
-        fill_vp_levels(plan);
+        plan_fill_vp_levels(plan);
     return status;
 }
 
@@ -228,7 +248,7 @@ kiln_status plan_compvis(sampler_plan *plan, const sampler_request *request, kil
         /* CompVis noises the image one timestep higher than the first that it evaluates. */
         beyond = plan->first > 0;
     }
-    fill_vp_levels(plan);
+    plan_fill_vp_levels(plan);
     plan->begin_alpha = schedule_alpha_bar(plan->schedule, (int)plan->timesteps[plan->first - beyond], 1);
     return KILN_OK;
 }

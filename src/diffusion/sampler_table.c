@@ -29,9 +29,12 @@ const sampler_row sampler_table[] = {
      &dpmpp_2s_a_named, SIGMAS_KARRAS, false, 1, true},
     {"DPM++ 3M SDE", NAMES("dpmpp_3m_sde", "k_dpmpp_3m_sde", "dpmpp_3m_sde_gpu"), NULL, NULL,
      &dpmpp_3m_sde_named, SIGMAS_EXPONENTIAL, true, 1, true},
-    {"LMS", NAMES("k_lms"), NULL, NULL, &lms_named, SIGMAS_UNIFORM, false, 0, false},
-    {"DPM2", NAMES("dpm_2", "k_dpm_2", "dpm2"), NULL, NULL, &dpm2_named, SIGMAS_KARRAS, true, 0, false},
-    {"DPM2 a", NAMES("dpm_2_ancestral", "k_dpm_2_a", "k_dpm_2_ancestral", "dpm2_a"), NULL, NULL,
-     &dpm2_a_named, SIGMAS_KARRAS, true, 1, true},
+    {"LMS", NAMES("k_lms"), "LMSDiscreteScheduler", &lms_folder, &lms_named, SIGMAS_UNIFORM, false, 0, false},
+    {"DPM2", NAMES("dpm_2", "k_dpm_2", "dpm2"), "KDPM2DiscreteScheduler", &dpm2_folder, &dpm2_named,
+     SIGMAS_KARRAS, true, 0, false},
+    {"DPM2 a", NAMES("dpm_2_ancestral", "k_dpm_2_a", "k_dpm_2_ancestral", "dpm2_a"),
+     "KDPM2AncestralDiscreteScheduler", &dpm2_a_folder, &dpm2_a_named, SIGMAS_KARRAS, true, 1, true},
+    {"LCM", NAMES("k_lcm"), "LCMScheduler", &lcm_folder, &lcm_named, SIGMAS_SGM_UNIFORM, false, 1, true},
+    {"DDPM", NAMES(NULL), "DDPMScheduler", &ddpm_folder, NULL, SIGMAS_AUTOMATIC, false, 1, true},
 };
 const int sampler_table_count = (int)(sizeof sampler_table / sizeof *sampler_table);

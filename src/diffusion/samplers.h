@@ -10,6 +10,8 @@ extern const sampler_method euler_folder, euler_named;
 extern const sampler_method euler_a_folder, euler_a_named;
 extern const sampler_method heun_folder, heun_named;
 extern const sampler_method dpm_multistep_folder, dpmpp_2m_named;
+extern const sampler_method ddpm_folder, lcm_folder, lcm_named;
+extern const sampler_method lms_folder, dpm2_folder, dpm2_a_folder;
 extern const sampler_method lms_named, dpm2_named, dpm2_a_named;
 extern const sampler_method dpmpp_2s_a_named, dpmpp_sde_named;
 extern const sampler_method dpmpp_2m_sde_named, dpmpp_2m_sde_heun_named, dpmpp_3m_sde_named;

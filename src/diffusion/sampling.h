@@ -77,6 +77,8 @@ kiln_status plan_reserve(sampler_plan *plan, int count, kiln_error *err);
 kiln_status plan_spaced_timesteps(sampler_plan *plan, bool fractional, kiln_error *err);
 /* The usual VE plans: timesteps and sigmas by the config (folder view), or by curve (named view). */
 kiln_status plan_sigmas_of_config(sampler_plan *plan, const sampler_request *request, kiln_error *err);
+/* The same for classes that know no more than spacing and the curves. */
+kiln_status plan_plain_sigmas_of_config(sampler_plan *plan, const sampler_request *request, kiln_error *err);
 kiln_status plan_sigmas_of_curve(sampler_plan *plan, const sampler_request *request, kiln_error *err);
 /* Replace plan->sigmas by the curve that the config names (karras, exponential, beta), between low and high, and
  * the timesteps by theirs. False when it names none. */
@@ -85,6 +87,10 @@ bool plan_use_config_curve(sampler_plan *plan, double low, double high);
 kiln_status plan_begin_folder(sampler_plan *plan, const sampler_request *request, kiln_error *err);
 /* CompVis' spacing for DDIM and PLMS: every (T / steps)-th timestep, plus one. */
 kiln_status plan_compvis(sampler_plan *plan, const sampler_request *request, kiln_error *err);
+/* For samplers that divide by the distance of levels: no two may be equal. */
+kiln_status plan_require_falling(const sampler_plan *plan, kiln_error *err);
+/* Noise levels of VP plans from their timesteps. */
+void plan_fill_vp_levels(sampler_plan *plan);
 /* DDIM and PNDM in the folder view: whole timesteps, stride, final alpha. */
 kiln_status plan_vp_of_config(sampler_plan *plan, const sampler_request *request, kiln_error *err);
 

@@ -36,6 +36,7 @@ typedef enum timestep_spacing { SPACING_LEADING, SPACING_TRAILING, SPACING_LINSP
 typedef enum final_sigma { FINAL_SIGMA_ZERO, FINAL_SIGMA_MIN } final_sigma;
 typedef enum dpm_algorithm { DPM_PLUS_PLUS, DPM_PLAIN, DPM_SDE_PLUS_PLUS, DPM_SDE } dpm_algorithm;
 typedef enum dpm_solver { DPM_MIDPOINT, DPM_HEUN } dpm_solver;
+typedef enum ddpm_variance { DDPM_FIXED_SMALL, DDPM_FIXED_LARGE } ddpm_variance;
 typedef enum sigma_interpolation { SIGMA_LINEAR, SIGMA_LOG_LINEAR } sigma_interpolation;
 typedef enum timestep_kind { TIMESTEP_DISCRETE, TIMESTEP_CONTINUOUS } timestep_kind;
 
@@ -66,6 +67,9 @@ typedef struct schedule_config {
     dpm_solver solver;
     bool lower_order_final, euler_at_final;
     double lambda_min_clipped; /* -1e308: not clipped */
+    ddpm_variance variance;
+    int original_inference_steps; /* LCM: timesteps of the distillation */
+    double timestep_scaling;      /* LCM: of the boundary condition */
 } schedule_config;
 
 /* What the families ship when no file says: SD 1.x (PNDM, eps), SD 2.x at 768 (DDIM, v), SDXL (Euler, eps). */

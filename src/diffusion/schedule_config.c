@@ -15,7 +15,8 @@
     .num_train_timesteps = 1000, .beta_start = 0.00085, .beta_end = 0.012, .beta_schedule = BETA_SCALED_LINEAR
 #define COMMON_DEFAULTS                                                                                      \
     .clip_sample_range = 1, .dynamic_thresholding_ratio = 0.995, .sample_max_value = 1, .solver_order = 2,   \
-    .lower_order_final = true, .lambda_min_clipped = -1e308
+    .lower_order_final = true, .lambda_min_clipped = -1e308, .original_inference_steps = 50,                 \
+    .timestep_scaling = 10
 
 const schedule_config schedule_config_sd1 = {.class_name = "PNDMScheduler",
                                              STABLE_DIFFUSION_NOISE,
@@ -129,6 +130,15 @@ static const field_choice solver_choices[] = {{"midpoint", DPM_MIDPOINT}, {"heun
                                               {"logrho", DPM_MIDPOINT},   {"bh1", DPM_MIDPOINT},
                                               {"bh2", DPM_MIDPOINT},      {NULL, 0}};
 
+/* "learned" is for networks that give the variance as more channels. */
+static const field_choice variance_choices[] = {{"fixed_small", DDPM_FIXED_SMALL},
+                                                {"fixed_small_log", DDPM_FIXED_SMALL},
+                                                {"fixed_large", DDPM_FIXED_LARGE},
+                                                {"fixed_large_log", -1},
+                                                {"learned", -1},
+                                                {"learned_range", -1},
+                                                {NULL, 0}};
+
 #define AT(member) offsetof(schedule_config, member)
 #define NUMBER(key, type, member, least, most)                                                               \
     {                                                                                                        \
@@ -173,6 +183,9 @@ static const field fields[] = {
     NAME("solver_type", solver, solver_choices),
     SWITCH("lower_order_final", lower_order_final),
     SWITCH("euler_at_final", euler_at_final),
+    NAME("variance_type", variance, variance_choices),
+    NUMBER("original_inference_steps", FIELD_INT, original_inference_steps, 1, SCHEDULE_MAX_TIMESTEPS),
+    NUMBER("timestep_scaling", FIELD_REAL, timestep_scaling, 0, 1e9),
     NUMBER("lambda_min_clipped", FIELD_REAL, lambda_min_clipped, -1e308, 1e308),
 };
 

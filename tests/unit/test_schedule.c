@@ -233,7 +233,7 @@ static kiln_status noise(void *self, float from, float to, float *out, size_t n,
 {
     (void)self;
     (void)err;
-    assert_true(from > to);
+    assert_true(from >= to);
     for (size_t i = 0; i < n; i++)
         out[i] = i % 2 ? 1.0f : -1.0f;
     return KILN_OK;
@@ -266,6 +266,8 @@ static void test_every_sampler_draws(void **state)
                 kiln_error err;
                 kiln_status status = sampler_plan_new(&plan, table, &request, &err);
                 if (status == KILN_BAD_ARGUMENT && steps > 900 && strstr(err.text, "fewer steps"))
+                    continue;
+                if (status == KILN_BAD_ARGUMENT && steps > 50 && strstr(err.text, "original_inference_steps"))
                     continue;
                 assert_int_equal(status, KILN_OK);
                 float x[8];
