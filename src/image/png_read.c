@@ -15,14 +15,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A compressed text chunk may unfold to TEXT_CHUNK_BYTES; at most TEXT_CHUNKS are kept. */
-enum { TEXT_CHUNK_BYTES = 8 << 20, TEXT_CHUNKS = 64 };
+/* A compressed text chunk may unfold to TEXT_CHUNK_BYTES, and libpng keeps at most TEXT_CHUNKS; what is
+ * kept here is TEXT_BYTES in all. A text beyond these limits is left out: the picture is still good. */
+enum { TEXT_CHUNK_BYTES = 4 << 20, TEXT_CHUNKS = 64, TEXT_BYTES = 32 << 20 };
 /* Deflate cannot shrink data more than 1032 to 1. */
 enum { DEFLATE_LIMIT = 1032 };
 
 typedef struct png_job {
     const encoded_picture *file;
-    size_t at; /* bytes consumed */
+    size_t at;            /* bytes consumed */
+    size_t end_of_chunks; /* bytes that may be consumed */
+    size_t text_bytes;    /* kept so far */
     png_structp codec;
     png_infop info, end;
     image *picture;
@@ -51,12 +54,28 @@ static void on_warning(png_structp codec, png_const_charp message)
 static void on_read(png_structp codec, png_bytep to, size_t size)
 {
     png_job *job = png_get_io_ptr(codec);
-    if (size > job->file->size - job->at) {
+    if (size > job->end_of_chunks - job->at) {
         job->short_file = true;
         png_error(codec, "the file ends early");
     }
     memcpy(to, job->file->bytes + job->at, size);
     job->at += size;
+}
+
+/* Where the last chunk that can be whole ends. libpng makes room for a chunk by its stated length before it
+ * reads it, so one that claims more than the file has must not reach it; pixel data (IDAT) is streamed. */
+static size_t find_end_of_chunks(const encoded_picture *file)
+{
+    enum { SIGNATURE = 8, FRAME = 12 };
+    size_t at = SIGNATURE;
+    while (at <= file->size && file->size - at >= FRAME) {
+        const unsigned char *p = file->bytes + at;
+        size_t length = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
+        if (length > file->size - at - FRAME)
+            return memcmp(p + 4, "IDAT", 4) == 0 ? file->size : at;
+        at += FRAME + length;
+    }
+    return file->size;
 }
 
 static kiln_status check_header(png_job *job, kiln_error *err)
@@ -148,8 +167,10 @@ static kiln_status collect_text(png_job *job, png_infop info, picture_text *text
         bool utf8 = chunks[i].compression == PNG_ITXT_COMPRESSION_NONE ||
                     chunks[i].compression == PNG_ITXT_COMPRESSION_zTXt;
         size_t size = utf8 ? chunks[i].itxt_length : chunks[i].text_length;
-        if (!chunks[i].text || !text_is_utf8(chunks[i].key, strlen(chunks[i].key)))
+        if (!chunks[i].text || size > TEXT_BYTES - job->text_bytes ||
+            !text_is_utf8(chunks[i].key, strlen(chunks[i].key)))
             continue;
+        job->text_bytes += size;
         kiln_status status = picture_text_add_latin1(text, chunks[i].key, chunks[i].text, size, err);
         if (status != KILN_OK)
             return status;
@@ -188,7 +209,7 @@ static kiln_status read_picture(png_job *job, picture_text *text, kiln_error *er
 
 kiln_status codec_png_read(const encoded_picture *file, image **out, picture_text *text, kiln_error *err)
 {
-    png_job job = {.file = file};
+    png_job job = {.file = file, .end_of_chunks = find_end_of_chunks(file)};
     kiln_status status = KILN_NO_MEMORY;
     *out = NULL;
     job.codec = png_create_read_struct(PNG_LIBPNG_VER_STRING, &job, on_error, on_warning);

@@ -338,6 +338,25 @@ static void lying_headers_are_refused(void **state)
     image_free(picture);
 }
 
+/* A chunk that claims 800 MB: behind the pixels it costs nothing, before them the file is truncated. */
+static void chunks_longer_than_the_file_cost_nothing(void **state)
+{
+    (void)state;
+    image *picture = sample(4, 4, 3, 8), *made;
+    unsigned char *bytes;
+    size_t size;
+    kiln_error err = {0};
+    assert_int_equal(image_write_memory(IMAGE_FORMAT_PNG, picture, NULL, NULL, &bytes, &size, NULL), KILN_OK);
+    memcpy(bytes + size - 12, "\x31\0\0\0tEXt", 8);
+    assert_int_equal(image_read_memory(bytes, size, "it", 0, &made, NULL, &err), KILN_OK);
+    image_free(made);
+    memcpy(bytes + 33, "\x31\0\0\0tEXt", 8);
+    assert_int_equal(image_read_memory(bytes, size, "it", 0, &made, NULL, &err), KILN_BAD_FORMAT);
+    assert_non_null(strstr(err.text, "truncated"));
+    free(bytes);
+    image_free(picture);
+}
+
 static void too_many_pixels_are_refused(void **state)
 {
     (void)state;
@@ -357,10 +376,14 @@ static void too_many_pixels_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(real_pictures_decode),        cmocka_unit_test(bad_files_are_refused),
-        cmocka_unit_test(foreign_files_are_named),     cmocka_unit_test(truncation_never_passes),
-        cmocka_unit_test(orientations_are_undone),     cmocka_unit_test(lying_headers_are_refused),
+        cmocka_unit_test(real_pictures_decode),
+        cmocka_unit_test(bad_files_are_refused),
+        cmocka_unit_test(foreign_files_are_named),
+        cmocka_unit_test(truncation_never_passes),
+        cmocka_unit_test(orientations_are_undone),
+        cmocka_unit_test(lying_headers_are_refused),
         cmocka_unit_test(too_many_pixels_are_refused),
+        cmocka_unit_test(chunks_longer_than_the_file_cost_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
