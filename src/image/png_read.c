@@ -150,6 +150,11 @@ static kiln_status read_rows(png_job *job, kiln_error *err)
 
 static kiln_status explain(const png_job *job, kiln_error *err)
 {
+    if (job->short_file && job->end_of_chunks < job->file->size)
+        return fail(
+            err, KILN_BAD_FORMAT,
+            "%s: the PNG is truncated or damaged: its chunk at byte %zu is longer than the rest of the file",
+            job->file->name, job->end_of_chunks);
     if (job->short_file)
         return fail(err, KILN_BAD_FORMAT,
                     "%s: the PNG is truncated: the file ends after %zu bytes, before the "
