@@ -143,7 +143,7 @@ static kiln_status pop_mark(machine *m, pickle_value ***items, size_t *count)
     if (m->mark_count == 0)
         return malformed(m, "an instruction finds no mark");
     size_t from = m->marks[--m->mark_count];
-    *items = m->stack + from;
+    *items = m->stack ? m->stack + from : NULL;
     *count = m->depth - from;
     m->depth = from;
     return KILN_OK;
