@@ -55,12 +55,12 @@ kiln_status autoencode_encode(kiln_session *s, const float *picture, int height,
 {
     const vae_config *v = &s->model->parts->vae;
     int f = vae_factor(v);
-    network_shape shape = {.batch = 1, .height = height, .width = width};
+    network_shape size = {.batch = 1, .height = height, .width = width};
     const plan *p = NULL;
     run *r = NULL;
     kiln_status status = model_need(s->model, NETWORK_VAE_ENCODER, err);
     if (status == KILN_OK)
-        status = session_get_plan(s, NETWORK_VAE_ENCODER, &shape, &p, err);
+        status = session_get_plan(s, NETWORK_VAE_ENCODER, &size, &p, err);
     if (status == KILN_OK)
         status = run_new(p, &r, err);
     if (status == KILN_OK) {
@@ -98,10 +98,10 @@ static void tile_out(const float *tile, int y, int x, int th, int tw, int overla
     for (int i = 0; i < th; i++)
         for (int j = 0; j < tw; j++) {
             float w = ramp(i, th, overlap) * ramp(j, tw, overlap);
-            int64_t at = (int64_t)(y + i) * width + x + j;
-            weight[at] += w;
+            int64_t pixel = (int64_t)(y + i) * width + x + j;
+            weight[pixel] += w;
             for (int c = 0; c < 3; c++)
-                picture[at * 3 + c] += w * tile[((int64_t)i * tw + j) * 3 + c];
+                picture[pixel * 3 + c] += w * tile[((int64_t)i * tw + j) * 3 + c];
         }
 }
 
@@ -157,13 +157,13 @@ kiln_status autoencode_decode(kiln_session *s, const float *latents, int height,
     tiling t = make_tiling(s->model, height, width, tile_px);
     int f = autoencode_factor(s->model);
     int64_t pixels = (int64_t)height * f * width * f;
-    network_shape shape = {.batch = 1, .height = t.th, .width = t.tw};
+    network_shape size = {.batch = 1, .height = t.th, .width = t.tw};
     const plan *p = NULL;
     run *r = NULL;
     float *weight = NULL;
     kiln_status status = model_need(s->model, NETWORK_VAE_DECODER, err);
     if (status == KILN_OK)
-        status = session_get_plan(s, NETWORK_VAE_DECODER, &shape, &p, err);
+        status = session_get_plan(s, NETWORK_VAE_DECODER, &size, &p, err);
     if (status == KILN_OK)
         status = run_new(p, &r, err);
     if (status == KILN_OK && t.rows * t.columns > 1) {

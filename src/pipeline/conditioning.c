@@ -95,10 +95,10 @@ static kiln_status encode_window(kiln_session *s, const encoding *e, const plan 
 
 static kiln_status encode_all(kiln_session *s, const encoding *e, float *context, int row, float *pooled, kiln_error *err)
 {
-    network_shape shape = {.batch = 1, .tokens = CHUNK_LENGTH, .outputs = e->outputs, .skip = e->skip};
+    network_shape size = {.batch = 1, .tokens = CHUNK_LENGTH, .outputs = e->outputs, .skip = e->skip};
     const plan *p = NULL;
     run *r = NULL;
-    kiln_status status = session_get_plan(s, e->kind, &shape, &p, err);
+    kiln_status status = session_get_plan(s, e->kind, &size, &p, err);
     if (status == KILN_OK)
         status = run_new(p, &r, err);
     for (int w = 0; status == KILN_OK && w < e->chunks.count; w++)

@@ -76,8 +76,8 @@ static kiln_status open_pass(denoising *n, const kiln_map *first, const kiln_map
 {
     pass *p = &n->passes[n->pass_count];
     *p = (pass){.conditioning = {first, second}, .batch = second ? 2 : 1};
-    network_shape shape = drawing_unet_shape(n->drawing, first);
-    kiln_status status = session_get_plan(n->drawing->session, NETWORK_UNET, &shape, &p->plan, err);
+    network_shape size = drawing_unet_shape(n->drawing, first);
+    kiln_status status = session_get_plan(n->drawing->session, NETWORK_UNET, &size, &p->plan, err);
     if (status == KILN_OK)
         status = run_new(p->plan, &p->run, err);
     if (status != KILN_OK)
