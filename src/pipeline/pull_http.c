@@ -53,10 +53,13 @@ static size_t take_text(char *data, size_t one, size_t count, void *self)
 static bool file_begins(transfer *t)
 {
     t->began = true;
-    if (response_code(t->http) == 206) {
+    long code = response_code(t->http);
+    if (code == 206) {
         t->bad_range = t->range_start != t->from;
         return !t->bad_range;
     }
+    if (code != 200)
+        return false;
     t->bytes = 0;
     if (ftruncate(t->file, 0) == 0 && lseek(t->file, 0, SEEK_SET) == 0)
         return true;
@@ -216,12 +219,13 @@ static kiln_status fail_answer(http *h, const char *url, long code, kiln_error *
 static kiln_status judge(http *h, CURLcode code, const transfer *t, const char *url, kiln_error *err)
 {
     h->again = false;
+    /* libcurl lets a 401 pass as a success at times. */
+    if (response_code(h) >= 400)
+        return fail_answer(h, url, response_code(h), err);
     if (code == CURLE_OK)
         return KILN_OK;
     if (code == CURLE_ABORTED_BY_CALLBACK)
         return fail(err, KILN_CANCELLED, "%s: stopped", url);
-    if (code == CURLE_HTTP_RETURNED_ERROR)
-        return fail_answer(h, url, response_code(h), err);
     if (t->write_failed) {
         errno = t->write_error;
         return fail_system(err, "%s: the download cannot be written", url);
