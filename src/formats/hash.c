@@ -92,8 +92,8 @@ static kiln_status feed(const byte_source *source, EVP_MD_CTX *whole, EVP_MD_CTX
     return status;
 }
 
-static kiln_status hash_source(const byte_source *source, file_hashes *out, hash_progress progress, void *self,
-                               kiln_error *err)
+static kiln_status hash_source(const byte_source *source, file_hashes *out, hash_progress progress,
+                               void *self, kiln_error *err)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     uint64_t data_at = data_begin(source);

@@ -30,6 +30,7 @@ kiln_status hash_file(const char *path, file_hashes *out, hash_progress progress
 /* Only the old hash: reads 64 KiB. */
 kiln_status hash_file_old(const char *path, char out[9], kiln_error *err) KILN_CHECKED;
 /* sha256 of memory, as lower-case digits. */
-kiln_status hash_memory(const void *bytes, size_t size, char out[SHA256_DIGITS + 1], kiln_error *err) KILN_CHECKED;
+kiln_status hash_memory(const void *bytes, size_t size, char out[SHA256_DIGITS + 1],
+                        kiln_error *err) KILN_CHECKED;
 
 #endif

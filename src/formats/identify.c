@@ -103,7 +103,8 @@ static void family_of_unet(const tensor_file *file, const unet_facts *facts, ide
     bool two_encoders = any(file, "conditioner.embedders.1.");
     if (facts->class_labels && facts->in_channels == 7)
         name_family(out, FAMILY_UPSCALER_X4, "Stable Diffusion x4 upscaler");
-    else if (facts->context == 1280 || (any(file, "conditioner.embedders.0.model.") && !two_encoders && facts->labels == 2560))
+    else if (facts->context == 1280 ||
+             (any(file, "conditioner.embedders.0.model.") && !two_encoders && facts->labels == 2560))
         name_family(out, FAMILY_SDXL_REFINER, "Stable Diffusion XL refiner");
     else if (two_encoders || facts->context == 2048 || facts->labels == 2816)
         name_family(out, FAMILY_SDXL, "Stable Diffusion XL");
@@ -148,7 +149,9 @@ static void prediction_of(const tensor_file *file, identity *out)
         say_prediction(out, PREDICTION_UNKNOWN, "EDM (not supported)");
         out->supported = false;
     } else if (tensor_file_find(file, "v_pred"))
-        say_prediction(out, PREDICTION_V, out->zero_snr ? "v, zero terminal SNR (marked in the file)" : "v (marked in the file)");
+        say_prediction(out, PREDICTION_V,
+                       out->zero_snr ? "v, zero terminal SNR (marked in the file)"
+                                     : "v (marked in the file)");
     else if (told && (strcmp(told, "v") == 0 || strcmp(told, "v_prediction") == 0))
         say_prediction(out, PREDICTION_V, "v (from the metadata)");
     else if (told && begins(told, "eps"))
@@ -158,7 +161,8 @@ static void prediction_of(const tensor_file *file, identity *out)
     else if (out->family == FAMILY_UPSCALER_X4)
         say_prediction(out, PREDICTION_V, "v");
     else if (out->family == FAMILY_SD2 && !out->inpainting && out->channels == 4)
-        say_prediction(out, PREDICTION_UNKNOWN, "not recorded in the file (v for 768-v models, else epsilon)");
+        say_prediction(out, PREDICTION_UNKNOWN,
+                       "not recorded in the file (v for 768-v models, else epsilon)");
     else if (out->family == FAMILY_SDXL)
         say_prediction(out, PREDICTION_EPSILON, "epsilon (nothing in the file says v)");
     else if (out->family != FAMILY_NONE && out->family != FAMILY_OTHER)
@@ -224,7 +228,8 @@ static bool identify_checkpoint(const tensor_file *file, identity *out)
 
 static bool identify_diffusers_unet(const tensor_file *file, identity *out)
 {
-    if (!tensor_file_find(file, "conv_in.weight") || !tensor_file_find(file, "time_embedding.linear_1.weight"))
+    if (!tensor_file_find(file, "conv_in.weight") ||
+        !tensor_file_find(file, "time_embedding.linear_1.weight"))
         return false;
     unet_facts facts = diffusers_unet(file);
     out->kind = WEIGHTS_UNET;
@@ -280,12 +285,14 @@ static bool identify_text_encoder(const tensor_file *file, identity *out)
         out->width = width;
         out->diffusers_names = begins(embeddings[i].name, "text_model.");
         SAY(dialect, "%s", embeddings[i].dialect);
-        SAY(family_text, "%s", t5              ? "T5"
-                               : width == 768  ? "CLIP ViT-L"
-                               : width == 1024 ? "OpenCLIP ViT-H"
-                               : width == 1280 ? "OpenCLIP ViT-bigG"
-                                               : "CLIP");
-        SAY(detail, "width %d%s", width, any(file, "vision_model.") || any(file, "visual.") ? ", with a vision encoder" : "");
+        SAY(family_text, "%s",
+            t5              ? "T5"
+            : width == 768  ? "CLIP ViT-L"
+            : width == 1024 ? "OpenCLIP ViT-H"
+            : width == 1280 ? "OpenCLIP ViT-bigG"
+                            : "CLIP");
+        SAY(detail, "width %d%s", width,
+            any(file, "vision_model.") || any(file, "visual.") ? ", with a vision encoder" : "");
         return true;
     }
     return false;
@@ -318,5 +325,6 @@ void identify(const tensor_file *file, identity *out)
     if (tensor_file_count(file) == 0)
         SAY(detail, "the file holds no tensors");
     else
-        SAY(detail, "%zu tensor%s of no known kind", tensor_file_count(file), tensor_file_count(file) == 1 ? "" : "s");
+        SAY(detail, "%zu tensor%s of no known kind", tensor_file_count(file),
+            tensor_file_count(file) == 1 ? "" : "s");
 }

@@ -11,19 +11,19 @@
 #include "formats/tensor_file.h"
 
 /* X(enumerator, words for people) */
-#define WEIGHTS_KIND_MAP(X)                                                                                          \
-    X(UNKNOWN, "unknown")                                                                                            \
-    X(CHECKPOINT, "checkpoint")                                                                                      \
-    X(UNET, "UNet")                                                                                                  \
-    X(VAE, "VAE")                                                                                                    \
-    X(TEXT_ENCODER, "text encoder")                                                                                  \
-    X(LORA, "LoRA")                                                                                                  \
-    X(TEXTUAL_INVERSION, "textual inversion")                                                                        \
-    X(HYPERNETWORK, "hypernetwork")                                                                                  \
-    X(CONTROLNET, "ControlNet")                                                                                      \
-    X(TAESD, "TAESD")                                                                                                \
-    X(VAE_APPROX, "VAE-approx")                                                                                      \
-    X(UPSCALER, "upscaler")                                                                                          \
+#define WEIGHTS_KIND_MAP(X)                                                                                  \
+    X(UNKNOWN, "unknown")                                                                                    \
+    X(CHECKPOINT, "checkpoint")                                                                              \
+    X(UNET, "UNet")                                                                                          \
+    X(VAE, "VAE")                                                                                            \
+    X(TEXT_ENCODER, "text encoder")                                                                          \
+    X(LORA, "LoRA")                                                                                          \
+    X(TEXTUAL_INVERSION, "textual inversion")                                                                \
+    X(HYPERNETWORK, "hypernetwork")                                                                          \
+    X(CONTROLNET, "ControlNet")                                                                              \
+    X(TAESD, "TAESD")                                                                                        \
+    X(VAE_APPROX, "VAE-approx")                                                                              \
+    X(UPSCALER, "upscaler")                                                                                  \
     X(OTHER, "other")
 
 typedef enum weights_kind {
@@ -53,14 +53,14 @@ typedef struct identity {
     bool edits_images; /* a UNet with 8 input channels (InstructPix2Pix) */
     bool zero_snr;     /* trained with zero terminal SNR */
     bool has_unet, has_vae_encoder, has_vae_decoder, has_text_encoder, has_text_encoder_2;
-    bool has_ema;          /* model_ema.* beside the weights */
-    bool diffusers_names;  /* the names of diffusers, not of the original code */
-    int channels;          /* of the UNet's input, the latent (VAE, TAESD); 0 when it has none */
-    int scale;             /* of an upscaler */
-    int rank;              /* of a LoRA: the first one met */
-    int vectors, width;    /* of a textual inversion; of its first tensor */
-    char family_text[64];  /* "Stable Diffusion 1.x inpainting", "FLUX.1", ... */
-    char dialect[64];      /* "kohya", "PEFT", "A1111", "original", "diffusers", ... */
+    bool has_ema;         /* model_ema.* beside the weights */
+    bool diffusers_names; /* the names of diffusers, not of the original code */
+    int channels;         /* of the UNet's input, the latent (VAE, TAESD); 0 when it has none */
+    int scale;            /* of an upscaler */
+    int rank;             /* of a LoRA: the first one met */
+    int vectors, width;   /* of a textual inversion; of its first tensor */
+    char family_text[64]; /* "Stable Diffusion 1.x inpainting", "FLUX.1", ... */
+    char dialect[64];     /* "kohya", "PEFT", "A1111", "original", "diffusers", ... */
     char prediction_text[96];
     char parts[128];   /* "UNet, VAE, text encoder" */
     char missing[128]; /* "VAE, text encoder", or "" */

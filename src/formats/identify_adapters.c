@@ -35,12 +35,15 @@ static int context_width(const tensor_file *file)
 {
     for (size_t i = 0; i < tensor_file_count(file); i++) {
         const tensor_entry *entry = tensor_file_entry(file, i);
-        bool key = strstr(entry->name, "attn2") && (strstr(entry->name, "to_k") || strstr(entry->name, "to_v"));
-        bool down = strstr(entry->name, "down") || strstr(entry->name, "lora_A") || strstr(entry->name, "w1_b");
+        bool key =
+            strstr(entry->name, "attn2") && (strstr(entry->name, "to_k") || strstr(entry->name, "to_v"));
+        bool down =
+            strstr(entry->name, "down") || strstr(entry->name, "lora_A") || strstr(entry->name, "w1_b");
         if (key && down && !strstr(entry->name, "down_blocks") && entry->shape.rank >= 2)
             return (int)entry->shape.dim[1];
         if (key && entry->shape.rank >= 2 &&
-            (strstr(entry->name, "lora_down.") || strstr(entry->name, "lora.down.") || strstr(entry->name, "lora_A.")))
+            (strstr(entry->name, "lora_down.") || strstr(entry->name, "lora.down.") ||
+             strstr(entry->name, "lora_A.")))
             return (int)entry->shape.dim[1];
     }
     return 0;
@@ -169,7 +172,9 @@ static bool all_are_tokens(const tensor_file *file)
         if (rank < 1 || rank > 2 || !dtype_is_floating(entry->type) ||
             !embedding_family((int)entry->shape.dim[rank - 1]) || (rank == 2 && entry->shape.dim[0] > 512))
             return false;
-        bool token = *entry->name == '<' || (count == 1 && strcmp(entry->name, "tensor") != 0);
+        /* Tokens are mostly "<like-this>"; one with a dot in it is the name of a parameter. */
+        bool plain = count == 1 && !strchr(entry->name, '.') && strcmp(entry->name, "tensor") != 0;
+        bool token = *entry->name == '<' || plain;
         if (!token)
             return false;
     }

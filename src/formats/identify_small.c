@@ -57,8 +57,8 @@ static bool taesd_half(const tensor_file *file, const char *prefix, identity *ou
 
 static bool identify_taesd(const tensor_file *file, identity *out)
 {
-    static const char *const prefixes[] = {"", "encoder.layers.", "decoder.layers.", "taesd_encoder.", "taesd_decoder.",
-                                           "encoder.", "decoder."};
+    static const char *const prefixes[] = {
+        "", "encoder.layers.", "decoder.layers.", "taesd_encoder.", "taesd_decoder.", "encoder.", "decoder."};
     bool found = false;
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
         if (taesd_half(file, prefixes[i], out)) {
@@ -164,8 +164,8 @@ static bool identify_compact(const tensor_file *file, const char *prefix, identi
     char full[64];
     snprintf(full, sizeof full, "%sbody.", prefix);
     const tensor_entry *last = last_layer(file, full);
-    if (!last || !dim_under(file, prefix, "body.0.weight", 3) || !dim_under(file, prefix, "body.1.weight", 0) ||
-        dim_under(file, prefix, "body.1.weight", 1))
+    if (!last || !dim_under(file, prefix, "body.0.weight", 3) ||
+        !dim_under(file, prefix, "body.1.weight", 0) || dim_under(file, prefix, "body.1.weight", 1))
         return false;
     int in_channels = dim_under(file, prefix, "body.0.weight", 1);
     if (!in_channels)
@@ -201,7 +201,11 @@ static bool identify_upscaler(const tensor_file *file, identity *out)
             /* HAT has SwinIR's names too. */
             bool hat = identify_like(file, prefix, "conv_block.cab.0.weight") != NULL;
             bool swin2 = identify_like(file, prefix, "attn.logit_scale") != NULL;
-            say_upscaler(out, hat && i == 0 ? "HAT" : swin2 && i == 0 ? "Swin2SR" : others[i].family, "", false);
+            say_upscaler(out,
+                         hat && i == 0     ? "HAT"
+                         : swin2 && i == 0 ? "Swin2SR"
+                                           : others[i].family,
+                         "", false);
             return true;
         }
     }
@@ -256,7 +260,8 @@ bool identify_other(const tensor_file *file, identity *out)
             const tensor_entry *entry = tensor_file_entry(file, i);
             if (!begins(bare(entry->name), other_families[row].name))
                 continue;
-            out->kind = strcmp(other_families[row].family, "IP-Adapter") == 0 ? WEIGHTS_OTHER : WEIGHTS_CHECKPOINT;
+            out->kind =
+                strcmp(other_families[row].family, "IP-Adapter") == 0 ? WEIGHTS_OTHER : WEIGHTS_CHECKPOINT;
             out->family = FAMILY_OTHER;
             SAY(family_text, "%s", other_families[row].family);
             /* The width of the text encoder: Gemma 2 2B or Qwen3-4B. */

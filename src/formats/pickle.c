@@ -78,7 +78,8 @@ static kiln_status failure(const machine *m)
 
 static kiln_status malformed(machine *m, const char *why)
 {
-    return fail(m->build.err, KILN_BAD_FORMAT, "%s: malformed pickle at byte %zu: %s", m->build.what, m->at, why);
+    return fail(m->build.err, KILN_BAD_FORMAT, "%s: malformed pickle at byte %zu: %s", m->build.what, m->at,
+                why);
 }
 
 static kiln_status push(machine *m, pickle_value *value)
@@ -374,7 +375,8 @@ static kiln_status add_items(machine *m, bool pairs, pickle_value **items, size_
         return failure(m);
     if (target->kind == PICKLE_OBJECT)
         return KILN_OK;
-    bool fits = pairs ? target->kind == PICKLE_DICT : target->kind == PICKLE_LIST || target->kind == PICKLE_SET;
+    bool fits =
+        pairs ? target->kind == PICKLE_DICT : target->kind == PICKLE_LIST || target->kind == PICKLE_SET;
     if (!fits)
         return malformed(m, "items are added to what is no container");
     if (pairs && count % 2)
@@ -552,7 +554,9 @@ static kiln_status check_protocol(machine *m)
     const uint8_t *p = take(m, 1);
     if (!p)
         return failure(m);
-    return *p <= 5 ? KILN_OK : fail(m->build.err, KILN_UNSUPPORTED, "%s: pickle protocol %d is unknown", m->build.what, *p);
+    return *p <= 5
+               ? KILN_OK
+               : fail(m->build.err, KILN_UNSUPPORTED, "%s: pickle protocol %d is unknown", m->build.what, *p);
 }
 
 /* Instructions that make a value out of the program's own bytes. */
@@ -560,35 +564,63 @@ static kiln_status step_literal(machine *m, uint8_t code, bool *known)
 {
     *known = true;
     switch (code) {
-    case 'N': return push(m, pickle_new(&m->build, PICKLE_NONE));
-    case 0x88: return push_bool(m, true);
-    case 0x89: return push_bool(m, false);
-    case 'K': return push_small_int(m, 1);
-    case 'M': return push_small_int(m, 2);
-    case 'J': return push_small_int(m, 4);
-    case 0x8A: return push_long(m, 1);
-    case 0x8B: return push_long(m, 4);
+    case 'N':
+        return push(m, pickle_new(&m->build, PICKLE_NONE));
+    case 0x88:
+        return push_bool(m, true);
+    case 0x89:
+        return push_bool(m, false);
+    case 'K':
+        return push_small_int(m, 1);
+    case 'M':
+        return push_small_int(m, 2);
+    case 'J':
+        return push_small_int(m, 4);
+    case 0x8A:
+        return push_long(m, 1);
+    case 0x8B:
+        return push_long(m, 4);
     case 'I':
-    case 'L': return push_decimal(m, false);
-    case 'F': return push_decimal(m, true);
-    case 'G': return push_binary_float(m);
-    case 'X': return push_counted(m, PICKLE_TEXT, 4);
-    case 0x8C: return push_counted(m, PICKLE_TEXT, 1);
-    case 0x8D: return push_counted(m, PICKLE_TEXT, 8);
-    case 'U': return push_counted(m, PICKLE_TEXT, 1);
-    case 'T': return push_counted(m, PICKLE_TEXT, 4);
-    case 'S': return push_line(m, true);
-    case 'V': return push_line(m, false);
-    case 'B': return push_counted(m, PICKLE_BYTES, 4);
-    case 'C': return push_counted(m, PICKLE_BYTES, 1);
+    case 'L':
+        return push_decimal(m, false);
+    case 'F':
+        return push_decimal(m, true);
+    case 'G':
+        return push_binary_float(m);
+    case 'X':
+        return push_counted(m, PICKLE_TEXT, 4);
+    case 0x8C:
+        return push_counted(m, PICKLE_TEXT, 1);
+    case 0x8D:
+        return push_counted(m, PICKLE_TEXT, 8);
+    case 'U':
+        return push_counted(m, PICKLE_TEXT, 1);
+    case 'T':
+        return push_counted(m, PICKLE_TEXT, 4);
+    case 'S':
+        return push_line(m, true);
+    case 'V':
+        return push_line(m, false);
+    case 'B':
+        return push_counted(m, PICKLE_BYTES, 4);
+    case 'C':
+        return push_counted(m, PICKLE_BYTES, 1);
     case 0x8E:
-    case 0x96: return push_counted(m, PICKLE_BYTES, 8);
-    case 'c': return global_of_lines(m);
-    case 0x93: return global_of_stack(m);
-    case 0x80: return check_protocol(m);
-    case 0x95: return skip_bytes(m, 8);
-    case 0x98: return KILN_OK;
-    default: *known = false; return KILN_OK;
+    case 0x96:
+        return push_counted(m, PICKLE_BYTES, 8);
+    case 'c':
+        return global_of_lines(m);
+    case 0x93:
+        return global_of_stack(m);
+    case 0x80:
+        return check_protocol(m);
+    case 0x95:
+        return skip_bytes(m, 8);
+    case 0x98:
+        return KILN_OK;
+    default:
+        *known = false;
+        return KILN_OK;
     }
 }
 
@@ -598,43 +630,74 @@ static kiln_status step_stack(machine *m, uint8_t code)
     pickle_value **items;
     size_t count;
     switch (code) {
-    case '(': return push_mark(m);
-    case '0': return pop_one(m);
-    case '1': return pop_mark(m, &items, &count);
+    case '(':
+        return push_mark(m);
+    case '0':
+        return pop_one(m);
+    case '1':
+        return pop_mark(m, &items, &count);
     case '2': {
         pickle_value *value = top(m);
         return value ? push(m, value) : failure(m);
     }
-    case ']': return push_sequence(m, PICKLE_LIST, NULL, 0);
-    case ')': return push_sequence(m, PICKLE_TUPLE, NULL, 0);
-    case '}': return push_sequence(m, PICKLE_DICT, NULL, 0);
-    case 0x8F: return push_sequence(m, PICKLE_SET, NULL, 0);
-    case 'l': return push_marked(m, PICKLE_LIST);
-    case 't': return push_marked(m, PICKLE_TUPLE);
-    case 'd': return push_marked(m, PICKLE_DICT);
-    case 0x91: return push_marked(m, PICKLE_SET);
-    case 0x85: return push_tuple(m, 1);
-    case 0x86: return push_tuple(m, 2);
-    case 0x87: return push_tuple(m, 3);
-    case 'a': return add_top(m, false);
-    case 's': return add_top(m, true);
+    case ']':
+        return push_sequence(m, PICKLE_LIST, NULL, 0);
+    case ')':
+        return push_sequence(m, PICKLE_TUPLE, NULL, 0);
+    case '}':
+        return push_sequence(m, PICKLE_DICT, NULL, 0);
+    case 0x8F:
+        return push_sequence(m, PICKLE_SET, NULL, 0);
+    case 'l':
+        return push_marked(m, PICKLE_LIST);
+    case 't':
+        return push_marked(m, PICKLE_TUPLE);
+    case 'd':
+        return push_marked(m, PICKLE_DICT);
+    case 0x91:
+        return push_marked(m, PICKLE_SET);
+    case 0x85:
+        return push_tuple(m, 1);
+    case 0x86:
+        return push_tuple(m, 2);
+    case 0x87:
+        return push_tuple(m, 3);
+    case 'a':
+        return add_top(m, false);
+    case 's':
+        return add_top(m, true);
     case 'e':
-    case 0x90: return add_marked(m, false);
-    case 'u': return add_marked(m, true);
-    case 'p': return memo_instruction(m, true, 0);
-    case 'q': return memo_instruction(m, true, 1);
-    case 'r': return memo_instruction(m, true, 4);
-    case 'g': return memo_instruction(m, false, 0);
-    case 'h': return memo_instruction(m, false, 1);
-    case 'j': return memo_instruction(m, false, 4);
-    case 0x94: return memo_put(m, m->memo_count);
+    case 0x90:
+        return add_marked(m, false);
+    case 'u':
+        return add_marked(m, true);
+    case 'p':
+        return memo_instruction(m, true, 0);
+    case 'q':
+        return memo_instruction(m, true, 1);
+    case 'r':
+        return memo_instruction(m, true, 4);
+    case 'g':
+        return memo_instruction(m, false, 0);
+    case 'h':
+        return memo_instruction(m, false, 1);
+    case 'j':
+        return memo_instruction(m, false, 4);
+    case 0x94:
+        return memo_put(m, m->memo_count);
     case 'R':
-    case 0x81: return call_top(m);
-    case 0x92: return call_with_keywords(m);
-    case 'i': return call_marked(m, true);
-    case 'o': return call_marked(m, false);
-    case 'b': return build_top(m);
-    case 'Q': return persistent_top(m);
+    case 0x81:
+        return call_top(m);
+    case 0x92:
+        return call_with_keywords(m);
+    case 'i':
+        return call_marked(m, true);
+    case 'o':
+        return call_marked(m, false);
+    case 'b':
+        return build_top(m);
+    case 'Q':
+        return persistent_top(m);
     default:
         return fail(m->build.err, KILN_BAD_FORMAT, "%s: unknown pickle instruction 0x%02X at byte %zu",
                     m->build.what, code, m->at - 1);
@@ -665,7 +728,8 @@ kiln_status pickle_run(const uint8_t *bytes, size_t size, const char *what, aren
 {
     /* The machine reads the status of a failure back: without a caller's error, it needs one of its own. */
     kiln_error own = {0};
-    machine m = {.build = {.memory = memory, .what = what, .err = err ? err : &own}, .bytes = bytes, .size = size};
+    machine m = {
+        .build = {.memory = memory, .what = what, .err = err ? err : &own}, .bytes = bytes, .size = size};
     m.build.err->status = KILN_OK;
     *out = NULL;
     kiln_status status = run(&m, out);

@@ -19,8 +19,8 @@ typedef struct call {
 
 static kiln_status wrong_arguments(const call *c)
 {
-    return fail(c->build->err, KILN_BAD_FORMAT, "%s: malformed pickle: wrong arguments for %.*s", c->build->what,
-                (int)(c->name.length < 200 ? c->name.length : 200), c->name.bytes);
+    return fail(c->build->err, KILN_BAD_FORMAT, "%s: malformed pickle: wrong arguments for %.*s",
+                c->build->what, (int)(c->name.length < 200 ? c->name.length : 200), c->name.bytes);
 }
 
 /* pickle_new filled the error when it gives NULL. */
@@ -49,22 +49,45 @@ static const struct {
     const char *name;
     dtype type;
 } torch_types[] = {
-    {"FloatStorage", DTYPE_F32},     {"HalfStorage", DTYPE_F16},      {"BFloat16Storage", DTYPE_BF16},
-    {"DoubleStorage", DTYPE_F64},    {"LongStorage", DTYPE_I64},      {"IntStorage", DTYPE_I32},
-    {"ShortStorage", DTYPE_I16},     {"CharStorage", DTYPE_I8},       {"ByteStorage", DTYPE_U8},
-    {"BoolStorage", DTYPE_BOOL},     {"UntypedStorage", DTYPE_U8},    {"_UntypedStorage", DTYPE_U8},
-    {"float32", DTYPE_F32},          {"float", DTYPE_F32},            {"float16", DTYPE_F16},
-    {"half", DTYPE_F16},             {"bfloat16", DTYPE_BF16},        {"float64", DTYPE_F64},
-    {"double", DTYPE_F64},           {"float8_e4m3fn", DTYPE_F8_E4M3}, {"float8_e5m2", DTYPE_F8_E5M2},
-    {"int64", DTYPE_I64},            {"long", DTYPE_I64},             {"int32", DTYPE_I32},
-    {"int", DTYPE_I32},              {"int16", DTYPE_I16},            {"short", DTYPE_I16},
-    {"int8", DTYPE_I8},              {"uint64", DTYPE_U64},           {"uint32", DTYPE_U32},
-    {"uint16", DTYPE_U16},           {"uint8", DTYPE_U8},             {"bool", DTYPE_BOOL},
+    {"FloatStorage", DTYPE_F32},
+    {"HalfStorage", DTYPE_F16},
+    {"BFloat16Storage", DTYPE_BF16},
+    {"DoubleStorage", DTYPE_F64},
+    {"LongStorage", DTYPE_I64},
+    {"IntStorage", DTYPE_I32},
+    {"ShortStorage", DTYPE_I16},
+    {"CharStorage", DTYPE_I8},
+    {"ByteStorage", DTYPE_U8},
+    {"BoolStorage", DTYPE_BOOL},
+    {"UntypedStorage", DTYPE_U8},
+    {"_UntypedStorage", DTYPE_U8},
+    {"float32", DTYPE_F32},
+    {"float", DTYPE_F32},
+    {"float16", DTYPE_F16},
+    {"half", DTYPE_F16},
+    {"bfloat16", DTYPE_BF16},
+    {"float64", DTYPE_F64},
+    {"double", DTYPE_F64},
+    {"float8_e4m3fn", DTYPE_F8_E4M3},
+    {"float8_e5m2", DTYPE_F8_E5M2},
+    {"int64", DTYPE_I64},
+    {"long", DTYPE_I64},
+    {"int32", DTYPE_I32},
+    {"int", DTYPE_I32},
+    {"int16", DTYPE_I16},
+    {"short", DTYPE_I16},
+    {"int8", DTYPE_I8},
+    {"uint64", DTYPE_U64},
+    {"uint32", DTYPE_U32},
+    {"uint16", DTYPE_U16},
+    {"uint8", DTYPE_U8},
+    {"bool", DTYPE_BOOL},
 };
 
 static bool torch_type(const pickle_value *global, dtype *out)
 {
-    if (global->kind != PICKLE_GLOBAL || global->text.length < 6 || memcmp(global->text.bytes, "torch.", 6) != 0)
+    if (global->kind != PICKLE_GLOBAL || global->text.length < 6 ||
+        memcmp(global->text.bytes, "torch.", 6) != 0)
         return false;
     pickle_text name = last_part(global->text);
     for (size_t i = 0; i < sizeof torch_types / sizeof *torch_types; i++)
@@ -87,8 +110,8 @@ kiln_status pickle_persistent(pickle_builder *build, pickle_value *id, pickle_va
     if (!torch_id || id->list.count < 5 || !pickle_text_is(item[0]->text, "storage") ||
         item[1]->kind != PICKLE_GLOBAL || item[2]->kind != PICKLE_TEXT || item[4]->kind != PICKLE_INT ||
         item[4]->integer < 0)
-        return fail(build->err, KILN_BAD_FORMAT, "%s: malformed pickle: a persistent id that is no torch storage",
-                    build->what);
+        return fail(build->err, KILN_BAD_FORMAT,
+                    "%s: malformed pickle: a persistent id that is no torch storage", build->what);
     *out = pickle_new(build, PICKLE_STORAGE);
     pickle_storage *storage = *out ? arena_alloc(build->memory, sizeof *storage) : NULL;
     if (!storage)
@@ -173,15 +196,17 @@ static kiln_status make_tensor(const call *c, bool typed)
             count /= (int64_t)dtype_size(tensor->type);
     }
     if (is_sequence(a[2]) && a[2]->list.count > SHAPE_MAX_RANK)
-        return fail(c->build->err, KILN_UNSUPPORTED, "%s: a tensor has %zu dimensions, at most %d are supported",
-                    c->build->what, a[2]->list.count, SHAPE_MAX_RANK);
+        return fail(c->build->err, KILN_UNSUPPORTED,
+                    "%s: a tensor has %zu dimensions, at most %d are supported", c->build->what,
+                    a[2]->list.count, SHAPE_MAX_RANK);
     tensor->shape.rank = numbers_of(a[2], tensor->shape.dim);
     if (tensor->shape.rank < 0 || numbers_of(a[3], tensor->stride) != tensor->shape.rank)
         return wrong_arguments(c);
     if (!tensor_fits(tensor, count)) {
         char text[SHAPE_TEXT];
         return fail(c->build->err, KILN_BAD_FORMAT,
-                    "%s: a tensor %s at %" PRId64 " does not fit into its storage '%.*s' of %" PRId64 " elements",
+                    "%s: a tensor %s at %" PRId64 " does not fit into its storage '%.*s' of %" PRId64
+                    " elements",
                     c->build->what, shape_text(tensor->shape, text), tensor->offset,
                     (int)(storage->key.length < 100 ? storage->key.length : 100), storage->key.bytes, count);
     }
@@ -213,7 +238,8 @@ static kiln_status build_from_type(const call *c)
     if (c->count < 3)
         return wrong_arguments(c);
     /* The function may not be this one again: an argument tuple that holds itself would never end. */
-    if (c->arguments[0]->kind == PICKLE_GLOBAL && pickle_text_is(c->arguments[0]->text, "torch._tensor._rebuild_from_type_v2"))
+    if (c->arguments[0]->kind == PICKLE_GLOBAL &&
+        pickle_text_is(c->arguments[0]->text, "torch._tensor._rebuild_from_type_v2"))
         return wrong_arguments(c);
     return pickle_call(c->build, c->arguments[0], c->arguments[2], c->out);
 }
@@ -310,9 +336,10 @@ static bool numpy_type(pickle_text name, dtype *out)
     static const struct {
         const char *name;
         dtype type;
-    } types[] = {{"f4", DTYPE_F32}, {"f2", DTYPE_F16}, {"f8", DTYPE_F64}, {"i8", DTYPE_I64}, {"i4", DTYPE_I32},
-                 {"i2", DTYPE_I16}, {"i1", DTYPE_I8},  {"u8", DTYPE_U64}, {"u4", DTYPE_U32}, {"u2", DTYPE_U16},
-                 {"u1", DTYPE_U8},  {"b1", DTYPE_BOOL}, {"?", DTYPE_BOOL}};
+    } types[] = {{"f4", DTYPE_F32}, {"f2", DTYPE_F16}, {"f8", DTYPE_F64}, {"i8", DTYPE_I64},
+                 {"i4", DTYPE_I32}, {"i2", DTYPE_I16}, {"i1", DTYPE_I8},  {"u8", DTYPE_U64},
+                 {"u4", DTYPE_U32}, {"u2", DTYPE_U16}, {"u1", DTYPE_U8},  {"b1", DTYPE_BOOL},
+                 {"?", DTYPE_BOOL}};
     if (name.length && memchr("<|=", name.bytes[0], 3))
         name = (pickle_text){name.bytes + 1, name.length - 1};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
@@ -384,7 +411,8 @@ static kiln_status fill_array(pickle_builder *build, pickle_tensor *array, const
     pickle_value **item = state->list.items;
     if (state->kind != PICKLE_TUPLE || state->list.count != 5 || item[2]->kind != PICKLE_DTYPE ||
         item[3]->kind != PICKLE_BOOL)
-        return fail(build->err, KILN_BAD_FORMAT, "%s: malformed pickle: wrong state of a numpy array", build->what);
+        return fail(build->err, KILN_BAD_FORMAT, "%s: malformed pickle: wrong state of a numpy array",
+                    build->what);
     /* Texts and objects in arrays are of no use here: the array stays empty and unknown. */
     if (!item[2]->element.known || item[4]->kind != PICKLE_BYTES)
         return KILN_OK;
@@ -392,8 +420,10 @@ static kiln_status fill_array(pickle_builder *build, pickle_tensor *array, const
     filled.shape.rank = numbers_of(item[1], filled.shape.dim);
     if (filled.shape.rank < 0 || !shape_is_valid(filled.shape) ||
         (uint64_t)shape_count(filled.shape) * dtype_size(filled.type) != filled.bytes.length)
-        return fail(build->err, KILN_BAD_FORMAT, "%s: malformed pickle: a numpy array of %zu bytes does not fit its "
-                    "shape", build->what, filled.bytes.length);
+        return fail(build->err, KILN_BAD_FORMAT,
+                    "%s: malformed pickle: a numpy array of %zu bytes does not fit its "
+                    "shape",
+                    build->what, filled.bytes.length);
     int64_t stride = 1;
     for (int i = 0; i < filled.shape.rank; i++) {
         int axis = item[3]->truth ? i : filled.shape.rank - 1 - i;
@@ -401,7 +431,8 @@ static kiln_status fill_array(pickle_builder *build, pickle_tensor *array, const
         stride *= filled.shape.dim[axis];
     }
     if (!tensor_fits(&filled, shape_count(filled.shape)))
-        return fail(build->err, KILN_BAD_FORMAT, "%s: malformed pickle: wrong state of a numpy array", build->what);
+        return fail(build->err, KILN_BAD_FORMAT, "%s: malformed pickle: wrong state of a numpy array",
+                    build->what);
     *array = filled;
     return KILN_OK;
 }
@@ -457,7 +488,8 @@ static const struct {
     {"numpy._core.multiarray.scalar", build_scalar},
 };
 
-kiln_status pickle_call(pickle_builder *build, pickle_value *callable, pickle_value *arguments, pickle_value **out)
+kiln_status pickle_call(pickle_builder *build, pickle_value *callable, pickle_value *arguments,
+                        pickle_value **out)
 {
     call c = {.build = build, .out = out};
     *out = NULL;

@@ -12,8 +12,9 @@ enum { DEPTH_MAX = 48, VISITS_MAX = 1 << 22, NAME_MAX_BYTES = 1024, VALUES_SHOWN
 enum { TEXT_SHOWN_MAX = 64 << 10, VALUE_BYTES_MAX = 16 << 20 };
 
 /* Where checkpoints keep their weights, the likelier first. */
-static const char *const wrappers[] = {"state_dict", "model_state_dict", "params_ema", "params-ema", "params",
-                                       "model",      "net",              "module",     "generator",  "weights"};
+static const char *const wrappers[] = {
+    "state_dict", "model_state_dict", "params_ema", "params-ema", "params", "model",
+    "net",        "module",           "generator",  "weights"};
 
 typedef struct walk {
     tensor_file *file;
@@ -72,7 +73,8 @@ static kiln_status add_tensor(walk *w, const pickle_tensor *tensor)
         return KILN_OK;
     w->name_bytes += w->length;
     if (w->name_bytes > VALUE_BYTES_MAX * 4u)
-        return fail(w->err, KILN_BAD_FORMAT, "%s: the names of its tensors take too much room", w->file->path);
+        return fail(w->err, KILN_BAD_FORMAT, "%s: the names of its tensors take too much room",
+                    w->file->path);
     tensor_entry *entry = tensor_file_add(w->file, w->length ? w->name : "tensor");
     return entry ? describe_tensor(w, tensor, entry) : no_memory(w->file, w->err);
 }
@@ -82,7 +84,8 @@ static kiln_status add_value(walk *w, const char *text)
     w->value_bytes += w->length + strlen(text);
     if (w->file->values.count >= VALUES_SHOWN_MAX || w->value_bytes > VALUE_BYTES_MAX)
         return KILN_OK;
-    return tensor_file_add_text(w->file, &w->file->values, w->name, text) ? KILN_OK : no_memory(w->file, w->err);
+    return tensor_file_add_text(w->file, &w->file->values, w->name, text) ? KILN_OK
+                                                                          : no_memory(w->file, w->err);
 }
 
 static kiln_status add_text_value(walk *w, pickle_text from)
@@ -158,10 +161,12 @@ static kiln_status visit_items(walk *w, const pickle_value *value, int depth)
 static kiln_status visit_container(walk *w, pickle_value *value, int depth)
 {
     if (value->on_path)
-        return fail(w->err, KILN_BAD_FORMAT, "%s: the pickle holds a container that contains itself (at '%s')",
-                    w->file->path, w->name);
+        return fail(w->err, KILN_BAD_FORMAT,
+                    "%s: the pickle holds a container that contains itself (at '%s')", w->file->path,
+                    w->name);
     if (depth > DEPTH_MAX)
-        return fail(w->err, KILN_BAD_FORMAT, "%s: the pickle is nested more than %d deep", w->file->path, DEPTH_MAX);
+        return fail(w->err, KILN_BAD_FORMAT, "%s: the pickle is nested more than %d deep", w->file->path,
+                    DEPTH_MAX);
     bool was_inside = w->inside;
     size_t length = w->length;
     char saved[NAME_MAX_BYTES];
@@ -206,8 +211,8 @@ static kiln_status visit_object(walk *w, const pickle_value *object, int depth)
         w->stranger = name;
     /* In the place of a weight, a tensor of a kind that only torch could rebuild. */
     if (w->inside && name.length > 21 && memcmp(name.bytes, "torch._utils._rebuild", 21) == 0)
-        return fail(w->err, KILN_UNSUPPORTED, "%s: tensor '%s' needs %.*s, which is not supported", w->file->path,
-                    w->name, clip(name.length), name.bytes);
+        return fail(w->err, KILN_UNSUPPORTED, "%s: tensor '%s' needs %.*s, which is not supported",
+                    w->file->path, w->name, clip(name.length), name.bytes);
     return KILN_OK;
 }
 
@@ -218,20 +223,27 @@ static kiln_status visit(walk *w, pickle_value *value, int depth)
         return fail(w->err, KILN_BAD_FORMAT, "%s: the pickle expands to more than %d values", w->file->path,
                     VISITS_MAX);
     switch (value->kind) {
-    case PICKLE_BOOL: return add_value(w, value->truth ? "true" : "false");
+    case PICKLE_BOOL:
+        return add_value(w, value->truth ? "true" : "false");
     case PICKLE_INT:
         snprintf(number, sizeof number, "%" PRId64, value->integer);
         return add_value(w, number);
-    case PICKLE_FLOAT: return add_float_value(w, value->number);
-    case PICKLE_TEXT: return add_text_value(w, value->text);
+    case PICKLE_FLOAT:
+        return add_float_value(w, value->number);
+    case PICKLE_TEXT:
+        return add_text_value(w, value->text);
     case PICKLE_LIST:
     case PICKLE_TUPLE:
     case PICKLE_SET:
-    case PICKLE_DICT: return visit_container(w, value, depth);
-    case PICKLE_OBJECT: return visit_object(w, value, depth);
+    case PICKLE_DICT:
+        return visit_container(w, value, depth);
+    case PICKLE_OBJECT:
+        return visit_object(w, value, depth);
     case PICKLE_TENSOR:
-    case PICKLE_ARRAY: return add_tensor(w, value->tensor);
-    default: return KILN_OK;
+    case PICKLE_ARRAY:
+        return add_tensor(w, value->tensor);
+    default:
+        return KILN_OK;
     }
 }
 
@@ -261,7 +273,8 @@ static pickle_value *inner_wrapper(const pickle_value *root, const char **name)
     return NULL;
 }
 
-kiln_status pickle_view(tensor_file *file, pickle_value *root, storage_finder find, void *self, kiln_error *err)
+kiln_status pickle_view(tensor_file *file, pickle_value *root, storage_finder find, void *self,
+                        kiln_error *err)
 {
     walk w = {.file = file, .find = find, .self = self, .err = err, .shown = root};
     const char *name = NULL;
@@ -277,9 +290,10 @@ kiln_status pickle_view(tensor_file *file, pickle_value *root, storage_finder fi
     if (status)
         return status;
     if (file->count == 0 && w.stranger.bytes)
-        return fail(err, KILN_UNSUPPORTED,
-                    "%s: holds no tensors, only objects whose code is never run (%.*s): save its state_dict instead",
-                    file->path, clip(w.stranger.length), w.stranger.bytes);
+        return fail(
+            err, KILN_UNSUPPORTED,
+            "%s: holds no tensors, only objects whose code is never run (%.*s): save its state_dict instead",
+            file->path, clip(w.stranger.length), w.stranger.bytes);
     if (file->count == 0 && root->kind != PICKLE_DICT)
         return fail(err, KILN_BAD_FORMAT, "%s: a pickle without tensors", file->path);
     return KILN_OK;

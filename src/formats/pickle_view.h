@@ -10,6 +10,7 @@ typedef kiln_status (*storage_finder)(void *self, tensor_file *file, const pickl
                                       tensor_entry *entry, kiln_error *err);
 
 /* Fill the file's entries and values from the pickle's root. */
-kiln_status pickle_view(tensor_file *file, pickle_value *root, storage_finder find, void *self, kiln_error *err);
+kiln_status pickle_view(tensor_file *file, pickle_value *root, storage_finder find, void *self,
+                        kiln_error *err);
 
 #endif

@@ -22,26 +22,28 @@ static kiln_status read_shape(const tensor_file *file, const char *name, const j
     for (int i = 0; i < out->rank; i++) {
         const json_t *dim = json_array_get(value, (size_t)i);
         if (!json_is_integer(dim) || json_integer_value(dim) < 0)
-            return fail(err, KILN_BAD_FORMAT, "%s: tensor '%s': 'shape' must hold numbers of 0 or more", file->path,
-                        name);
+            return fail(err, KILN_BAD_FORMAT, "%s: tensor '%s': 'shape' must hold numbers of 0 or more",
+                        file->path, name);
         out->dim[i] = json_integer_value(dim);
     }
     if (!shape_is_valid(*out))
-        return fail(err, KILN_BAD_FORMAT, "%s: tensor '%s': its shape is too large for any file", file->path, name);
+        return fail(err, KILN_BAD_FORMAT, "%s: tensor '%s': its shape is too large for any file", file->path,
+                    name);
     return KILN_OK;
 }
 
-static kiln_status read_offsets(const tensor_file *file, const char *name, const json_t *value, uint64_t data_size,
-                                uint64_t *begin, uint64_t *end, kiln_error *err)
+static kiln_status read_offsets(const tensor_file *file, const char *name, const json_t *value,
+                                uint64_t data_size, uint64_t *begin, uint64_t *end, kiln_error *err)
 {
     const json_t *first = json_array_get(value, 0), *second = json_array_get(value, 1);
-    if (!json_is_array(value) || json_array_size(value) != 2 || !json_is_integer(first) || !json_is_integer(second))
-        return fail(err, KILN_BAD_FORMAT, "%s: tensor '%s': 'data_offsets' must be two whole numbers", file->path,
-                    name);
+    if (!json_is_array(value) || json_array_size(value) != 2 || !json_is_integer(first) ||
+        !json_is_integer(second))
+        return fail(err, KILN_BAD_FORMAT, "%s: tensor '%s': 'data_offsets' must be two whole numbers",
+                    file->path, name);
     json_int_t a = json_integer_value(first), b = json_integer_value(second);
     if (a < 0 || b < a)
-        return fail(err, KILN_BAD_FORMAT, "%s: tensor '%s': its data goes from byte %lld to byte %lld", file->path,
-                    name, (long long)a, (long long)b);
+        return fail(err, KILN_BAD_FORMAT, "%s: tensor '%s': its data goes from byte %lld to byte %lld",
+                    file->path, name, (long long)a, (long long)b);
     if ((uint64_t)b > data_size)
         return fail(err, KILN_BAD_FORMAT,
                     "%s: tensor '%s' ends at byte %lld of the data, the file has %" PRIu64 " (truncated?)",
@@ -61,7 +63,8 @@ static kiln_status read_tensor(tensor_file *file, const char *name, const json_t
     if (!type_name)
         return fail(err, KILN_BAD_FORMAT, "%s: tensor '%s': 'dtype' is missing or no text", file->path, name);
     if (!dtype_from_name(type_name, &type))
-        return fail(err, KILN_UNSUPPORTED, "%s: tensor '%s' has the unknown type '%s'", file->path, name, type_name);
+        return fail(err, KILN_UNSUPPORTED, "%s: tensor '%s' has the unknown type '%s'", file->path, name,
+                    type_name);
     shape dims;
     uint64_t begin = 0, end = 0;
     kiln_status status = read_shape(file, name, json_object_get(value, "shape"), &dims, err);
@@ -74,8 +77,8 @@ static kiln_status read_tensor(tensor_file *file, const char *name, const json_t
     char text[SHAPE_TEXT];
     if (bytes != end - begin)
         return fail(err, KILN_BAD_FORMAT,
-                    "%s: tensor '%s' %s %s takes %" PRIu64 " bytes, its offsets hold %" PRIu64, file->path, name,
-                    type_name, shape_text(dims, text), bytes, end - begin);
+                    "%s: tensor '%s' %s %s takes %" PRIu64 " bytes, its offsets hold %" PRIu64, file->path,
+                    name, type_name, shape_text(dims, text), bytes, end - begin);
     tensor_entry *entry = tensor_file_add(file, name);
     if (!entry)
         return no_memory(file, err);
@@ -91,10 +94,11 @@ static kiln_status read_metadata(tensor_file *file, const json_t *metadata, kiln
     json_t *text;
     if (!json_is_object(metadata))
         return fail(err, KILN_BAD_FORMAT, "%s: '__metadata__' is not an object", file->path);
-    json_object_foreach((json_t *)metadata, key, text) {
+    json_object_foreach((json_t *)metadata, key, text)
+    {
         if (!json_is_string(text))
-            return fail(err, KILN_BAD_FORMAT, "%s: '__metadata__': the value of '%s' is not a text", file->path,
-                        key);
+            return fail(err, KILN_BAD_FORMAT, "%s: '__metadata__': the value of '%s' is not a text",
+                        file->path, key);
         if (!tensor_file_add_text(file, &file->metadata, key, json_string_value(text)))
             return no_memory(file, err);
     }
@@ -126,8 +130,9 @@ static kiln_status check_cover(const tensor_file *file, uint64_t data_at, kiln_e
             status = fail(err, KILN_BAD_FORMAT, "%s: the data of tensors '%s' and '%s' overlap", file->path,
                           order[i - 1]->name, order[i]->name);
         else if (order[i]->offset > at)
-            status = fail(err, KILN_BAD_FORMAT, "%s: %" PRIu64 " bytes before tensor '%s' belong to no tensor",
-                          file->path, order[i]->offset - at, order[i]->name);
+            status =
+                fail(err, KILN_BAD_FORMAT, "%s: %" PRIu64 " bytes before tensor '%s' belong to no tensor",
+                     file->path, order[i]->offset - at, order[i]->name);
         at = order[i]->offset + tensor_entry_bytes(order[i]);
     }
     free(order);
@@ -143,7 +148,8 @@ static kiln_status read_document(tensor_file *file, json_t *document, uint64_t d
     json_t *value;
     if (!json_is_object(document))
         return fail(err, KILN_BAD_FORMAT, "%s: the safetensors header is not an object", file->path);
-    json_object_foreach(document, name, value) {
+    json_object_foreach(document, name, value)
+    {
         kiln_status status = strcmp(name, "__metadata__") == 0 ? read_metadata(file, value, err)
                                                                : read_tensor(file, name, value, data_at, err);
         if (status)
@@ -161,8 +167,9 @@ kiln_status safetensors_read_header(tensor_file *file, kiln_error *err)
     uint64_t length = little_u64(length_bytes);
     file->format = "safetensors";
     if (length > SAFETENSORS_HEADER_MAX)
-        return fail(err, KILN_BAD_FORMAT, "%s: the safetensors header claims %" PRIu64 " bytes, at most %d are read",
-                    file->path, length, SAFETENSORS_HEADER_MAX);
+        return fail(err, KILN_BAD_FORMAT,
+                    "%s: the safetensors header claims %" PRIu64 " bytes, at most %d are read", file->path,
+                    length, SAFETENSORS_HEADER_MAX);
     char *text = malloc((size_t)length + 1);
     if (!text)
         return no_memory(file, err);
@@ -171,9 +178,10 @@ kiln_status safetensors_read_header(tensor_file *file, kiln_error *err)
     status = byte_source_read(&file->source, 8, text, (size_t)length, err);
     if (!status) {
         document = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &where);
-        status = document ? read_document(file, document, 8 + length, err)
-                          : fail(err, KILN_BAD_FORMAT, "%s: the safetensors header is not valid JSON: byte %d: %s",
-                                 file->path, where.position, where.text);
+        status = document
+                     ? read_document(file, document, 8 + length, err)
+                     : fail(err, KILN_BAD_FORMAT, "%s: the safetensors header is not valid JSON: byte %d: %s",
+                            file->path, where.position, where.text);
     }
     json_decref(document);
     free(text);

@@ -27,8 +27,8 @@ kiln_status safetensors_writer_metadata(safetensors_writer *writer, const char *
 kiln_status safetensors_writer_declare(safetensors_writer *writer, const char *name, dtype type, shape shape,
                                        kiln_error *err) KILN_CHECKED;
 /* The next `size` bytes of the tensor; tensors may be written in any order and in any number of parts. */
-kiln_status safetensors_writer_write(safetensors_writer *writer, const char *name, const void *bytes, size_t size,
-                                     kiln_error *err) KILN_CHECKED;
+kiln_status safetensors_writer_write(safetensors_writer *writer, const char *name, const void *bytes,
+                                     size_t size, kiln_error *err) KILN_CHECKED;
 /* Check that every tensor is complete, sync, rename, and free the writer. After a failure the file at `path` is
  * as it was, and the writer is freed too. */
 kiln_status safetensors_writer_finish(safetensors_writer *writer, kiln_error *err) KILN_CHECKED;

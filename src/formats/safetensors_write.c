@@ -151,7 +151,8 @@ static int by_key(const void *left, const void *right)
     return strcmp(((const note *)left)->key, ((const note *)right)->key);
 }
 
-static kiln_status write_at(safetensors_writer *writer, uint64_t at, const void *bytes, size_t size, kiln_error *err)
+static kiln_status write_at(safetensors_writer *writer, uint64_t at, const void *bytes, size_t size,
+                            kiln_error *err)
 {
     for (size_t done = 0; done < size;) {
         ssize_t put = pwrite(writer->fd, (const char *)bytes + done, size - done, (off_t)(at + done));
@@ -171,8 +172,7 @@ static json_t *describe(const planned *tensor)
     for (int i = 0; i < tensor->shape.rank; i++)
         json_array_append_new(dims, json_integer(tensor->shape.dim[i]));
     return json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_name(tensor->type), "shape", dims, "data_offsets",
-                     (json_int_t)tensor->offset,
-                     (json_int_t)(tensor->offset + tensor->bytes));
+                     (json_int_t)tensor->offset, (json_int_t)(tensor->offset + tensor->bytes));
 }
 
 /* The header as text, from tensors that are sorted and whose offsets count from 0. NULL when memory is short. */
@@ -211,8 +211,8 @@ static kiln_status begin_data(safetensors_writer *writer, kiln_error *err)
     size_t length = strlen(text), padded = (length + 7) & ~(size_t)7;
     if (padded > SAFETENSORS_HEADER_MAX) {
         free(text);
-        return fail(err, KILN_BAD_ARGUMENT, "%s: its header of %zu bytes is too large for the format", writer->path,
-                    padded);
+        return fail(err, KILN_BAD_ARGUMENT, "%s: its header of %zu bytes is too large for the format",
+                    writer->path, padded);
     }
     uint8_t size_bytes[8];
     for (int i = 0; i < 8; i++)
@@ -229,8 +229,8 @@ static kiln_status begin_data(safetensors_writer *writer, kiln_error *err)
     return status;
 }
 
-kiln_status safetensors_writer_write(safetensors_writer *writer, const char *name, const void *bytes, size_t size,
-                                     kiln_error *err)
+kiln_status safetensors_writer_write(safetensors_writer *writer, const char *name, const void *bytes,
+                                     size_t size, kiln_error *err)
 {
     kiln_status status = writer->header_written ? KILN_OK : begin_data(writer, err);
     if (status)
@@ -240,8 +240,9 @@ kiln_status safetensors_writer_write(safetensors_writer *writer, const char *nam
         return fail(err, KILN_BAD_ARGUMENT, "%s: tensor '%s' was not declared", writer->path, name);
     planned *tensor = &writer->tensors[number];
     if (size > tensor->bytes - tensor->written)
-        return fail(err, KILN_BAD_ARGUMENT, "%s: tensor '%s' has %" PRIu64 " bytes, %" PRIu64 " would be written",
-                    writer->path, name, tensor->bytes, tensor->written + size);
+        return fail(err, KILN_BAD_ARGUMENT,
+                    "%s: tensor '%s' has %" PRIu64 " bytes, %" PRIu64 " would be written", writer->path, name,
+                    tensor->bytes, tensor->written + size);
     status = write_at(writer, tensor->offset + tensor->written, bytes, size, err);
     if (!status)
         tensor->written += size;
@@ -264,9 +265,9 @@ kiln_status safetensors_writer_finish(safetensors_writer *writer, kiln_error *er
     kiln_status status = writer->header_written ? KILN_OK : begin_data(writer, err);
     for (size_t i = 0; i < writer->count && !status; i++)
         if (writer->tensors[i].written != writer->tensors[i].bytes)
-            status = fail(err, KILN_BAD_ARGUMENT, "%s: tensor '%s' was given %" PRIu64 " of its %" PRIu64 " bytes",
-                          writer->path, writer->tensors[i].name, writer->tensors[i].written,
-                          writer->tensors[i].bytes);
+            status = fail(err, KILN_BAD_ARGUMENT,
+                          "%s: tensor '%s' was given %" PRIu64 " of its %" PRIu64 " bytes", writer->path,
+                          writer->tensors[i].name, writer->tensors[i].written, writer->tensors[i].bytes);
     if (!status) {
         set_usual_rights(writer->fd, writer->path);
         if (fsync(writer->fd) != 0)

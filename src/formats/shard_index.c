@@ -16,13 +16,15 @@ static tensor_file *shard_named(tensor_file *file, const char *name, name_index 
     int64_t number = name_index_find(known, name);
     if (number != NAME_MISSING)
         return file->shards[number];
-    if (!*name || *name == '.' || strchr(name, '/') || strchr(name, '\\') || file->shard_count == SHARDS_MAX) {
-        *status = fail(err, KILN_BAD_FORMAT, "%s: '%s' is no name of a file beside the index", file->path, name);
+    if (!*name || *name == '.' || strchr(name, '/') || strchr(name, '\\') ||
+        file->shard_count == SHARDS_MAX) {
+        *status =
+            fail(err, KILN_BAD_FORMAT, "%s: '%s' is no name of a file beside the index", file->path, name);
         return NULL;
     }
     const char *slash = strrchr(file->path, '/');
-    const char *path = arena_format(&file->memory, "%.*s%s", slash ? (int)(slash + 1 - file->path) : 0, file->path,
-                                    name);
+    const char *path =
+        arena_format(&file->memory, "%.*s%s", slash ? (int)(slash + 1 - file->path) : 0, file->path, name);
     if (!path || !name_index_put(known, name, (uint32_t)file->shard_count)) {
         *status = no_memory(file, err);
         return NULL;
@@ -41,7 +43,8 @@ static kiln_status read_map(tensor_file *file, json_t *map, name_index *known, k
 {
     const char *name;
     json_t *value;
-    json_object_foreach(map, name, value) {
+    json_object_foreach(map, name, value)
+    {
         if (!json_is_string(value))
             return fail(err, KILN_BAD_FORMAT, "%s: weight_map gives no file name for '%s'", file->path, name);
         kiln_status status = KILN_OK;
@@ -50,8 +53,8 @@ static kiln_status read_map(tensor_file *file, json_t *map, name_index *known, k
             return status;
         const tensor_entry *there = tensor_file_find(shard, name);
         if (!there)
-            return fail(err, KILN_BAD_FORMAT, "%s: '%s' should be in %s, which has no such tensor", file->path, name,
-                        shard->path);
+            return fail(err, KILN_BAD_FORMAT, "%s: '%s' should be in %s, which has no such tensor",
+                        file->path, name, shard->path);
         tensor_entry *entry = tensor_file_add(file, name);
         if (!entry)
             return no_memory(file, err);
@@ -78,7 +81,8 @@ static json_t *load_document(tensor_file *file, kiln_status *status, kiln_error 
     json_t *document = NULL;
     *status = byte_source_read(&file->source, 0, text, (size_t)file->source.size, err);
     if (!*status && !(document = json_loadb(text, (size_t)file->source.size, JSON_REJECT_DUPLICATES, &where)))
-        *status = fail(err, KILN_BAD_FORMAT, "%s: not valid JSON: line %d: %s", file->path, where.line, where.text);
+        *status =
+            fail(err, KILN_BAD_FORMAT, "%s: not valid JSON: line %d: %s", file->path, where.line, where.text);
     free(text);
     return document;
 }
@@ -94,8 +98,8 @@ kiln_status shard_index_read(tensor_file *file, kiln_error *err)
     file->format = "sharded index";
     file->shards = arena_alloc(&file->memory, SHARDS_MAX * sizeof *file->shards);
     if (!json_is_object(map))
-        status = fail(err, KILN_BAD_FORMAT, "%s: a JSON file without a weight_map: not the index of a sharded model",
-                      file->path);
+        status = fail(err, KILN_BAD_FORMAT,
+                      "%s: a JSON file without a weight_map: not the index of a sharded model", file->path);
     else if (!file->shards)
         status = no_memory(file, err);
     else

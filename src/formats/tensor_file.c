@@ -143,8 +143,8 @@ static kiln_status refuse_stranger(const tensor_file *file, const uint8_t *head,
     for (size_t i = 0; i < size; i++)
         zeros = zeros && head[i] == 0;
     if (zeros)
-        return fail(err, KILN_BAD_FORMAT, "%s: begins with zeros: not a weights file, or a download cut short",
-                    file->path);
+        return fail(err, KILN_BAD_FORMAT,
+                    "%s: begins with zeros: not a weights file, or a download cut short", file->path);
     return fail(err, KILN_BAD_FORMAT, "%s: neither safetensors nor a torch file", file->path);
 }
 

@@ -30,11 +30,11 @@ typedef struct tensor_entry {
     dtype type;
     shape shape;
     /* Private: where the bytes are. */
-    const struct tensor_file *home;   /* the file that holds them: a shard, or the file itself */
-    const uint8_t *bytes;             /* in memory, or NULL */
-    uint64_t offset;                  /* of element 0, in the file or in its storage */
-    uint32_t storage;                 /* 1 + the number of a compressed storage, or 0 */
-    bool strided;                     /* not contiguous: stride[] counts elements */
+    const struct tensor_file *home; /* the file that holds them: a shard, or the file itself */
+    const uint8_t *bytes;           /* in memory, or NULL */
+    uint64_t offset;                /* of element 0, in the file or in its storage */
+    uint32_t storage;               /* 1 + the number of a compressed storage, or 0 */
+    bool strided;                   /* not contiguous: stride[] counts elements */
     int64_t stride[SHAPE_MAX_RANK];
 } tensor_entry;
 
@@ -74,11 +74,11 @@ uint64_t tensor_file_size(const tensor_file *file);
 uint64_t tensor_entry_bytes(const tensor_entry *entry);
 
 /* Elements [first, first + count) of the contiguous tensor, converted to f32. Thread-safe. */
-kiln_status tensor_file_read_f32(const tensor_file *file, const tensor_entry *entry, int64_t first, int64_t count,
-                                 float *to, kiln_error *err) KILN_CHECKED;
+kiln_status tensor_file_read_f32(const tensor_file *file, const tensor_entry *entry, int64_t first,
+                                 int64_t count, float *to, kiln_error *err) KILN_CHECKED;
 /* The same elements in their own type. */
-kiln_status tensor_file_read_part(const tensor_file *file, const tensor_entry *entry, int64_t first, int64_t count,
-                                  void *to, kiln_error *err) KILN_CHECKED;
+kiln_status tensor_file_read_part(const tensor_file *file, const tensor_entry *entry, int64_t first,
+                                  int64_t count, void *to, kiln_error *err) KILN_CHECKED;
 /* The whole tensor in its own type, contiguous: tensor_entry_bytes bytes. */
 kiln_status tensor_file_read(const tensor_file *file, const tensor_entry *entry, void *to,
                              kiln_error *err) KILN_CHECKED;

@@ -28,7 +28,8 @@ static bool exists(const char *path)
     return stat(path, &about) == 0 && S_ISREG(about.st_mode);
 }
 
-static bool find_variant(const char *folder, const char *variant, size_t from, size_t to, char *path, size_t size)
+static bool find_variant(const char *folder, const char *variant, size_t from, size_t to, char *path,
+                         size_t size)
 {
     char infix[80] = "", name[256];
     if (variant && *variant)
@@ -43,7 +44,8 @@ static bool find_variant(const char *folder, const char *variant, size_t from, s
     return false;
 }
 
-kiln_status tensor_folder_find(const char *folder, const char *variant, char *path, size_t size, kiln_error *err)
+kiln_status tensor_folder_find(const char *folder, const char *variant, char *path, size_t size,
+                               kiln_error *err)
 {
     enum { SAFE = 6, ALL = sizeof patterns / sizeof *patterns };
     const char *const order[] = {variant, "", "fp16", "bf16", "fp32", "non_ema"};
@@ -58,8 +60,9 @@ kiln_status tensor_folder_find(const char *folder, const char *variant, char *pa
     if (!open_folder)
         return fail_system(err, "%s", folder);
     closedir(open_folder);
-    return fail(err, KILN_NOT_FOUND,
-                "%s: the folder holds no weights (diffusion_pytorch_model.safetensors, model.safetensors, or their "
-                ".bin and index forms)",
-                folder);
+    return fail(
+        err, KILN_NOT_FOUND,
+        "%s: the folder holds no weights (diffusion_pytorch_model.safetensors, model.safetensors, or their "
+        ".bin and index forms)",
+        folder);
 }

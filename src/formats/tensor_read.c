@@ -25,8 +25,8 @@ static kiln_status read_packed(const tensor_file *home, uint32_t storage, uint64
         file->inflated_storage = 0;
         file->inflated = malloc(packed->size ? (size_t)packed->size : 1);
         if (!file->inflated)
-            status = fail(err, KILN_NO_MEMORY, "%s: not enough memory to inflate %" PRIu64 " bytes", file->path,
-                          packed->size);
+            status = fail(err, KILN_NO_MEMORY, "%s: not enough memory to inflate %" PRIu64 " bytes",
+                          file->path, packed->size);
         else
             status = zip_read(&file->source, &packed->member, file->inflated, (size_t)packed->size, err);
         if (!status)
@@ -53,7 +53,8 @@ static kiln_status read_stored(const tensor_entry *entry, uint64_t at, void *to,
 }
 
 /* Elements [first, first + count) of a strided tensor out of `stored`, which begins with its element 0. */
-static void gather(const tensor_entry *entry, const uint8_t *stored, int64_t first, int64_t count, uint8_t *to)
+static void gather(const tensor_entry *entry, const uint8_t *stored, int64_t first, int64_t count,
+                   uint8_t *to)
 {
     size_t bytes = dtype_size(entry->type);
     int rank = entry->shape.rank;
@@ -72,7 +73,8 @@ static void gather(const tensor_entry *entry, const uint8_t *stored, int64_t fir
     }
 }
 
-static kiln_status read_strided(const tensor_entry *entry, int64_t first, int64_t count, void *to, kiln_error *err)
+static kiln_status read_strided(const tensor_entry *entry, int64_t first, int64_t count, void *to,
+                                kiln_error *err)
 {
     int64_t last = 0;
     for (int i = 0; i < entry->shape.rank; i++)
@@ -89,8 +91,8 @@ static kiln_status read_strided(const tensor_entry *entry, int64_t first, int64_
     return status;
 }
 
-kiln_status tensor_file_read_part(const tensor_file *file, const tensor_entry *entry, int64_t first, int64_t count,
-                                  void *to, kiln_error *err)
+kiln_status tensor_file_read_part(const tensor_file *file, const tensor_entry *entry, int64_t first,
+                                  int64_t count, void *to, kiln_error *err)
 {
     int64_t all = shape_count(entry->shape);
     if (first < 0 || count < 0 || first > all || count > all - first)
@@ -113,8 +115,8 @@ kiln_status tensor_file_read(const tensor_file *file, const tensor_entry *entry,
     return tensor_file_read_part(file, entry, 0, shape_count(entry->shape), to, err);
 }
 
-kiln_status tensor_file_read_f32(const tensor_file *file, const tensor_entry *entry, int64_t first, int64_t count,
-                                 float *to, kiln_error *err)
+kiln_status tensor_file_read_f32(const tensor_file *file, const tensor_entry *entry, int64_t first,
+                                 int64_t count, float *to, kiln_error *err)
 {
     if (entry->type == DTYPE_F32)
         return tensor_file_read_part(file, entry, first, count, to, err);

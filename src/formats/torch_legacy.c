@@ -29,8 +29,8 @@ typedef struct legacy {
     arena memory;
 } legacy;
 
-static kiln_status find_storage(void *self, tensor_file *file, const pickle_storage *storage, tensor_entry *entry,
-                                kiln_error *err)
+static kiln_status find_storage(void *self, tensor_file *file, const pickle_storage *storage,
+                                tensor_entry *entry, kiln_error *err)
 {
     legacy *all = self;
     char key[256];
@@ -41,8 +41,9 @@ static kiln_status find_storage(void *self, tensor_file *file, const pickle_stor
         return fail(err, KILN_BAD_FORMAT, "%s: its storage '%s' is missing in the file", file->path, key);
     const legacy_storage *found = &all->storages[number];
     if ((uint64_t)storage->first + (uint64_t)storage->count > found->count)
-        return fail(err, KILN_BAD_FORMAT, "%s: storage '%s' should hold %" PRId64 " elements, it has %" PRIu64,
-                    file->path, key, storage->count, found->count);
+        return fail(err, KILN_BAD_FORMAT,
+                    "%s: storage '%s' should hold %" PRId64 " elements, it has %" PRIu64, file->path, key,
+                    storage->count, found->count);
     entry->offset = found->at;
     return KILN_OK;
 }
@@ -106,7 +107,8 @@ static kiln_status name_storages(tensor_file *file, legacy *all, const pickle_va
         return no_memory(file, err);
     for (size_t i = 0; i < keys->list.count; i++) {
         const pickle_value *key = keys->list.items[i];
-        if (key->kind != PICKLE_TEXT || key->text.length > 250 || memchr(key->text.bytes, 0, key->text.length))
+        if (key->kind != PICKLE_TEXT || key->text.length > 250 ||
+            memchr(key->text.bytes, 0, key->text.length))
             return fail(err, KILN_BAD_FORMAT, "%s: a storage key is no text", file->path);
         char *name = arena_text_part(&all->memory, key->text.bytes, key->text.length);
         if (!name || !name_index_put(&all->by_key, name, (uint32_t)i))
@@ -136,7 +138,8 @@ static kiln_status place_storages(tensor_file *file, legacy *all, uint64_t at, k
         uint64_t each = dtype_size(storage->about->type), left = file->source.size - storage->at;
         if (storage->count > left / each)
             return fail(err, KILN_BAD_FORMAT,
-                        "%s: storage '%.*s' claims %" PRIu64 " elements of %" PRIu64 " bytes, the file has only "
+                        "%s: storage '%.*s' claims %" PRIu64 " elements of %" PRIu64
+                        " bytes, the file has only "
                         "%" PRIu64 " more bytes (truncated?)",
                         file->path, (int)storage->key.length, storage->key.bytes, storage->count, each, left);
         at = storage->at + storage->count * each;
@@ -153,7 +156,8 @@ static kiln_status read_pickles(tensor_file *file, legacy *all, const uint8_t *b
     *short_of_bytes = false;
     for (size_t i = 0; i < wanted; i++) {
         size_t used;
-        kiln_status status = pickle_run(bytes + at, size - at, file->path, &all->memory, &values[i], &used, err);
+        kiln_status status =
+            pickle_run(bytes + at, size - at, file->path, &all->memory, &values[i], &used, err);
         if (status) {
             *short_of_bytes = used == size - at;
             return status;
@@ -165,11 +169,12 @@ static kiln_status read_pickles(tensor_file *file, legacy *all, const uint8_t *b
             return pickle_view(file, values[0], find_storage, NULL, err);
         }
         if (i == 1 && (values[1]->kind != PICKLE_INT || values[1]->integer != 1001))
-            return fail(err, KILN_UNSUPPORTED, "%s: this version of torch's legacy format is unknown", file->path);
+            return fail(err, KILN_UNSUPPORTED, "%s: this version of torch's legacy format is unknown",
+                        file->path);
         const pickle_value *little = i == 2 ? pickle_get(values[2], "little_endian") : NULL;
         if (little && little->kind == PICKLE_BOOL && !little->truth)
-            return fail(err, KILN_UNSUPPORTED, "%s: was saved on a big-endian machine, which is not supported",
-                        file->path);
+            return fail(err, KILN_UNSUPPORTED,
+                        "%s: was saved on a big-endian machine, which is not supported", file->path);
     }
     kiln_status status = name_storages(file, all, values[4], err);
     if (!status)

@@ -10,7 +10,7 @@ enum { PICKLE_BYTES_MAX = 256 << 20 };
 
 typedef struct torch_zip {
     zip_archive archive;
-    const char *root; /* "archive/", or "" */
+    const char *root;  /* "archive/", or "" */
     name_index packed; /* storages that are compressed, by member name */
 } torch_zip;
 
@@ -21,7 +21,8 @@ static const zip_member *find_pickle(tensor_file *file, torch_zip *zip)
     for (size_t i = 0; i < zip->archive.count; i++) {
         const char *name = zip->archive.members[i].name;
         size_t length = strlen(name);
-        bool fits = strcmp(name, "data.pkl") == 0 || (length > 9 && strcmp(name + length - 9, "/data.pkl") == 0);
+        bool fits =
+            strcmp(name, "data.pkl") == 0 || (length > 9 && strcmp(name + length - 9, "/data.pkl") == 0);
         if (fits && (!found || length < strlen(found->name)))
             found = &zip->archive.members[i];
     }
@@ -30,20 +31,22 @@ static const zip_member *find_pickle(tensor_file *file, torch_zip *zip)
     return found && zip->root ? found : NULL;
 }
 
-static kiln_status find_storage(void *self, tensor_file *file, const pickle_storage *storage, tensor_entry *entry,
-                                kiln_error *err)
+static kiln_status find_storage(void *self, tensor_file *file, const pickle_storage *storage,
+                                tensor_entry *entry, kiln_error *err)
 {
     torch_zip *zip = self;
     char name[512];
     int length = snprintf(name, sizeof name, "%sdata/%.*s", zip->root,
                           (int)(storage->key.length < 200 ? storage->key.length : 200), storage->key.bytes);
-    const zip_member *member = length > 0 && (size_t)length < sizeof name ? zip_find(&zip->archive, name) : NULL;
+    const zip_member *member =
+        length > 0 && (size_t)length < sizeof name ? zip_find(&zip->archive, name) : NULL;
     if (!member)
         return fail(err, KILN_BAD_FORMAT, "%s: its storage '%s' is missing in the archive", file->path, name);
     uint64_t bytes = (uint64_t)storage->count, each = storage->untyped ? 1 : dtype_size(storage->type);
     if (bytes > UINT64_MAX / 8 || bytes * each > member->size)
         return fail(err, KILN_BAD_FORMAT,
-                    "%s: storage '%s' should hold %" PRIu64 " elements of %" PRIu64 " bytes, it has %" PRIu64 " bytes",
+                    "%s: storage '%s' should hold %" PRIu64 " elements of %" PRIu64 " bytes, it has %" PRIu64
+                    " bytes",
                     file->path, name, bytes, each, member->size);
     uint64_t at;
     kiln_status status = zip_locate(&file->source, member, &at, err);
@@ -54,8 +57,9 @@ static kiln_status find_storage(void *self, tensor_file *file, const pickle_stor
         return KILN_OK;
     }
     if (member->size > bytes * each)
-        return fail(err, KILN_BAD_FORMAT, "%s: storage '%s' inflates to %" PRIu64 " bytes, its tensors need %" PRIu64,
-                    file->path, name, member->size, bytes * each);
+        return fail(err, KILN_BAD_FORMAT,
+                    "%s: storage '%s' inflates to %" PRIu64 " bytes, its tensors need %" PRIu64, file->path,
+                    name, member->size, bytes * each);
     int64_t known = name_index_find(&zip->packed, member->name);
     if (known == NAME_MISSING) {
         entry->storage = tensor_file_add_packed(file, *member, member->size);
@@ -87,8 +91,8 @@ static kiln_status read_values(tensor_file *file, torch_zip *zip, const zip_memb
         return fail(err, KILN_UNSUPPORTED, "%s: was saved on a big-endian machine, which is not supported",
                     file->path);
     if (member->size > PICKLE_BYTES_MAX)
-        return fail(err, KILN_BAD_FORMAT, "%s: its pickle claims %" PRIu64 " bytes, at most %d are read", file->path,
-                    member->size, PICKLE_BYTES_MAX);
+        return fail(err, KILN_BAD_FORMAT, "%s: its pickle claims %" PRIu64 " bytes, at most %d are read",
+                    file->path, member->size, PICKLE_BYTES_MAX);
     /* Before the memory is asked for: is the claim possible at all? */
     uint64_t unused;
     kiln_status status = zip_locate(&file->source, member, &unused, err);
@@ -121,7 +125,8 @@ kiln_status torch_zip_read(tensor_file *file, kiln_error *err)
     const zip_member *member = find_pickle(file, &zip);
     snprintf(name, sizeof name, "%sconstants.pkl", member ? zip.root : "");
     if (!member)
-        status = fail(err, KILN_BAD_FORMAT, "%s: a zip archive without data.pkl: not a torch file", file->path);
+        status =
+            fail(err, KILN_BAD_FORMAT, "%s: a zip archive without data.pkl: not a torch file", file->path);
     else if (zip_find(&zip.archive, name))
         status = fail(err, KILN_UNSUPPORTED,
                       "%s: a TorchScript program, not a checkpoint: save its state_dict instead", file->path);

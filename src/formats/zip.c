@@ -21,7 +21,8 @@ typedef struct directory {
 } directory;
 
 /* The ZIP64 end record, when the locator before the end record points to one. */
-static kiln_status find_directory64(const byte_source *source, uint64_t end_at, directory *out, kiln_error *err)
+static kiln_status find_directory64(const byte_source *source, uint64_t end_at, directory *out,
+                                    kiln_error *err)
 {
     uint8_t locator[LOCATOR_BYTES], end[END64_BYTES];
     if (end_at < LOCATOR_BYTES)
@@ -34,7 +35,8 @@ static kiln_status find_directory64(const byte_source *source, uint64_t end_at, 
         return status;
     if (memcmp(end, "PK\6\6", 4) != 0)
         return fail(err, KILN_BAD_FORMAT, "%s: the zip64 end record is missing", source->path);
-    *out = (directory){.count = little_u64(end + 32), .size = little_u64(end + 40), .offset = little_u64(end + 48)};
+    *out = (directory){
+        .count = little_u64(end + 32), .size = little_u64(end + 40), .offset = little_u64(end + 48)};
     return KILN_OK;
 }
 
@@ -56,12 +58,13 @@ static kiln_status find_directory(const byte_source *source, directory *out, kil
         at--;
     if (at < 0) {
         free(tail);
-        return fail(err, KILN_BAD_FORMAT, "%s: the zip archive has no end record: the file is probably truncated",
-                    source->path);
+        return fail(err, KILN_BAD_FORMAT,
+                    "%s: the zip archive has no end record: the file is probably truncated", source->path);
     }
     const uint8_t *end = tail + at;
     bool one_disk = little_u16(end + 4) == little_u16(end + 6);
-    *out = (directory){.count = little_u16(end + 10), .size = little_u32(end + 12), .offset = little_u32(end + 16)};
+    *out = (directory){
+        .count = little_u16(end + 10), .size = little_u32(end + 12), .offset = little_u32(end + 16)};
     free(tail);
     status = find_directory64(source, tail_at + (uint64_t)at, out, err);
     if (status)
@@ -189,10 +192,12 @@ kiln_status zip_locate(const byte_source *source, const zip_member *member, uint
     if (member->flags & 1)
         return fail(err, KILN_UNSUPPORTED, "%s: zip member '%s' is encrypted", source->path, member->name);
     if (member->method != 0 && member->method != Z_DEFLATED)
-        return fail(err, KILN_UNSUPPORTED, "%s: zip member '%s' is compressed by method %d; only deflate is read",
-                    source->path, member->name, member->method);
+        return fail(err, KILN_UNSUPPORTED,
+                    "%s: zip member '%s' is compressed by method %d; only deflate is read", source->path,
+                    member->name, member->method);
     if (member->method == 0 && member->compressed != member->size)
-        return fail(err, KILN_BAD_FORMAT, "%s: stored zip member '%s' has two sizes", source->path, member->name);
+        return fail(err, KILN_BAD_FORMAT, "%s: stored zip member '%s' has two sizes", source->path,
+                    member->name);
     if (member->method != 0 && member->size / DEFLATE_MAX_RATIO > member->compressed)
         return fail(err, KILN_BAD_FORMAT,
                     "%s: zip member '%s' claims %" PRIu64 " bytes, more than its %" PRIu64
@@ -207,15 +212,16 @@ kiln_status zip_locate(const byte_source *source, const zip_member *member, uint
     uint64_t at = member->header + LOCAL_BYTES + little_u16(local + 26) + little_u16(local + 28);
     if (at > source->size || member->compressed > source->size - at)
         return fail(err, KILN_BAD_FORMAT,
-                    "%s: zip member '%s' ends after the file: %" PRIu64 " bytes at %" PRIu64 ", the file has %" PRIu64,
+                    "%s: zip member '%s' ends after the file: %" PRIu64 " bytes at %" PRIu64
+                    ", the file has %" PRIu64,
                     source->path, member->name, member->compressed, at, source->size);
     *offset = at;
     return KILN_OK;
 }
 
 /* Feed the stream from the file until `size` bytes came out and the stream says that it is at its end. */
-static kiln_status inflate_member(const byte_source *source, const zip_member *member, uint64_t at, uint8_t *to,
-                                  size_t size, kiln_error *err)
+static kiln_status inflate_member(const byte_source *source, const zip_member *member, uint64_t at,
+                                  uint8_t *to, size_t size, kiln_error *err)
 {
     enum { INPUT = 64 << 10, OUTPUT = 1 << 30 };
     uint8_t extra, *input = malloc(INPUT);
@@ -252,29 +258,31 @@ static kiln_status inflate_member(const byte_source *source, const zip_member *m
     if (status)
         return status;
     if (done > size)
-        return fail(err, KILN_BAD_FORMAT, "%s: zip member '%s' inflates to more than its %zu bytes", source->path,
-                    member->name, size);
+        return fail(err, KILN_BAD_FORMAT, "%s: zip member '%s' inflates to more than its %zu bytes",
+                    source->path, member->name, size);
     if (code != Z_STREAM_END || done != size)
-        return fail(err, KILN_BAD_FORMAT, "%s: zip member '%s' is damaged: %zu of %zu bytes could be inflated",
-                    source->path, member->name, done, size);
+        return fail(err, KILN_BAD_FORMAT,
+                    "%s: zip member '%s' is damaged: %zu of %zu bytes could be inflated", source->path,
+                    member->name, done, size);
     return KILN_OK;
 }
 
-kiln_status zip_read(const byte_source *source, const zip_member *member, void *to, size_t size, kiln_error *err)
+kiln_status zip_read(const byte_source *source, const zip_member *member, void *to, size_t size,
+                     kiln_error *err)
 {
     uint64_t at;
     kiln_status status = zip_locate(source, member, &at, err);
     if (status)
         return status;
     if (member->size != size)
-        return fail(err, KILN_BAD_FORMAT, "%s: zip member '%s' has %" PRIu64 " bytes, expected %zu", source->path,
-                    member->name, member->size, size);
+        return fail(err, KILN_BAD_FORMAT, "%s: zip member '%s' has %" PRIu64 " bytes, expected %zu",
+                    source->path, member->name, member->size, size);
     if (member->method == 0)
         status = byte_source_read(source, at, to, size, err);
     else
         status = inflate_member(source, member, at, to, size, err);
     if (!status && crc32_z(crc32_z(0, NULL, 0), to, size) != member->crc)
-        return fail(err, KILN_BAD_FORMAT, "%s: zip member '%s' is damaged: its checksum is wrong", source->path,
-                    member->name);
+        return fail(err, KILN_BAD_FORMAT, "%s: zip member '%s' is damaged: its checksum is wrong",
+                    source->path, member->name);
     return status;
 }

@@ -28,7 +28,8 @@ typedef struct zip_archive {
 } zip_archive;
 
 /* Read the central directory. Names live in `memory`. Free with zip_fini. */
-kiln_status zip_open(const byte_source *source, arena *memory, zip_archive *out, kiln_error *err) KILN_CHECKED;
+kiln_status zip_open(const byte_source *source, arena *memory, zip_archive *out,
+                     kiln_error *err) KILN_CHECKED;
 void zip_fini(zip_archive *archive);
 /* NULL when there is no such member. */
 const zip_member *zip_find(const zip_archive *archive, const char *name);

@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
 static void open_and_read(const uint8_t *bytes, size_t size)
 {
     tensor_file *file;

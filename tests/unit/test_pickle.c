@@ -80,8 +80,12 @@ static void test_wrong_programs(void **state)
     refuse_program(PROGRAM("}(N u."), "instruction");
     refuse_program(PROGRAM("}(Nu."), "key without a value");
     refuse_program(PROGRAM("NNNs."), "no container");
-    refuse_program(PROGRAM("X\xFF\xFF\xFF\xFF" "abc"), "ends");
-    refuse_program(PROGRAM("\x8E\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF" "abc"), "ends");
+    refuse_program(PROGRAM("X\xFF\xFF\xFF\xFF"
+                           "abc"),
+                   "ends");
+    refuse_program(PROGRAM("\x8E\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"
+                           "abc"),
+                   "ends");
     refuse_program(PROGRAM("\x97."), "unknown pickle instruction");
     refuse_program(PROGRAM("(U\7storageU\1aQ."), "persistent id");
     refuse_program(PROGRAM("ctorch._utils\n_rebuild_tensor_v2\n)R."), "_rebuild_tensor_v2");
@@ -94,7 +98,8 @@ static void refuse_view(const char *offset, const char *sizes, const char *strid
     char program[512];
     int length = snprintf(program, sizeof program,
                           "ctorch._utils\n_rebuild_tensor_v2\n((U\7storagectorch\nFloatStorage\n"
-                          "U\1%sU\3cpuI4\ntQI%s\n(%st(%stI00\nNtR.", "0", offset, sizes, stride);
+                          "U\1%sU\3cpuI4\ntQI%s\n(%st(%stI00\nNtR.",
+                          "0", offset, sizes, stride);
     refuse_program((const uint8_t *)program, (size_t)length, word);
 }
 

@@ -36,12 +36,14 @@ static void test_wrong_json(void **state)
                   "dimensions");
     refuse_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,4]}}", 4,
                   "too large");
-    refuse_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,4]}}", 4, "JSON");
+    refuse_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,4]}}", 4,
+                  "JSON");
     refuse_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, "'data_offsets'");
     refuse_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":4}}", 4, "'data_offsets'");
     refuse_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", 4, "'data_offsets'");
     refuse_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}", 4, "'data_offsets'");
-    refuse_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[\"0\",4]}}", 4, "'data_offsets'");
+    refuse_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[\"0\",4]}}", 4,
+                  "'data_offsets'");
     refuse_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4.0]}}", 4, "'data_offsets'");
     refuse_header("{\"__metadata__\":[]}", 0, "'__metadata__'");
     refuse_header("{\"__metadata__\":{\"k\":1}}", 0, "'k'");
@@ -54,7 +56,8 @@ static void test_wrong_json(void **state)
 static void test_wrong_offsets(void **state)
 {
     (void)state;
-#define TENSOR(name, from, to) "\"" name "\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[" from "," to "]}"
+#define TENSOR(name, from, to)                                                                               \
+    "\"" name "\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[" from "," to "]}"
     refuse_header("{" TENSOR("a", "4", "0") "}", 4, "from byte 4 to byte 0");
     refuse_header("{" TENSOR("a", "-4", "0") "}", 4, "from byte -4");
     refuse_header("{" TENSOR("a", "0", "8") "}", 8, "takes 4 bytes");
@@ -87,8 +90,9 @@ static void test_wrong_header_size(void **state)
 static void test_truncated_and_flipped(void **state)
 {
     (void)state;
-    static const char json[] = "{\"__metadata__\":{\"k\":\"v\"},\"a\":{\"dtype\":\"F16\",\"shape\":[3],"
-                               "\"data_offsets\":[0,6]},\"b\":{\"dtype\":\"I8\",\"shape\":[2],\"data_offsets\":[6,8]}}";
+    static const char json[] =
+        "{\"__metadata__\":{\"k\":\"v\"},\"a\":{\"dtype\":\"F16\",\"shape\":[3],"
+        "\"data_offsets\":[0,6]},\"b\":{\"dtype\":\"I8\",\"shape\":[2],\"data_offsets\":[6,8]}}";
     enum { LENGTH = sizeof json - 1, SIZE = 8 + LENGTH + 8 };
     uint8_t file[SIZE] = {LENGTH};
     memcpy(file + 8, json, LENGTH);
@@ -124,15 +128,26 @@ static void write_sample(const char *path, bool reversed)
     assert_int_equal(safetensors_writer_open(path, &writer, &err), KILN_OK);
     for (int i = 0; i < 4; i++)
         switch (reversed ? 3 - i : i) {
-        case 0: assert_int_equal(safetensors_writer_declare(writer, "wide", DTYPE_F32, SHAPE2(2, 3), &err), 0); break;
-        case 1: assert_int_equal(safetensors_writer_declare(writer, "b \"half\"", DTYPE_F16, SHAPE1(5), &err), 0); break;
-        case 2: assert_int_equal(safetensors_writer_declare(writer, "a", DTYPE_I8, SHAPE1(3), &err), 0); break;
-        default: assert_int_equal(safetensors_writer_declare(writer, "empty", DTYPE_F32, SHAPE2(0, 7), &err), 0);
+        case 0:
+            assert_int_equal(safetensors_writer_declare(writer, "wide", DTYPE_F32, SHAPE2(2, 3), &err), 0);
+            break;
+        case 1:
+            assert_int_equal(safetensors_writer_declare(writer, "b \"half\"", DTYPE_F16, SHAPE1(5), &err), 0);
+            break;
+        case 2:
+            assert_int_equal(safetensors_writer_declare(writer, "a", DTYPE_I8, SHAPE1(3), &err), 0);
+            break;
+        default:
+            assert_int_equal(safetensors_writer_declare(writer, "empty", DTYPE_F32, SHAPE2(0, 7), &err), 0);
         }
-    assert_int_equal(safetensors_writer_metadata(writer, reversed ? "two" : "one", reversed ? "2" : "1", &err), 0);
-    assert_int_equal(safetensors_writer_metadata(writer, reversed ? "one" : "two", reversed ? "1" : "2", &err), 0);
-    assert_int_equal(safetensors_writer_declare(writer, "wide", DTYPE_F32, SHAPE1(1), &err), KILN_BAD_ARGUMENT);
-    assert_int_equal(safetensors_writer_declare(writer, "\xFF", DTYPE_F32, SHAPE1(1), &err), KILN_BAD_ARGUMENT);
+    assert_int_equal(
+        safetensors_writer_metadata(writer, reversed ? "two" : "one", reversed ? "2" : "1", &err), 0);
+    assert_int_equal(
+        safetensors_writer_metadata(writer, reversed ? "one" : "two", reversed ? "1" : "2", &err), 0);
+    assert_int_equal(safetensors_writer_declare(writer, "wide", DTYPE_F32, SHAPE1(1), &err),
+                     KILN_BAD_ARGUMENT);
+    assert_int_equal(safetensors_writer_declare(writer, "\xFF", DTYPE_F32, SHAPE1(1), &err),
+                     KILN_BAD_ARGUMENT);
     assert_int_equal(safetensors_writer_write(writer, "a", small, 3, &err), 0);
     assert_int_equal(safetensors_writer_write(writer, "wide", wide, 8, &err), 0);
     assert_int_equal(safetensors_writer_write(writer, "b \"half\"", halves, 10, &err), 0);
@@ -161,14 +176,16 @@ static void test_write_and_read(void **state)
     assert_string_equal(tensor_file_format(file), "safetensors");
     assert_int_equal(tensor_file_count(file), 4);
     assert_string_equal(tensor_file_metadata(file, "two"), "2");
-    float *wide = must_read(file, "wide"), *half = must_read(file, "b \"half\""), *small = must_read(file, "a");
+    float *wide = must_read(file, "wide"), *half = must_read(file, "b \"half\""),
+          *small = must_read(file, "a");
     for (int i = 0; i < 6; i++)
         assert_true(wide[i] == sample(i));
     for (int i = 0; i < 5; i++)
         assert_true(half[i] == sample(i));
     assert_true(small[0] == -1.0f && small[2] == 1.0f);
     float part[2];
-    assert_int_equal(tensor_file_read_f32(file, tensor_file_find(file, "b \"half\""), 3, 2, part, NULL), KILN_OK);
+    assert_int_equal(tensor_file_read_f32(file, tensor_file_find(file, "b \"half\""), 3, 2, part, NULL),
+                     KILN_OK);
     assert_true(part[0] == sample(3) && part[1] == sample(4));
     assert_int_equal(tensor_file_read_f32(file, tensor_file_find(file, "wide"), 5, 2, part, NULL),
                      KILN_BAD_ARGUMENT);
@@ -206,9 +223,9 @@ static void test_unfinished(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong_json),           cmocka_unit_test(test_wrong_offsets),
-        cmocka_unit_test(test_wrong_header_size),    cmocka_unit_test(test_truncated_and_flipped),
-        cmocka_unit_test(test_write_and_read),       cmocka_unit_test(test_unfinished),
+        cmocka_unit_test(test_wrong_json),        cmocka_unit_test(test_wrong_offsets),
+        cmocka_unit_test(test_wrong_header_size), cmocka_unit_test(test_truncated_and_flipped),
+        cmocka_unit_test(test_write_and_read),    cmocka_unit_test(test_unfinished),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,12 +74,12 @@ static inline uint8_t *file_bytes(const char *path, size_t *size)
     return bytes;
 }
 
-#define SKIP_WITHOUT(path)                                                                                           \
-    do {                                                                                                             \
-        if (access(path, R_OK) != 0) {                                                                               \
-            print_message("%s is not there: skipped\n", path);                                                       \
-            skip();                                                                                                  \
-        }                                                                                                            \
+#define SKIP_WITHOUT(path)                                                                                   \
+    do {                                                                                                     \
+        if (access(path, R_OK) != 0) {                                                                       \
+            print_message("%s is not there: skipped\n", path);                                               \
+            skip();                                                                                          \
+        }                                                                                                    \
     } while (0)
 
 #endif
