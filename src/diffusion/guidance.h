@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* out = without + scale (with - without): classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598).
- * n elements each; `out` may be an input. */
+/* out = without + scale (with - without): classifier-free guidance (Ho and Salimans 2022,
+ * arXiv:2207.12598). n elements each; `out` may be an input. */
 void guide(const float *with, const float *without, float scale, float *out, size_t n);
 
 /* Bring the guided answer back to the spread of the one with the prompt, and mix: Lin et al. 2023,

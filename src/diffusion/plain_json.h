@@ -7,8 +7,8 @@
 
 #include <stddef.h>
 
-/* A copy of `text` in which, outside strings, Infinity becomes 1e308 and NaN becomes null. The caller frees it.
- * NULL when memory is short. `out_size` may not be NULL. */
+/* A copy of `text` in which, outside strings, Infinity becomes 1e308 and NaN becomes null. The caller
+ * frees it. NULL when memory is short. `out_size` may not be NULL. */
 char *plain_json(const char *text, size_t size, size_t *out_size);
 
 #endif

@@ -2,7 +2,8 @@
  * training. One place, so that the two cannot disagree.
  *
  * Two ways to write the noisy latent (see schedule.h): VP, x = alpha x_0 + sigma_vp noise with
- * alpha^2 + sigma_vp^2 = 1, and VE, x = x_0 + sigma noise. All arrays have n elements; `out` may be an input. */
+ * alpha^2 + sigma_vp^2 = 1, and VE, x = x_0 + sigma noise. All arrays have n elements; `out` may be an
+ * input. */
 #ifndef KILN_DIFFUSION_PREDICTION_H
 #define KILN_DIFFUSION_PREDICTION_H
 
@@ -26,8 +27,9 @@ void add_noise_vp(const float *x0, const float *noise, float alpha_bar, float *o
 /* x_0 + sigma noise. */
 void add_noise_ve(const float *x0, const float *noise, float sigma, float *out, size_t n);
 
-/* Limit x_0: to [-range, range], or by the quantile `ratio` of |x_0| (dynamic thresholding, Saharia et al. 2022,
- * arXiv:2205.11487, section 2.3), the quantile itself held between 1 and most. `scratch` has n elements. */
+/* Limit x_0: to [-range, range], or by the quantile `ratio` of |x_0| (dynamic thresholding, Saharia et
+ * al. 2022, arXiv:2205.11487, section 2.3), the quantile itself held between 1 and most. `scratch` has n
+ * elements. */
 void clip_x0(float *x0, float range, size_t n);
 void threshold_x0(float *x0, double ratio, double most, float *scratch, size_t n);
 

@@ -2,8 +2,8 @@
  *
  * A sampler exists in two views, because people have two kinds of recipes:
  *
- *   folder view   what diffusers does with a model folder: the scheduler class and its scheduler_config.json
- *                 decide timesteps, spacing, sigmas, the last step. Asked for by the class name
+ *   folder view   what diffusers does with a model folder: the scheduler class and its config file decide
+ *                 timesteps, spacing, sigmas, the last step. Asked for by the class name
  *                 ("EulerDiscreteScheduler"), or by no name at all: the class that the config names.
  *   named view    what A1111, ComfyUI and k-diffusion do: a sampler name ("DPM++ 2M", "euler_ancestral",
  *                 "k_heun") and the name of a noise curve ("Karras", "Uniform", "Automatic"). Names of old
@@ -16,8 +16,8 @@
  *     sampler_run(plan, &calls, x, n, err)               x becomes the finished latent
  *
  * The network is a closure that gives its raw output, guidance included, for one image; the samplers do all
- * conversions. One more sampler is one file sampler_<name>.c (a plan and a run function, see sampling.h) and one
- * row in sampler_table.c. */
+ * conversions. One more sampler is one file sampler_<name>.c (a plan and a run function, see sampling.h)
+ * and one row in sampler_table.c. */
 #ifndef KILN_DIFFUSION_SAMPLER_H
 #define KILN_DIFFUSION_SAMPLER_H
 
@@ -25,20 +25,21 @@
 #include "diffusion/sigmas.h"
 
 typedef struct sampler_calls {
-    /* The network: x_scaled has n elements and is what the network is to see (already scaled); timestep may be
-     * fractional. Writes n elements of the raw output, of the schedule's prediction type, after guidance.
-     * `output` is not `x_scaled`. Any status but KILN_OK ends the drawing with that status. */
+    /* The network: x_scaled has n elements and is what the network is to see (already scaled); timestep
+     * may be fractional. Writes n elements of the raw output, of the schedule's prediction type, after
+     * guidance. `output` is not `x_scaled`. Any status but KILN_OK ends the drawing with that status. */
     kiln_status (*predict)(void *self, const float *x_scaled, float timestep, float *output, kiln_error *err);
     void *predict_self;
-    /* n fresh standard normal numbers. The noise belongs to the step from sigma_from down to sigma_to (at most sigma_from): a source
-     * that draws independent numbers ignores them, a Brownian path gives its increment over that interval,
-     * scaled to unit variance. May be NULL for samplers that are not stochastic. */
+    /* n fresh standard normal numbers. The noise belongs to the step from sigma_from down to sigma_to
+     * (rarely equal): a source that draws independent numbers ignores them, a Brownian path gives its
+     * increment over that interval, scaled to unit variance. May be NULL for samplers that are not
+     * stochastic. */
     kiln_status (*noise)(void *self, float sigma_from, float sigma_to, float *out, size_t n, kiln_error *err);
     void *noise_self;
-    /* After each step (`step` counts from 1 to `steps`): the latent, and the prediction of x_0 that it was made
-     * from, both n elements, valid during the call. x may be changed (repainting puts the known part back here,
-     * with sampler_noised_image). Returning another status than KILN_OK (KILN_CANCELLED, say) ends the drawing
-     * with it. NULL: no one is told. */
+    /* After each step (`step` counts from 1 to `steps`): the latent, and the prediction of x_0 that it
+     * was made from, both n elements, valid during the call. x may be changed (repainting puts the known
+     * part back here, with sampler_noised_image). Returning another status than KILN_OK (KILN_CANCELLED,
+     * say) ends the drawing with it. NULL: no one is told. */
     kiln_status (*on_step)(void *self, int step, int steps, float *x, const float *x0, kiln_error *err);
     void *on_step_self;
 } sampler_calls;
@@ -97,12 +98,13 @@ const char *sampler_plan_curve(const sampler_plan *plan);
 /* True if the drawing asks for noise after the start. */
 bool sampler_plan_is_stochastic(const sampler_plan *plan);
 
-/* The latent to begin with: scaled noise, or the image (a latent, n elements) with noise of the level of the
- * first step. `x` may be `noise`. A plan made with a strength expects an image, and one without expects NULL. */
+/* The latent to begin with: scaled noise, or the image (a latent, n elements) with noise of the level of
+ * the first step. `x` may be `noise`. A plan made with a strength expects an image, and one without
+ * expects NULL. */
 void sampler_start(const sampler_plan *plan, const float *noise, const float *image, float *x, size_t n);
 
-/* An image's latent at the noise level before step `index` (0..count, first + step after a step; count gives the
- * image itself): what keeps the known part of a picture in step while the rest is drawn. */
+/* An image's latent at the noise level before step `index` (0..count, first + step after a step; count
+ * gives the image itself): what keeps the known part of a picture in step while the rest is drawn. */
 void sampler_noised_image(const sampler_plan *plan, int index, const float *image, const float *noise,
                           float *x, size_t n);
 
@@ -111,8 +113,8 @@ void sampler_noised_image(const sampler_plan *plan, int index, const float *imag
 kiln_status sampler_run(const sampler_plan *plan, const sampler_calls *calls, float *x, size_t n,
                         kiln_error *err);
 
-/* The samplers that there are: label of number i, NULL past the end; its other names as a NULL-ended list; its
- * diffusers class or NULL. */
+/* The samplers that there are: label of number i, NULL past the end; its other names as a NULL-ended
+ * list; its diffusers class or NULL. */
 const char *sampler_label(int i);
 const char *const *sampler_aliases(int i);
 const char *sampler_class(int i);

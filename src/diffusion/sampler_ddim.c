@@ -1,10 +1,11 @@
 /* sampler_ddim.c - DDIM: Song et al. 2020, arXiv:2010.02502, eq. 12 with the noise of eq. 16.
  *
  *     s^2 = eta^2 (1 - a') / (1 - a) (1 - a / a')
- *     x'  = sqrt(a') x_0 + sqrt(1 - a' - s^2) eps + s noise        a = alpha_bar[t], a' = alpha_bar[t - stride]
+ *     x'  = sqrt(a') x_0 + sqrt(1 - a' - s^2) eps + s noise
+ *     a = alpha_bar[t], a' = alpha_bar[t - stride]
  *
- * The step goes by the stride, not to the next timestep of the list: with trailing and linspace spacing the two
- * differ. The noise eps is that of the network even when x_0 is clipped. */
+ * The step goes by the stride, not to the next timestep of the list: with trailing and linspace spacing
+ * the two differ. The noise eps is that of the network even when x_0 is clipped. */
 #include "diffusion/samplers.h"
 
 #include "diffusion/prediction.h"

@@ -1,5 +1,6 @@
-/* sampler_ddpm.c - DDPM: Ho et al. 2020, arXiv:2006.11239, algorithm 2, eq. 7 (the mean) and 6 (the variance), over
- * a subset of the timesteps: the step goes to the next of the list, the last to alpha_bar = 1. */
+/* sampler_ddpm.c - DDPM: Ho et al. 2020, arXiv:2006.11239, algorithm 2, eq. 7 (the mean) and 6 (the
+ * variance), over a subset of the timesteps: the step goes to the next of the list, the last to alpha_bar
+ * = 1. */
 #include "diffusion/samplers.h"
 
 #include "diffusion/prediction.h"

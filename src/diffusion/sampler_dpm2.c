@@ -1,5 +1,5 @@
-/* sampler_dpm2.c - DPM2: a midpoint step whose midpoint is geometric in sigma (DPM-Solver-2, Lu et al. 2022,
- * arXiv:2206.00927, algorithm 1, on Karras' ODE), plain and ancestral. */
+/* sampler_dpm2.c - DPM2: a midpoint step whose midpoint is geometric in sigma (DPM-Solver-2, Lu et al.
+ * 2022, arXiv:2206.00927, algorithm 1, on Karras' ODE), plain and ancestral. */
 #include "diffusion/samplers.h"
 
 #include <math.h>

@@ -1,14 +1,15 @@
-/* sampler_dpm_multistep.c - the multistep DPM solvers as diffusers configures them: DPM-Solver (Lu et al. 2022a,
- * arXiv:2206.00927), DPM-Solver++ (2022b, arXiv:2211.01095) and their SDE forms, of order 1 to 3, on VP latents.
+/* sampler_dpm_multistep.c - the multistep DPM solvers as diffusers configures them: DPM-Solver (Lu et al.
+ * 2022a, arXiv:2206.00927), DPM-Solver++ (2022b, arXiv:2211.01095) and their SDE forms, of order 1 to 3,
+ * on VP latents.
  *
- * With lambda = log(alpha / sigma), h the step in lambda, and m_0, m_1, m_2 the newest predictions (of x_0 for ++,
- * of the noise otherwise):
+ * With lambda = log(alpha / sigma), h the step in lambda, and m_0, m_1, m_2 the newest predictions (of
+ * x_0 for ++, of the noise otherwise):
  *
  *     D_0 = m_0    D_1 = (m_0 - m_1) / r_0 + ...    D_2 = second difference
  *     x'  = c_x x + c_0 D_0 + c_1 D_1 + c_2 D_2 + c_n noise
  *
- * The four algorithms differ only in the coefficients. The order is lowered at the first steps, and at the last
- * ones as the config says. */
+ * The four algorithms differ only in the coefficients. The order is lowered at the first steps, and at
+ * the last ones as the config says. */
 #include "diffusion/samplers.h"
 
 #include "diffusion/linspace.h"
@@ -19,13 +20,9 @@
 
 enum { ORDERS = 3, NOISE = 3, X0 = 4, ROWS = 5 };
 
-typedef struct level {
-    float alpha, sigma, lambda;
-} level;
-
-static level level_of(float sigma)
+vp_level vp_level_of(float sigma)
 {
-    level at;
+    vp_level at;
     at.alpha = 1 / sqrtf(sigma * sigma + 1);
     at.sigma = sigma * at.alpha;
     at.lambda = logf(at.alpha) - logf(at.sigma);
@@ -36,7 +33,7 @@ typedef struct weights {
     float x, d0, d1, d2, noise;
 } weights;
 
-static weights data_weights(level from, level to, float h, bool midpoint, bool sde)
+static weights data_weights(vp_level from, vp_level to, float h, bool midpoint, bool sde)
 {
     weights w = {0};
     if (sde) {
@@ -56,7 +53,7 @@ static weights data_weights(level from, level to, float h, bool midpoint, bool s
     return w;
 }
 
-static weights noise_weights(level from, level to, float h, bool midpoint, bool sde)
+static weights noise_weights(vp_level from, vp_level to, float h, bool midpoint, bool sde)
 {
     float e = expf(h) - 1, twice = sde ? 2 : 1;
     weights w = {0};
@@ -84,12 +81,11 @@ static int order_at(const sampler_plan *plan, int i)
 }
 
 /* The network's output to what the solver integrates, in m; x_0 is kept for previews. */
-static void convert(const sampling *s, const float *x, int i, float *m)
+void multistep_convert(const sampling *s, const float *x, int i, float *m, float *x0)
 {
     const schedule_config *config = &s->plan->config;
     bool of_data = config->algorithm == DPM_PLUS_PLUS || config->algorithm == DPM_SDE_PLUS_PLUS;
-    float *x0 = sampling_row(s, X0);
-    level at = level_of(s->plan->sigmas[i]);
+    vp_level at = vp_level_of(s->plan->sigmas[i]);
     for (size_t k = 0; k < s->n; k++) {
         float eps = m[k];
         if (config->prediction == PREDICTION_V) {
@@ -119,17 +115,17 @@ static void advance(const sampling *s, float *x, int i, float *const m[ORDERS], 
     bool sde = config->algorithm == DPM_SDE || config->algorithm == DPM_SDE_PLUS_PLUS;
     bool of_data = config->algorithm == DPM_PLUS_PLUS || config->algorithm == DPM_SDE_PLUS_PLUS;
     int order = order_at(plan, i);
-    level from = level_of(plan->sigmas[i]), to = level_of(plan->sigmas[i + 1]);
+    vp_level from = vp_level_of(plan->sigmas[i]), to = vp_level_of(plan->sigmas[i + 1]);
     float h = to.lambda - from.lambda, r0 = 1, r1 = 1;
     if (h == 0) /* final_sigmas_type sigma_min below a curve that already ends there */
         return;
-    bool midpoint = order < 3 && config->solver == DPM_MIDPOINT;
+    bool midpoint = order < 3 && config->solver != DPM_HEUN;
     weights w =
         of_data ? data_weights(from, to, h, midpoint, sde) : noise_weights(from, to, h, midpoint, sde);
     if (order > 1)
-        r0 = (from.lambda - level_of(plan->sigmas[i - 1]).lambda) / h;
+        r0 = (from.lambda - vp_level_of(plan->sigmas[i - 1]).lambda) / h;
     if (order > 2)
-        r1 = (level_of(plan->sigmas[i - 1]).lambda - level_of(plan->sigmas[i - 2]).lambda) / h;
+        r1 = (vp_level_of(plan->sigmas[i - 1]).lambda - vp_level_of(plan->sigmas[i - 2]).lambda) / h;
     for (size_t k = 0; k < s->n; k++) {
         float next = w.x * x[k] + w.d0 * m[0][k];
         if (order > 1) {
@@ -161,7 +157,7 @@ static kiln_status run(const sampling *s, float *x, kiln_error *err)
         m[0] = oldest;
         kiln_status status = sampling_predict(s, x, plan->timesteps[i], m[0], err);
         if (!status) {
-            convert(s, x, i, m[0]);
+            multistep_convert(s, x, i, m[0], sampling_row(s, X0));
             if (sde)
                 status = sampling_noise(s, plan->sigmas[i], plan->sigmas[i + 1], noise, err);
         }
@@ -222,7 +218,7 @@ static void use_lu_lambdas(sampler_plan *plan)
     }
 }
 
-static kiln_status plan_multistep(sampler_plan *plan, const sampler_request *request, kiln_error *err)
+kiln_status plan_multistep_levels(sampler_plan *plan, const sampler_request *request, kiln_error *err)
 {
     const schedule *table = plan->schedule;
     schedule_config *config = &plan->config;
@@ -252,4 +248,4 @@ static kiln_status plan_multistep(sampler_plan *plan, const sampler_request *req
     return plan_begin_folder(plan, request, err);
 }
 
-const sampler_method dpm_multistep_folder = {plan_multistep, run, ROWS};
+const sampler_method dpm_multistep_folder = {plan_multistep_levels, run, ROWS};

@@ -1,5 +1,5 @@
-/* sampler_dpmpp_2m.c - DPM-Solver++(2M): Lu et al. 2022, arXiv:2211.01095, algorithm 2, in VE terms (alpha = 1,
- * t = -log sigma):
+/* sampler_dpmpp_2m.c - DPM-Solver++(2M): Lu et al. 2022, arXiv:2211.01095, algorithm 2, in VE terms
+ * (alpha = 1, t = -log sigma):
  *
  *     D  = (1 + 1/2r) x_0 - 1/2r x_0,last        r = h_last / h,  h = t' - t
  *     x' = sigma'/sigma x - (e^-h - 1) D

@@ -1,5 +1,5 @@
-/* sampler_dpmpp_sde.c - single-step DPM-Solver++ with noise (Lu et al. 2022, arXiv:2211.01095, algorithm 1, on the
- * ancestral split of the step; t = -log sigma):
+/* sampler_dpmpp_sde.c - single-step DPM-Solver++ with noise (Lu et al. 2022, arXiv:2211.01095, algorithm
+ * 1, on the ancestral split of the step; t = -log sigma):
  *
  *   2S a   a second-order step to sigma_down, then noise up to the next level
  *   SDE    noise in both halves of the step, from a Brownian path */

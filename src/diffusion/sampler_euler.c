@@ -1,4 +1,5 @@
-/* sampler_euler.c - Euler: Karras et al. 2022, arXiv:2206.00364, algorithm 2 without the second-order correction.
+/* sampler_euler.c - Euler: Karras et al. 2022, arXiv:2206.00364, algorithm 2 without the second-order
+ * correction.
  *
  *     d = (x - x_0) / sigma        x' = x + (sigma' - sigma) d
  */

@@ -1,5 +1,5 @@
-/* sampler_euler_a.c - Euler ancestral: an Euler step below the next level, then noise up to it (the ancestral
- * sampling of Ho et al. 2020, arXiv:2006.11239, algorithm 2, in Karras' terms):
+/* sampler_euler_a.c - Euler ancestral: an Euler step below the next level, then noise up to it (the
+ * ancestral sampling of Ho et al. 2020, arXiv:2006.11239, algorithm 2, in Karras' terms):
  *
  *     sigma_up^2 = eta^2 sigma'^2 (sigma^2 - sigma'^2) / sigma^2      sigma_down^2 = sigma'^2 - sigma_up^2
  */

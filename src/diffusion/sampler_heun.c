@@ -1,5 +1,5 @@
-/* sampler_heun.c - Heun: Karras et al. 2022, arXiv:2206.00364, algorithm 2. Two evaluations per step: the slope
- * at both ends is averaged; the last step, down to 0, is Euler's. */
+/* sampler_heun.c - Heun: Karras et al. 2022, arXiv:2206.00364, algorithm 2. Two evaluations per step: the
+ * slope at both ends is averaged; the last step, down to 0, is Euler's. */
 #include "diffusion/samplers.h"
 
 static kiln_status step(const sampling *s, float *x, int i, float sigma_hat, float *x0, kiln_error *err)

@@ -1,8 +1,8 @@
-/* sampler_lcm.c - latent consistency: Luo et al. 2023, arXiv:2310.04378, algorithm 3 (multistep sampling). Each step
- * goes all the way to x_0 and noise brings it back to the next level.
+/* sampler_lcm.c - latent consistency: Luo et al. 2023, arXiv:2310.04378, algorithm 3 (multistep
+ * sampling). Each step goes all the way to x_0 and noise brings it back to the next level.
  *
- * Folder view: timesteps are a subset of those of the distillation, and the boundary condition (eq. 9) mixes x_0
- * with x. Named view (ComfyUI): x_0 as it is. */
+ * Folder view: timesteps are a subset of those of the distillation, and the boundary condition (eq. 9)
+ * mixes x_0 with x. Named view (ComfyUI): x_0 as it is. */
 #include "diffusion/samplers.h"
 
 #include "diffusion/prediction.h"

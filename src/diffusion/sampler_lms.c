@@ -1,14 +1,14 @@
 /* sampler_lms.c - linear multistep of order 4: Adams-Bashforth in sigma with uneven steps. The slope is
- * extrapolated by the polynomial through the last slopes and integrated over the step (Hairer, Norsett and Wanner,
- * Solving Ordinary Differential Equations I, III.5). */
+ * extrapolated by the polynomial through the last slopes and integrated over the step (Hairer, Norsett
+ * and Wanner, Solving Ordinary Differential Equations I, III.5). */
 #include "diffusion/samplers.h"
 
 #include <math.h>
 
 enum { ORDER = 4 };
 
-/* The integral over [from, to] of the Lagrange polynomial of node j of `order` nodes. Three points of Gauss are
- * exact to degree 5; the polynomial has degree 3. */
+/* The integral over [from, to] of the Lagrange polynomial of node j of `order` nodes. Three points of
+ * Gauss are exact to degree 5; the polynomial has degree 3. */
 static double weight(const float *node[], int order, int j, double from, double to)
 {
     static const double at[3] = {-0.77459666924148337704, 0, 0.77459666924148337704};
@@ -31,7 +31,8 @@ static kiln_status run(const sampling *s, float *x, kiln_error *err)
     for (int k = 0; k < ORDER; k++)
         slope[k] = sampling_row(s, 1 + k);
     for (int i = plan->first; i < plan->count; i++) {
-        /* Drawing from an image, diffusers takes the nodes of the skipped steps, whose slopes are nothing. */
+        /* Drawing from an image, diffusers takes the nodes of the skipped steps, whose slopes are
+         * nothing. */
         int known = i - plan->first + 1 < ORDER ? i - plan->first + 1 : ORDER;
         int order = plan->folder_view && i + 1 < ORDER ? i + 1 : plan->folder_view ? ORDER : known;
         const float *node[ORDER];

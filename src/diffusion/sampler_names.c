@@ -172,6 +172,10 @@ kiln_status sampler_plan_new(sampler_plan **out, const schedule *table, const sa
         status = take_numbers(plan, request, err);
     if (!status)
         status = plan->method->plan(plan, request, err);
+    if (!status && plan->begin_alpha == 0 && plan->config.prediction == PREDICTION_EPSILON)
+        status =
+            fail(err, KILN_UNSUPPORTED,
+                 "%s: a model that predicts the noise cannot begin at zero terminal SNR", plan->row->label);
     if (status) {
         sampler_plan_free(plan);
         return status;

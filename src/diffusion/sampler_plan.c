@@ -4,7 +4,8 @@
  *  - diffusers' Euler family keeps fractional timesteps with linspace spacing, DDIM and PNDM round them;
  *  - DDIM and PNDM step from t to t - T/steps whatever the spacing, not to the next timestep;
  *  - the initial spread is sqrt(sigma^2 + 1) for leading spacing and sigma for the others;
- *  - the curves (karras ...) span the levels of the spaced timesteps in the Euler family, the whole table in the
+ * - the curves (karras ...) span the levels of the spaced timesteps in the Euler family, the whole table
+ * in the
  *    multistep solver;
  *  - the log_linear interpolation makes one level more than there are steps. */
 #include "diffusion/linspace.h"

@@ -1,11 +1,12 @@
 /* sampler_pndm.c - PNDM: Liu et al. 2022, arXiv:2202.09778, eq. 9 (the step) and 12 (the multistep noise).
  *
  * Runge-Kutta beginnings (four evaluations for each of the first three steps) unless the config says
- * skip_prk_steps; then the beginning is Heun-like: the first step is evaluated at both ends, and the list of
- * timesteps holds its end twice. PLMS of CompVis is the same thing with its own spacing.
+ * skip_prk_steps; then the beginning is Heun-like: the first step is evaluated at both ends, and the list
+ * of timesteps holds its end twice. PLMS of CompVis is the same thing with its own spacing.
  *
- * Beginning in the middle of the list (drawing from an image) takes the entries as they stand, as diffusers does:
- * the second evaluation then already stands one timestep lower, and one evaluation more than needed is made. */
+ * Beginning in the middle of the list (drawing from an image) takes the entries as they stand, as
+ * diffusers does: the second evaluation then already stands one timestep lower, and one evaluation more
+ * than needed is made. */
 #include "diffusion/samplers.h"
 
 #include "diffusion/prediction.h"
@@ -161,13 +162,14 @@ static kiln_status expand_runge_kutta(sampler_plan *plan, kiln_error *err)
                     plan->steps);
     float *timesteps = plan->timesteps, *sigmas = plan->sigmas;
     int steps = plan->count, half = plan->stride / 2;
+    float last = (float)(plan->schedule->count - 1);
     plan->timesteps = plan->sigmas = NULL;
     kiln_status status = plan_reserve(plan, steps + 9, err);
     for (int i = 0; i < plan->count && !status; i++) {
         int step = i < 12 ? i / 4 : i - 9, part = i % 4;
         float t = timesteps[step];
         if (i < 12 && part)
-            t = timesteps[step + 1] + (float)(part == 3 ? 0 : half);
+            t = fminf(timesteps[step + 1] + (float)(part == 3 ? 0 : half), last);
         plan->timesteps[i] = t;
         plan->sigmas[i] = sigmas[step];
     }
@@ -188,6 +190,8 @@ static kiln_status plan_pndm(sampler_plan *plan, const sampler_request *request,
         status = config->skip_prk_steps ? repeat_entry(plan, 1, err) : expand_runge_kutta(plan, err);
     if (!status)
         plan->begin_alpha = schedule_alpha_bar(plan->schedule, (int)plan->timesteps[plan->first], 1);
+    if (!status && plan->begin_alpha == 0)
+        status = fail(err, KILN_UNSUPPORTED, "PNDM cannot begin at zero terminal SNR");
     if (!status && plan->first > 0 && !config->skip_prk_steps)
         status = fail(err, KILN_UNSUPPORTED, "PNDM draws from an image only with skip_prk_steps");
     return status;
@@ -198,6 +202,8 @@ static kiln_status plan_plms(sampler_plan *plan, const sampler_request *request,
     if (plan->config.prediction == PREDICTION_SAMPLE)
         return fail(err, KILN_UNSUPPORTED, "PLMS does not draw with a model that predicts the sample");
     kiln_status status = plan_compvis(plan, request, err);
+    if (!status && plan->begin_alpha == 0)
+        status = fail(err, KILN_UNSUPPORTED, "PLMS cannot begin at zero terminal SNR");
     return status ? status : repeat_entry(plan, plan->first + 1, err);
 }
 

@@ -1,4 +1,5 @@
-/* sampler_table.c - the samplers: names, views and defaults. Command help, recipes and tests read this table. */
+/* sampler_table.c - the samplers: names, views and defaults. Command help, recipes and tests read this
+ * table. */
 #include "diffusion/samplers.h"
 
 #define NAMES(...)                                                                                           \
@@ -36,5 +37,7 @@ const sampler_row sampler_table[] = {
      "KDPM2AncestralDiscreteScheduler", &dpm2_a_folder, &dpm2_a_named, SIGMAS_KARRAS, true, 1, true},
     {"LCM", NAMES("k_lcm"), "LCMScheduler", &lcm_folder, &lcm_named, SIGMAS_SGM_UNIFORM, false, 1, true},
     {"DDPM", NAMES(NULL), "DDPMScheduler", &ddpm_folder, NULL, SIGMAS_AUTOMATIC, false, 1, true},
+    {"UniPC", NAMES("uni_pc", "unipc", "uni_pc_bh2"), "UniPCMultistepScheduler", &unipc_folder, NULL,
+     SIGMAS_AUTOMATIC, false, 0, false},
 };
 const int sampler_table_count = (int)(sizeof sampler_table / sizeof *sampler_table);

@@ -16,6 +16,18 @@ extern const sampler_method lms_named, dpm2_named, dpm2_a_named;
 extern const sampler_method dpmpp_2s_a_named, dpmpp_sde_named;
 extern const sampler_method dpmpp_2m_sde_named, dpmpp_2m_sde_heun_named, dpmpp_3m_sde_named;
 
+extern const sampler_method unipc_folder;
+
+/* A noise level in VP terms: x = alpha x_0 + sigma noise, lambda = log(alpha / sigma). */
+typedef struct vp_level {
+    float alpha, sigma, lambda;
+} vp_level;
+vp_level vp_level_of(float sigma);
+/* The network's output (in m) to x_0 or noise, by the config's algorithm; x0 gets x_0 in any case. */
+void multistep_convert(const sampling *s, const float *x, int i, float *m, float *x0);
+/* Spacing and levels of the multistep family: DPM-Solver, UniPC. */
+kiln_status plan_multistep_levels(sampler_plan *plan, const sampler_request *request, kiln_error *err);
+
 /* Split the way from one level to the next into a step down and noise up again. */
 void ancestral_step(float from, float to, double eta, float *down, float *up);
 

@@ -1,7 +1,7 @@
 /* sampling.h - what a sampler's file sees: one drawing under way, and the helpers that all samplers share.
  *
- * A sampler gives a plan function (fill the plan from schedule, config and request) and a run function for each
- * of its views. A run function owns the loop:
+ * A sampler gives a plan function (fill the plan from schedule, config and request) and a run function
+ * for each of its views. A run function owns the loop:
  *
  *     for (int i = s->plan->first; i < s->plan->count; i++) {
  *         sampling_denoise(s, x, i, x0, err);       // x_0 at noise level sigmas[i]
@@ -9,8 +9,8 @@
  *         sampling_step_done(s, i, x, x0, err);     // progress, preview, cancel
  *     }
  *
- * It may evaluate the network any number of times per step, keep history in its scratch rows, and ask for noise;
- * it allocates nothing. */
+ * It may evaluate the network any number of times per step, keep history in its scratch rows, and ask for
+ * noise; it allocates nothing. */
 #ifndef KILN_DIFFUSION_SAMPLING_H
 #define KILN_DIFFUSION_SAMPLING_H
 
@@ -60,8 +60,8 @@ kiln_status sampling_noise(const sampling *s, float sigma_from, float sigma_to, 
 /* x += scale * s_noise * noise of that interval; no draw when scale is 0. `noise` is a row to use. */
 kiln_status sampling_add_noise(const sampling *s, float *x, float sigma_from, float sigma_to, float scale,
                                float *noise, kiln_error *err);
-/* Limits that the config asks for (thresholding, else clip_sample). The named view knows none: its plans have both
- * off. */
+/* Limits that the config asks for (thresholding, else clip_sample). The named view knows none: its plans
+ * have both off. */
 void sampling_limit_x0(const sampling *s, float *x0);
 kiln_status sampling_step_done(const sampling *s, int i, float *x, const float *x0, kiln_error *err);
 
@@ -73,15 +73,16 @@ kiln_status sampling_churn(const sampling *s, float *x, int i, float *noise, flo
 
 /* Room for `count` steps: timesteps and sigmas. */
 kiln_status plan_reserve(sampler_plan *plan, int count, kiln_error *err);
-/* Timesteps of the config's spacing, one per step, in plan->timesteps. `fractional`: linspace keeps fractions. */
+/* Timesteps of the config's spacing, one per step, in plan->timesteps. `fractional`: linspace keeps
+ * fractions. */
 kiln_status plan_spaced_timesteps(sampler_plan *plan, bool fractional, kiln_error *err);
 /* The usual VE plans: timesteps and sigmas by the config (folder view), or by curve (named view). */
 kiln_status plan_sigmas_of_config(sampler_plan *plan, const sampler_request *request, kiln_error *err);
 /* The same for classes that know no more than spacing and the curves. */
 kiln_status plan_plain_sigmas_of_config(sampler_plan *plan, const sampler_request *request, kiln_error *err);
 kiln_status plan_sigmas_of_curve(sampler_plan *plan, const sampler_request *request, kiln_error *err);
-/* Replace plan->sigmas by the curve that the config names (karras, exponential, beta), between low and high, and
- * the timesteps by theirs. False when it names none. */
+/* Replace plan->sigmas by the curve that the config names (karras, exponential, beta), between low and
+ * high, and the timesteps by theirs. False when it names none. */
 bool plan_use_config_curve(sampler_plan *plan, double low, double high);
 /* Where to begin for an image, in diffusers' way: skip steps - int(steps * strength) entries. */
 kiln_status plan_begin_folder(sampler_plan *plan, const sampler_request *request, kiln_error *err);

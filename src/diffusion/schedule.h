@@ -6,9 +6,10 @@
  *     x_t / sqrt(alpha_bar[t]) = x_0 + sigma[t] noise                   (variance exploding: VE)
  *     sigma[t] = sqrt((1 - alpha_bar[t]) / alpha_bar[t])
  *
- * (Ho et al. 2020, arXiv:2006.11239, eq. 4; Karras et al. 2022, arXiv:2206.00364, section 2.) The tables are
- * computed in single precision in the order that torch and diffusers use, because every model that people have
- * was trained and is drawn with those numbers: the product over t runs in double, its results are rounded.
+ * (Ho et al. 2020, arXiv:2006.11239, eq. 4; Karras et al. 2022, arXiv:2206.00364, section 2.) The tables
+ * are computed in single precision in the order that torch and diffusers use, because every model that
+ * people have was trained and is drawn with those numbers: the product over t runs in double, its results
+ * are rounded.
  *
  * A schedule is immutable and may be shared by threads. */
 #ifndef KILN_DIFFUSION_SCHEDULE_H
@@ -35,7 +36,7 @@ typedef enum prediction_type {
 typedef enum timestep_spacing { SPACING_LEADING, SPACING_TRAILING, SPACING_LINSPACE } timestep_spacing;
 typedef enum final_sigma { FINAL_SIGMA_ZERO, FINAL_SIGMA_MIN } final_sigma;
 typedef enum dpm_algorithm { DPM_PLUS_PLUS, DPM_PLAIN, DPM_SDE_PLUS_PLUS, DPM_SDE } dpm_algorithm;
-typedef enum dpm_solver { DPM_MIDPOINT, DPM_HEUN } dpm_solver;
+typedef enum dpm_solver { DPM_MIDPOINT, DPM_HEUN, SOLVER_BH1, SOLVER_BH2 } dpm_solver;
 typedef enum ddpm_variance { DDPM_FIXED_SMALL, DDPM_FIXED_LARGE } ddpm_variance;
 typedef enum sigma_interpolation { SIGMA_LINEAR, SIGMA_LOG_LINEAR } sigma_interpolation;
 typedef enum timestep_kind { TIMESTEP_DISCRETE, TIMESTEP_CONTINUOUS } timestep_kind;
@@ -67,18 +68,20 @@ typedef struct schedule_config {
     dpm_solver solver;
     bool lower_order_final, euler_at_final;
     double lambda_min_clipped; /* -1e308: not clipped */
+    bool predict_x0;
     ddpm_variance variance;
     int original_inference_steps; /* LCM: timesteps of the distillation */
     double timestep_scaling;      /* LCM: of the boundary condition */
 } schedule_config;
 
-/* What the families ship when no file says: SD 1.x (PNDM, eps), SD 2.x at 768 (DDIM, v), SDXL (Euler, eps). */
+/* What the families ship when no file says: SD 1.x (PNDM, eps), SD 2.x at 768 (DDIM, v), SDXL (Euler,
+ * eps). */
 extern const schedule_config schedule_config_sd1;
 extern const schedule_config schedule_config_sd2_v;
 extern const schedule_config schedule_config_sdxl;
 
-/* The defaults of a diffusers scheduler class (NULL or an unknown class: those of DDIMScheduler with linspace
- * spacing). */
+/* The defaults of a diffusers scheduler class (NULL or an unknown class: those of DDIMScheduler with
+ * linspace spacing). */
 void schedule_config_defaults(schedule_config *config, const char *class_name);
 
 /* Read the text of a scheduler_config.json. `place` names it in errors.
@@ -93,8 +96,8 @@ kiln_status schedule_config_read(schedule_config *config, const char *text, size
                                  const char *class_name, const char *place, kiln_error *err);
 void schedule_config_fini(schedule_config *config);
 
-/* What StableDiffusionPipeline does to old configs: steps_offset 1, clip_sample off. (The SDXL pipeline does
- * not.) */
+/* What StableDiffusionPipeline does to old configs: steps_offset 1, clip_sample off. (The SDXL pipeline
+ * does not.) */
 void schedule_config_repair(schedule_config *config);
 
 typedef struct schedule {
@@ -111,8 +114,9 @@ typedef struct schedule {
 kiln_status schedule_new(schedule **out, const schedule_config *config, kiln_error *err);
 void schedule_free(schedule *schedule);
 
-/* The timestep (fractional) whose noise level is sigma: linear in log sigma between table entries, clamped to
- * the table. sigma <= 0 gives 0. In double, as diffusers; schedule_timestep_f32 in float, as k-diffusion. */
+/* The timestep (fractional) whose noise level is sigma: linear in log sigma between table entries,
+ * clamped to the table. sigma <= 0 gives 0. In double, as diffusers; schedule_timestep_f32 in float, as
+ * k-diffusion. */
 double schedule_timestep(const schedule *schedule, double sigma);
 float schedule_timestep_f32(const schedule *schedule, float sigma);
 /* The inverse, 0 <= timestep <= T-1 (clamped), in float. */

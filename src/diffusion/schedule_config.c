@@ -1,7 +1,7 @@
 /* schedule_config.c - read a scheduler_config.json: a table of fields, each with its type and range.
  *
- * Defaults differ by class (DDIM clips the sample unless told not to; Heun's betas are latent diffusion's), so
- * the class is looked up first and the file then overrides. */
+ * Defaults differ by class (DDIM clips the sample unless told not to; Heun's betas are latent
+ * diffusion's), so the class is looked up first and the file then overrides. */
 #include "diffusion/schedule.h"
 
 #include "diffusion/plain_json.h"
@@ -16,7 +16,7 @@
 #define COMMON_DEFAULTS                                                                                      \
     .clip_sample_range = 1, .dynamic_thresholding_ratio = 0.995, .sample_max_value = 1, .solver_order = 2,   \
     .lower_order_final = true, .lambda_min_clipped = -1e308, .original_inference_steps = 50,                 \
-    .timestep_scaling = 10
+    .timestep_scaling = 10, .predict_x0 = true
 
 const schedule_config schedule_config_sd1 = {.class_name = "PNDMScheduler",
                                              STABLE_DIFFUSION_NOISE,
@@ -117,7 +117,8 @@ static const field_choice interpolation_choices[] = {
     {"linear", SIGMA_LINEAR}, {"log_linear", SIGMA_LOG_LINEAR}, {NULL, 0}};
 static const field_choice timestep_choices[] = {
     {"discrete", TIMESTEP_DISCRETE}, {"continuous", TIMESTEP_CONTINUOUS}, {NULL, 0}};
-/* "deis", "logrho" and the like are what other classes write: the multistep solver reads them as its own. */
+/* "deis", "logrho" and the like are what other classes write: the multistep solver reads them as its own.
+ *  */
 static const field_choice algorithm_choices[] = {{"dpmsolver++", DPM_PLUS_PLUS},
                                                  {"dpmsolver", DPM_PLAIN},
                                                  {"sde-dpmsolver++", DPM_SDE_PLUS_PLUS},
@@ -127,8 +128,8 @@ static const field_choice algorithm_choices[] = {{"dpmsolver++", DPM_PLUS_PLUS},
                                                  {"noise_prediction", DPM_PLAIN},
                                                  {NULL, 0}};
 static const field_choice solver_choices[] = {{"midpoint", DPM_MIDPOINT}, {"heun", DPM_HEUN},
-                                              {"logrho", DPM_MIDPOINT},   {"bh1", DPM_MIDPOINT},
-                                              {"bh2", DPM_MIDPOINT},      {NULL, 0}};
+                                              {"logrho", DPM_MIDPOINT},   {"bh1", SOLVER_BH1},
+                                              {"bh2", SOLVER_BH2},        {NULL, 0}};
 
 /* "learned" is for networks that give the variance as more channels. */
 static const field_choice variance_choices[] = {{"fixed_small", DDPM_FIXED_SMALL},
@@ -181,6 +182,7 @@ static const field fields[] = {
     NUMBER("solver_order", FIELD_INT, solver_order, 1, 3),
     NAME("algorithm_type", algorithm, algorithm_choices),
     NAME("solver_type", solver, solver_choices),
+    SWITCH("predict_x0", predict_x0),
     SWITCH("lower_order_final", lower_order_final),
     SWITCH("euler_at_final", euler_at_final),
     NAME("variance_type", variance, variance_choices),
@@ -323,6 +325,15 @@ static kiln_status read_object(schedule_config *config, const json_t *root, cons
         if (status)
             return status;
     }
+    static const char *const no_zero_snr[] = {"PNDMScheduler",
+                                              "HeunDiscreteScheduler",
+                                              "LMSDiscreteScheduler",
+                                              "KDPM2DiscreteScheduler",
+                                              "KDPM2AncestralDiscreteScheduler",
+                                              "DPMSolverSDEScheduler",
+                                              NULL};
+    if (one_of(config->class_name, no_zero_snr)) /* these classes do not know the field */
+        config->rescale_betas_zero_snr = false;
     if (config->use_karras_sigmas + config->use_exponential_sigmas + config->use_beta_sigmas > 1)
         return fail(
             err, KILN_BAD_FORMAT,

@@ -1,4 +1,5 @@
-/* sigmas.h - noise levels from high to low, by the names that people choose them by ("Karras", "Uniform"). */
+/* sigmas.h - noise levels from high to low, by the names that people choose them by ("Karras",
+ * "Uniform"). */
 #ifndef KILN_DIFFUSION_SIGMAS_H
 #define KILN_DIFFUSION_SIGMAS_H
 
@@ -36,7 +37,8 @@ typedef struct sigma_options {
     bool large_family;           /* Align Your Steps: the table of SDXL instead of that of SD 1.5 */
 } sigma_options;
 
-/* The noise levels for `steps` steps of a curve other than AUTOMATIC, as A1111 and k-diffusion compute them.
+/* The noise levels for `steps` steps of a curve other than AUTOMATIC, as A1111 and k-diffusion compute
+ * them.
  *
  *   *out    *count + 1 levels; the last is 0, except for KL_OPTIMAL, where it is sigma_min. Caller frees.
  *   *count  the steps that they make: `steps`, except for DDIM, whose spacing may not divide evenly.

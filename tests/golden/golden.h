@@ -1,7 +1,8 @@
-/* golden.h - run the cases of reference folders: tensors that other programs computed, and ours beside them.
+/* golden.h - run the cases of reference folders: tensors that other programs computed, and ours beside
+ * them.
  *
- * Every runner takes a folder (its cases.json says what to do; nothing is listed here), prints a line per case
- * with its largest error, and counts. A case whose part is not built is skipped, with the reason. */
+ * Every runner takes a folder (its cases.json says what to do; nothing is listed here), prints a line per
+ * case with its largest error, and counts. A case whose part is not built is skipped, with the reason. */
 #ifndef KILN_TESTS_GOLDEN_H
 #define KILN_TESTS_GOLDEN_H
 

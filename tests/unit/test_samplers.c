@@ -1,5 +1,5 @@
-/* test_samplers.c - samplers against recorded trajectories of diffusers, k-diffusion and CompVis, and their names,
- * refusals, cancelling and memory. floors: base tensor formats diffusion
+/* test_samplers.c - samplers against recorded trajectories of diffusers, k-diffusion and CompVis, and
+ * their names, refusals, cancelling and memory. floors: base tensor formats diffusion
  *
  * The golden runner's parts are included whole: a unit test is one file. */
 #include "golden/kdiffusion.c"

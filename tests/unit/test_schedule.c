@@ -282,6 +282,46 @@ static void test_every_sampler_draws(void **state)
     schedule_free(table);
 }
 
+/* Configs that end twice at the lowest level, divide by zero steps, or clip to nothing, draw something finite. */
+static void test_odd_configs_draw(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "{\"use_karras_sigmas\": true, \"final_sigmas_type\": \"sigma_min\", \"solver_type\": \"heun\"}",
+        "{\"use_beta_sigmas\": true, \"final_sigmas_type\": \"sigma_min\", \"solver_order\": 3}",
+        "{\"rescale_betas_zero_snr\": true, \"prediction_type\": \"v_prediction\","
+        " \"timestep_spacing\": \"trailing\"}",
+        "{\"thresholding\": true, \"sample_max_value\": 0, \"lower_order_final\": false}",
+        "{\"beta_schedule\": \"squaredcos_cap_v2\", \"lambda_min_clipped\": -5.1}",
+        "{\"steps_offset\": 900, \"timestep_spacing\": \"leading\"}",
+    };
+    for (size_t t = 0; t < sizeof texts / sizeof *texts; t++)
+        for (int i = 0; sampler_label(i); i++) {
+            schedule_config config;
+            schedule *table;
+            sampler_plan *plan;
+            kiln_error err;
+            if (!sampler_class(i))
+                continue;
+            assert_int_equal(
+                schedule_config_read(&config, texts[t], strlen(texts[t]), sampler_class(i), "f", NULL),
+                KILN_OK);
+            assert_int_equal(schedule_new(&table, &config, NULL), KILN_OK);
+            sampler_request request = sampler_request_default();
+            kiln_status status = sampler_plan_new(&plan, table, &request, &err);
+            if (status) {
+                print_message("%s: %s\n", sampler_class(i), err.text);
+            } else {
+                float x[8] = {1, -1, 2};
+                drawing d = {0};
+                sampler_calls calls = {predict, &d, noise, &d, on_step, &d};
+                assert_int_equal(sampler_run(plan, &calls, x, 8, NULL), KILN_OK);
+            }
+            sampler_plan_free(plan);
+            schedule_free(table);
+        }
+}
+
 static void test_cancel(void **state)
 {
     (void)state;
@@ -368,6 +408,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_requests_out_of_range),
         cmocka_unit_test(test_every_sampler_draws),
+        cmocka_unit_test(test_odd_configs_draw),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_stochastic_without_noise_is_refused),
         cmocka_unit_test(test_prediction_round_trip),
