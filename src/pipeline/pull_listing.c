@@ -146,9 +146,11 @@ static bool skip_shard(const char **p)
 /* Take ".variant" at *p, unless what follows the dot is the kind of file. */
 static void take_variant(const char **p, weights_name *out)
 {
+    if (**p != '.')
+        return;
     const char *s = *p + 1;
     size_t n = strcspn(s, ".-");
-    if (**p != '.' || starts_with(s, "safetensors") || starts_with(s, "bin") || starts_with(s, "json") ||
+    if (starts_with(s, "safetensors") || starts_with(s, "bin") || starts_with(s, "json") ||
         starts_with(s, "index") || n == 0 || n >= sizeof out->variant)
         return;
     memcpy(out->variant, s, n);
