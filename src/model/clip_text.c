@@ -1,4 +1,4 @@
-/* clip_text.c - the CLIP text encoder, declared once, with its three ways of naming tensors. See clip_text.h. */
+/* clip_text.c - the CLIP text encoder, declared once, with its three ways of naming tensors. */
 #include "model/clip_text.h"
 
 #include "nn/nn.h"
@@ -46,8 +46,8 @@ static value layer(at a, const clip_text_config *c, value x)
 /* The one place that turns ids into rows. */
 static value embeddings(at a, const clip_text_config *c, value ids)
 {
-    value x = nn_token_embedding(named(a, c, "embeddings.token_embedding", "token_embedding"), ids, c->vocabulary,
-                                 c->width);
+    value x = nn_token_embedding(named(a, c, "embeddings.token_embedding", "token_embedding"), ids,
+                                 c->vocabulary, c->width);
     return nn_position_embedding(named(a, c, "embeddings.position_embedding", "positional_embedding!"), x,
                                  c->positions);
 }
@@ -72,8 +72,8 @@ static void pool(at root, const clip_text_config *c, const clip_text_shape *s, v
 static bool fits(at root, const clip_text_config *c, const clip_text_shape *s)
 {
     if (s->batch < 1 || s->tokens < 1 || s->tokens > c->positions)
-        graph_fail(root, "a text encoder of %d positions cannot be drawn for batch %d, %d tokens", c->positions,
-                   s->batch, s->tokens);
+        graph_fail(root, "a text encoder of %d positions cannot be drawn for batch %d, %d tokens",
+                   c->positions, s->batch, s->tokens);
     else if ((s->outputs & (CLIP_HIDDEN_RAW | CLIP_HIDDEN_LN)) && (s->skip < 1 || s->skip > c->layers))
         graph_fail(root, "clip skip %d is not possible: the text encoder has %d layers", s->skip, c->layers);
     else if ((s->outputs & CLIP_TEXT_EMBEDS) && !c->projection_channels)
@@ -91,7 +91,8 @@ void clip_text_draw(graph *g, const clip_text_config *c, const clip_text_shape *
     value x = embeddings(a, c, ids), hidden = NO_VALUE;
     if (s->outputs & CLIP_HIDDEN_0)
         graph_output(g, "hidden_0", x);
-    const char *original = c->dialect == CLIP_DIALECT_OPENCLIP ? "transformer.resblocks.%d" : "encoder.layers.%d";
+    const char *original =
+        c->dialect == CLIP_DIALECT_OPENCLIP ? "transformer.resblocks.%d" : "encoder.layers.%d";
     for (int i = 0; i < c->layers; i++) {
         x = layer(in_numbered(a, "encoder.layers.%d", i, original, i), c, x);
         if (i == c->layers - s->skip)

@@ -5,10 +5,10 @@
 
 #define COMMON .vocabulary = 49408, .positions = 77, .norm_epsilon = 1e-5f, .eos_token = 2
 
-const clip_text_config clip_text_l = {
-    COMMON, .width = 768, .feed_forward = 3072, .layers = 12, .heads = 12, .quick_gelu = true};
-const clip_text_config clip_text_h = {
-    COMMON, .width = 1024, .feed_forward = 4096, .layers = 23, .heads = 16, .dialect = CLIP_DIALECT_OPENCLIP};
+const clip_text_config clip_text_l = {COMMON,       .width = 768, .feed_forward = 3072,
+                                      .layers = 12, .heads = 12,  .quick_gelu = true};
+const clip_text_config clip_text_h = {COMMON,       .width = 1024, .feed_forward = 4096,
+                                      .layers = 23, .heads = 16,   .dialect = CLIP_DIALECT_OPENCLIP};
 const clip_text_config clip_text_big_g = {COMMON,
                                           .width = 1280,
                                           .feed_forward = 5120,
@@ -20,8 +20,8 @@ const clip_text_config clip_text_big_g = {COMMON,
 static kiln_status check(const clip_text_config *c, const char *name, kiln_error *err)
 {
     if (c->width % c->heads)
-        return fail(err, KILN_BAD_FORMAT, "%s: 'num_attention_heads' %d does not divide 'hidden_size' %d", name,
-                    c->heads, c->width);
+        return fail(err, KILN_BAD_FORMAT, "%s: 'num_attention_heads' %d does not divide 'hidden_size' %d",
+                    name, c->heads, c->width);
     return KILN_OK;
 }
 
@@ -107,7 +107,8 @@ static void read_openclip(const tensor_finder *f, clip_text_config *c)
     c->projection_channels = find_dim(f, 1, "text_projection");
 }
 
-kiln_status clip_text_config_from_tensors(const tensor_finder *f, int heads, clip_text_config *out, kiln_error *err)
+kiln_status clip_text_config_from_tensors(const tensor_finder *f, int heads, clip_text_config *out,
+                                          kiln_error *err)
 {
     clip_text_config c = {.norm_epsilon = 1e-5f, .eos_token = 2};
     *out = (clip_text_config){0};
@@ -122,8 +123,9 @@ kiln_status clip_text_config_from_tensors(const tensor_finder *f, int heads, cli
         read_openclip(f, &c);
     }
     if (!c.width || !c.positions || !c.layers || !c.feed_forward)
-        return fail(err, KILN_NOT_FOUND, "there is no CLIP text encoder here: its token or position embedding or its "
-                                         "first layer is missing");
+        return fail(err, KILN_NOT_FOUND,
+                    "there is no CLIP text encoder here: its token or position embedding or its "
+                    "first layer is missing");
     c.heads = heads > 0 ? heads : c.width >= 64 ? c.width / 64 : 1;
     kiln_status status = check(&c, "the text encoder's tensors", err);
     if (status == KILN_OK)

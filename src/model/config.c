@@ -136,11 +136,13 @@ static bool list_of(config_reader *reader, const char *field, const json_t *valu
     if (low == high)
         config_fail(reader, KILN_BAD_FORMAT, "'%s' must have %zu entries, found %zu", field, low, size);
     else
-        config_fail(reader, KILN_UNSUPPORTED, "'%s' must have %zu to %zu entries, found %zu", field, low, high, size);
+        config_fail(reader, KILN_UNSUPPORTED, "'%s' must have %zu to %zu entries, found %zu", field, low,
+                    high, size);
     return false;
 }
 
-void config_int_each(config_reader *reader, const char *field, int absent, int count, int low, int high, int *out)
+void config_int_each(config_reader *reader, const char *field, int absent, int count, int low, int high,
+                     int *out)
 {
     const json_t *value = config_get(reader, field);
     bool list = json_is_array(value);

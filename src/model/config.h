@@ -1,8 +1,8 @@
-/* config.h - reading a model's config.json: fields with types, ranges and sentences, and the search for tensors that
- * tells a configuration where there is no config.json.
+/* config.h - reading a model's config.json: fields with types, ranges and sentences, and the search for
+ * tensors that tells a configuration where there is no config.json.
  *
- * A reader keeps the first error: later calls do nothing and return the default, so a parser is a list of fields
- * without error checks. A field that is absent or null takes its default. */
+ * A reader keeps the first error: later calls do nothing and return the default, so a parser is a list of
+ * fields without error checks. A field that is absent or null takes its default. */
 #ifndef KILN_MODEL_CONFIG_H
 #define KILN_MODEL_CONFIG_H
 
@@ -38,15 +38,17 @@ int config_int(config_reader *reader, const char *field, int absent, int low, in
 double config_real(config_reader *reader, const char *field, double absent, double low, double high);
 bool config_bool(config_reader *reader, const char *field, bool absent);
 /* One whole number for all, or a list of exactly `count` of them. */
-void config_int_each(config_reader *reader, const char *field, int absent, int count, int low, int high, int *out);
+void config_int_each(config_reader *reader, const char *field, int absent, int count, int low, int high,
+                     int *out);
 /* A list of 1..limit whole numbers; returns its length. The field must be there. */
 int config_int_list(config_reader *reader, const char *field, int limit, int low, int high, int *out);
 /* A list of 0..limit numbers; 0 when absent. */
-int config_real_list(config_reader *reader, const char *field, int limit, double low, double high, float *out);
+int config_real_list(config_reader *reader, const char *field, int limit, double low, double high,
+                     float *out);
 /* One truth value for all, or a list of exactly `count`. */
 void config_bool_each(config_reader *reader, const char *field, bool absent, int count, bool *out);
-/* Index in `words` (ended by NULL) of the field's text; `absent` when it is not there. An unknown word is refused
- * by name. */
+/* Index in `words` (ended by NULL) of the field's text; `absent` when it is not there. An unknown word is
+ * refused by name. */
 int config_word(config_reader *reader, const char *field, int absent, const char *const *words);
 
 /* What this program can not do: a field that must be absent, null or the given value. */
@@ -55,16 +57,18 @@ void config_only_bool(config_reader *reader, const char *field, bool allowed);
 void config_only_real(config_reader *reader, const char *field, double allowed);
 void config_only_word(config_reader *reader, const char *field, const char *allowed);
 
-/* How a configuration is told from the tensors of a file: `find` gives the shape of a tensor, or NULL. The names are
- * those of the model's own dialect, without the prefix that a checkpoint puts before them. */
+/* How a configuration is told from the tensors of a file: `find` gives the shape of a tensor, or NULL. The
+ * names are those of the model's own dialect, without the prefix that a checkpoint puts before them. */
 typedef struct tensor_finder {
     const shape *(*find)(void *self, const char *name);
     void *self;
 } tensor_finder;
 
 /* The shape under a printf-style name, or NULL. */
-const shape *find_shape(const tensor_finder *finder, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const shape *find_shape(const tensor_finder *finder, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Dimension `axis` of it, or 0 when there is none or it does not fit an int. */
-int find_dim(const tensor_finder *finder, int axis, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int find_dim(const tensor_finder *finder, int axis, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

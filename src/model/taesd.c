@@ -31,8 +31,8 @@ static taesd_module read_block(const probe *p, int number)
     return m;
 }
 
-/* Strides leave no trace in shapes. In an encoder the convolutions without a bias halve, and so do those that an
- * activation follows (the stem of the 32-fold encoder); a decoder has none. */
+/* Strides leave no trace in shapes. In an encoder the convolutions without a bias halve, and so do those that
+ * an activation follows (the stem of the 32-fold encoder); a decoder has none. */
 static taesd_module read_convolution(const probe *p, int number, bool decoder)
 {
     taesd_module m = {.kind = TAESD_CONVOLUTION, .number = number, .stride = 1};
@@ -87,14 +87,17 @@ kiln_status taesd_config_from_tensors(const tensor_finder *f, bool decoder, taes
         p = (probe){f, "", 0};
     c.in_channels = dim(&p, 1, first, "weight");
     if (!c.in_channels)
-        return fail(err, KILN_NOT_FOUND, "there is no TAESD %s here: neither '%s.layers.0.weight' nor '%d.weight'",
-                    half, half, first);
+        return fail(err, KILN_NOT_FOUND,
+                    "there is no TAESD %s here: neither '%s.layers.0.weight' nor '%d.weight'", half, half,
+                    first);
     read_modules(&p, &c);
     const taesd_module *last = &c.modules[c.module_count - 1];
     int picture = decoder ? c.out_channels : c.in_channels;
     if (picture != 3 || c.module_count < 3 || last->kind != TAESD_CONVOLUTION || c.factor < 2)
-        return fail(err, KILN_UNSUPPORTED, "these tensors are no TAESD %s: %d numbered modules between %d and %d "
-                                           "channels", half, c.module_count, c.in_channels, c.out_channels);
+        return fail(err, KILN_UNSUPPORTED,
+                    "these tensors are no TAESD %s: %d numbered modules between %d and %d "
+                    "channels",
+                    half, c.module_count, c.in_channels, c.out_channels);
     if (plain)
         *plain = numbers;
     *out = c;
@@ -110,7 +113,8 @@ static value relu(at a, value x)
 
 static value pool(at a, value x, int channels)
 {
-    value h = relu(a, nn_group_norm(same(a, "1"), nn_pointwise(same(a, "0"), x, channels, NN_NO_BIAS), 4, 1e-5f));
+    value h =
+        relu(a, nn_group_norm(same(a, "1"), nn_pointwise(same(a, "0"), x, channels, NN_NO_BIAS), 4, 1e-5f));
     return op_add(a, x, nn_pointwise(same(a, "3"), h, value_channels(a, x), NN_NO_BIAS));
 }
 
@@ -158,10 +162,12 @@ void taesd_draw(graph *g, const taesd_config *c, int batch, int height, int widt
 {
     at root = graph_root(g);
     if (batch < 1 || height < 1 || width < 1 || (!c->decoder && (height % c->factor || width % c->factor))) {
-        graph_fail(root, "batch %d of %dx%d does not fit a TAESD of factor %d", batch, width, height, c->factor);
+        graph_fail(root, "batch %d of %dx%d does not fit a TAESD of factor %d", batch, width, height,
+                   c->factor);
         return;
     }
-    value x = graph_input(g, c->decoder ? "latents" : "image", SHAPE4(batch, height, width, c->in_channels), DTYPE_F32);
+    value x = graph_input(g, c->decoder ? "latents" : "image", SHAPE4(batch, height, width, c->in_channels),
+                          DTYPE_F32);
     at half = in(root, c->decoder ? "decoder" : "encoder", "");
     if (c->decoder) { /* keep wild latents in range: 3 tanh(x / 3) */
         x = op_activation(half, op_scale(half, x, 1.0f / 3.0f, 0.0f), ACTIVATION_TANH, 0.0f);

@@ -1,10 +1,11 @@
-/* taesd.h - the tiny autoencoders of the TAESD family (taesd, taesdxl, taesd3, taef1, taef2, taesana): a handful of
- * 3x3 convolutions that stand in for a VAE in previews and fast decodes.
+/* taesd.h - the tiny autoencoders of the TAESD family (taesd, taesdxl, taesd3, taef1, taef2, taesana): a
+ * handful of 3x3 convolutions that stand in for a VAE in previews and fast decodes.
  *
- * They come without a config.json and with numbered modules, so the structure is told from the tensors themselves:
- * numbers, shapes and which of them have a bias. Two namings: plain numbers ("3.conv.0.weight", one file per half) and
- * diffusers' "encoder.layers.3..." / "decoder.layers.2..." (both halves in one file, the decoder numbered from the
- * module after the clamp). The canonical names are diffusers', the original ones are the plain numbers.
+ * They come without a config.json and with numbered modules, so the structure is told from the tensors
+ * themselves: numbers, shapes and which of them have a bias. Two namings: plain numbers ("3.conv.0.weight",
+ * one file per half) and diffusers' "encoder.layers.3..." / "decoder.layers.2..." (both halves in one file,
+ * the decoder numbered from the module after the clamp). The canonical names are diffusers', the original
+ * ones are the plain numbers.
  *
  * Pictures are [N,H,W,3] in 0..1 on both sides; latents are the pipeline's scaled ones. */
 #ifndef KILN_MODEL_TAESD_H
@@ -40,10 +41,10 @@ typedef struct taesd_config {
     taesd_module modules[TAESD_MAX_MODULES];
 } taesd_config;
 
-/* Tell half an autoencoder from tensors. Names are looked up as diffusers' first ("decoder.layers."), then as plain
- * numbers; *plain (may be NULL) says which was found. KILN_NOT_FOUND when there is no such half. */
-kiln_status taesd_config_from_tensors(const tensor_finder *finder, bool decoder, taesd_config *out, bool *plain,
-                                      kiln_error *err);
+/* Tell half an autoencoder from tensors. Names are looked up as diffusers' first ("decoder.layers."), then as
+ * plain numbers; *plain (may be NULL) says which was found. KILN_NOT_FOUND when there is no such half. */
+kiln_status taesd_config_from_tensors(const tensor_finder *finder, bool decoder, taesd_config *out,
+                                      bool *plain, kiln_error *err);
 
 /* encoder: image [N,height,width,3] -> latents [N,height/factor,width/factor,C]
  * decoder: latents [N,height,width,C] -> image [N,height*factor,width*factor,3], not clamped

@@ -1,4 +1,4 @@
-/* unet.c - the UNet, declared once. Each line that owns parameters names them in both dialects. See unet.h. */
+/* unet.c - the UNet, declared once. Each line that owns parameters names them in both dialects. */
 #include "model/unet.h"
 
 #include "nn/nn.h"
@@ -77,7 +77,8 @@ static value transformer(at a, const unet_context *u, value x, int level, int de
     h = c->linear_projection ? nn_linear(same(a, "proj_in"), h, s.dim[3], NN_BIAS)
                              : nn_pointwise(same(a, "proj_in"), h, s.dim[3], NN_BIAS);
     for (int i = 0; i < depth; i++)
-        h = transformer_block(in_numbered(a, "transformer_blocks.%d", i, "transformer_blocks.%d", i), u, h, level);
+        h = transformer_block(in_numbered(a, "transformer_blocks.%d", i, "transformer_blocks.%d", i), u, h,
+                              level);
     h = c->linear_projection ? nn_linear(same(a, "proj_out"), h, s.dim[3], NN_BIAS)
                              : nn_pointwise(same(a, "proj_out"), h, s.dim[3], NN_BIAS);
     return graph_tap(a, op_add(a, x, op_reshape(a, h, s)));
@@ -90,8 +91,8 @@ static value downsample(at a, const unet_config *c, value x)
     return nn_conv2d_with(a, x, value_channels(a, x), 3, &halve, NN_BIAS);
 }
 
-/* Enlarge to the size of the skip that is joined next. It is twice the size or, where halving rounded up, one less:
- * nearest neighbour to 2n-1 picks the rows that doubling gives, without the last. */
+/* Enlarge to the size of the skip that is joined next. It is twice the size or, where halving rounded up, one
+ * less: nearest neighbour to 2n-1 picks the rows that doubling gives, without the last. */
 static value upsample(at a, value x, shape target)
 {
     shape s = value_shape(a, x);
@@ -161,7 +162,8 @@ static value way_up(at root, const unet_context *u, value x, skips *s)
             x = resnet(in_numbered(stage, "resnets.%d", j, "0", 0), u, x, c->channels[i]);
             part = 1;
             if (c->up_depth[i][j])
-                x = transformer(in_numbered(stage, "attentions.%d", j, "%d", part++), u, x, i, c->up_depth[i][j]);
+                x = transformer(in_numbered(stage, "attentions.%d", j, "%d", part++), u, x, i,
+                                c->up_depth[i][j]);
         }
         if (i > 0) {
             at stage = in_numbered(block, "upsamplers.0.conv", 0, "output_blocks.%d", n - 1);
@@ -194,7 +196,8 @@ static value time_embedding(at root, const unet_config *c, int batch)
     at projection = same(root, "time_proj");
     value e = graph_tap(projection, sinusoid(projection, c, t, c->channels[0]));
     if (c->time_condition_channels) {
-        value g = graph_input(root.graph, "timestep_cond", SHAPE2(batch, c->time_condition_channels), DTYPE_F32);
+        value g =
+            graph_input(root.graph, "timestep_cond", SHAPE2(batch, c->time_condition_channels), DTYPE_F32);
         at a = in(root, "time_embedding.cond_proj", "time_embed.cond_proj");
         e = op_add(a, e, nn_linear(a, g, c->channels[0], NN_NO_BIAS));
     }
@@ -237,8 +240,10 @@ static value added_embedding(at root, const unet_config *c, const unet_shape *s)
     int ids = s->time_ids ? s->time_ids : 6, width = c->added_time_channels;
     at a = in(root, "add_embedding", "label_emb.0");
     if (ids < 1 || unet_pooled_channels(c, ids) < 1)
-        return graph_fail(a, "%d added channels do not hold %d time ids of %d", c->added_channels, ids, width);
-    value text = graph_input(g, "added_text_embeds", SHAPE2(s->batch, unet_pooled_channels(c, ids)), DTYPE_F32);
+        return graph_fail(a, "%d added channels do not hold %d time ids of %d", c->added_channels, ids,
+                          width);
+    value text =
+        graph_input(g, "added_text_embeds", SHAPE2(s->batch, unet_pooled_channels(c, ids)), DTYPE_F32);
     value times = graph_input(g, "added_time_ids", SHAPE2(s->batch, ids), DTYPE_F32);
     times = op_reshape(a, times, SHAPE1((int64_t)s->batch * ids));
     times = sinusoid(a, c, times, width);
@@ -262,15 +267,15 @@ void unet_draw(graph *g, const unet_config *c, const unet_shape *s)
 {
     at root = graph_root(g);
     if (s->batch < 1 || s->height < 1 || s->width < 1 || s->context_tokens < 1) {
-        graph_fail(root, "a UNet cannot be drawn for batch %d, %dx%d, %d tokens", s->batch, s->width, s->height,
-                   s->context_tokens);
+        graph_fail(root, "a UNet cannot be drawn for batch %d, %dx%d, %d tokens", s->batch, s->width,
+                   s->height, s->context_tokens);
         return;
     }
     unet_context u = {.config = c};
     value x = graph_input(g, "sample", SHAPE4(s->batch, s->height, s->width, c->in_channels), DTYPE_F32);
     u.time = condition(root, c, s);
-    u.context = graph_input(g, "encoder_hidden_states", SHAPE3(s->batch, s->context_tokens, c->context_channels),
-                            DTYPE_F32);
+    u.context = graph_input(g, "encoder_hidden_states",
+                            SHAPE3(s->batch, s->context_tokens, c->context_channels), DTYPE_F32);
     if (c->center_input)
         x = op_scale(root, x, 2.0f, -1.0f);
     at first = in(root, "conv_in", "input_blocks.0.0");

@@ -1,10 +1,11 @@
 /* unet.h - the denoiser of latent diffusion: UNet2DConditionModel (Rombach et al. 2022; Podell et al. 2023).
  *
- * One declaration, driven by its configuration, is every member of the family: SD 1.x and its inpainting (9 channels)
- * and instruct-pix2pix (8 channels) forms, SD 2.x, SDXL, distilled forms with fewer blocks, and the x4 upscaler.
+ * One declaration, driven by its configuration, is every member of the family: SD 1.x and its inpainting (9
+ * channels) and instruct-pix2pix (8 channels) forms, SD 2.x, SDXL, distilled forms with fewer blocks, and the
+ * x4 upscaler.
  *
- * Parameters carry diffusers' names (canonical) and those of the CompVis / Stability code (original), the latter
- * without the prefix UNET_ORIGINAL_PREFIX. */
+ * Parameters carry diffusers' names (canonical) and those of the CompVis / Stability code (original), the
+ * latter without the prefix UNET_ORIGINAL_PREFIX. */
 #ifndef KILN_MODEL_UNET_H
 #define KILN_MODEL_UNET_H
 
@@ -71,7 +72,8 @@ extern const unet_config unet_sd15, unet_sd15_inpaint, unet_sd21, unet_sdxl, une
 
 /* Read diffusers' unet/config.json. `name` stands in messages. KILN_BAD_FORMAT for what is not such a file,
  * KILN_UNSUPPORTED for a value that this program cannot honour; *out is zero then. */
-kiln_status unet_config_parse(const char *json, size_t length, const char *name, unet_config *out, kiln_error *err);
+kiln_status unet_config_parse(const char *json, size_t length, const char *name, unet_config *out,
+                              kiln_error *err);
 
 /* What no single file records; 0 means the family's custom. */
 typedef struct unet_hints {
@@ -82,11 +84,13 @@ typedef struct unet_hints {
 } unet_hints;
 
 /* Tell the configuration from the tensors of a checkpoint in the original dialect (names without the prefix).
- * KILN_NOT_FOUND when there is no such UNet. A wrong guess cannot pass: binding compares every name and shape. */
+ * KILN_NOT_FOUND when there is no such UNet. A wrong guess cannot pass: binding compares every name and
+ * shape. */
 kiln_status unet_config_from_tensors(const tensor_finder *finder, const unet_hints *hints, unet_config *out,
                                      kiln_error *err);
 
-/* Whether the numbers fit together (channels and groups, channels and heads); a sentence naming the field if not. */
+/* Whether the numbers fit together (channels and groups, channels and heads); a sentence naming the field if
+ * not. */
 kiln_status unet_config_check(const unet_config *config, const char *name, kiln_error *err);
 
 /* Width of the pooled text that SDXL takes besides `time_ids` (0: 6) ids; 0 without text_time. */

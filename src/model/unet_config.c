@@ -1,4 +1,5 @@
-/* unet_config.c - the UNet's config.json: every field read, typed, ranged; what cannot be honoured refused by name. */
+/* unet_config.c - the UNet's config.json: every field read, typed, ranged; what cannot be honoured refused by
+ * name. */
 #include "model/unet.h"
 
 #include <string.h>
@@ -6,13 +7,14 @@
 enum { MAX_CHANNELS = 16384 };
 
 /* The words of a list of block types: 0 a plain block, 1 one with attention. */
-static void read_blocks(config_reader *r, const char *field, int levels, const char *plain, const char *attention,
-                        bool *out)
+static void read_blocks(config_reader *r, const char *field, int levels, const char *plain,
+                        const char *attention, bool *out)
 {
     json_t *list = config_get(r, field);
     if (!list || !json_is_array(list) || json_array_size(list) != (size_t)levels) {
-        config_fail(r, KILN_BAD_FORMAT, "'%s' must be a list of %d block names, one for each of block_out_channels",
-                    field, levels);
+        config_fail(r, KILN_BAD_FORMAT,
+                    "'%s' must be a list of %d block names, one for each of block_out_channels", field,
+                    levels);
         return;
     }
     for (int i = 0; i < levels; i++) {
@@ -58,11 +60,12 @@ static void read_middle_depth(config_reader *r, const char *field, const json_t 
         c->middle_depth = config_number(r, field, entry, 1, UNET_MAX_DEPTH);
 }
 
-/* transformer_layers_per_block: a number, a number per level, or a list per level with a number per place. The way up
- * takes it in reverse, unless reverse_transformer_layers_per_block is given. */
+/* transformer_layers_per_block: a number, a number per level, or a list per level with a number per place.
+ * The way up takes it in reverse, unless reverse_transformer_layers_per_block is given. */
 static void read_depth(config_reader *r, unet_config *c, const bool *down, const bool *up)
 {
-    static const char field[] = "transformer_layers_per_block", reverse[] = "reverse_transformer_layers_per_block";
+    static const char field[] = "transformer_layers_per_block",
+                      reverse[] = "reverse_transformer_layers_per_block";
     const json_t *list = config_get(r, field), *back = config_get(r, reverse);
     json_t *one = json_integer(1);
     if (!one)
@@ -76,7 +79,8 @@ static void read_depth(config_reader *r, unet_config *c, const bool *down, const
         if (down[i])
             read_depth_level(r, field, entry, c->layers[i], c->depth[i]);
         if (up[k] && !back && json_is_array(entry))
-            config_fail(r, KILN_UNSUPPORTED, "'%s' has lists within lists, and '%s' is missing", field, reverse);
+            config_fail(r, KILN_UNSUPPORTED, "'%s' has lists within lists, and '%s' is missing", field,
+                        reverse);
         else if (up[k])
             read_depth_level(r, back ? reverse : field, back ? level_entry(back, k) : entry, c->layers[i] + 1,
                              c->up_depth[i]);
@@ -120,8 +124,10 @@ static void read_context(config_reader *r, unet_config *c)
     config_int_each(r, "cross_attention_dim", 1280, c->levels, 1, MAX_CHANNELS, each);
     for (int i = 0; r->status == KILN_OK && i < c->levels; i++)
         if (each[i] != each[0])
-            config_fail(r, KILN_UNSUPPORTED, "'cross_attention_dim' differs between levels (%d and %d), which is "
-                                             "not supported", each[0], each[i]);
+            config_fail(r, KILN_UNSUPPORTED,
+                        "'cross_attention_dim' differs between levels (%d and %d), which is "
+                        "not supported",
+                        each[0], each[i]);
     c->context_channels = each[0];
 }
 
@@ -139,8 +145,9 @@ static void read_class(config_reader *r, unet_config *c)
         return;
     c->class_channels = config_int(r, "projection_class_embeddings_input_dim", 0, 1, 1 << 20);
     if (!c->class_channels)
-        config_fail(r, KILN_BAD_FORMAT, "'projection_class_embeddings_input_dim' is missing, and "
-                                        "class_embed_type is 'projection'");
+        config_fail(r, KILN_BAD_FORMAT,
+                    "'projection_class_embeddings_input_dim' is missing, and "
+                    "class_embed_type is 'projection'");
 }
 
 static void read_added(config_reader *r, unet_config *c)
@@ -192,7 +199,8 @@ static int read_kernel(config_reader *r, const char *field)
     return config_int(r, field, 3, 1, 15);
 }
 
-kiln_status unet_config_parse(const char *json, size_t length, const char *name, unet_config *out, kiln_error *err)
+kiln_status unet_config_parse(const char *json, size_t length, const char *name, unet_config *out,
+                              kiln_error *err)
 {
     config_reader reader, *r = &reader;
     unet_config c = {0};
@@ -211,7 +219,8 @@ kiln_status unet_config_parse(const char *json, size_t length, const char *name,
     read_structure(r, &c);
     if (r->status == KILN_OK) {
         int sizes[2];
-        config_int_each(r, "sample_size", 64, json_is_array(config_get(r, "sample_size")) ? 2 : 1, 1, 65536, sizes);
+        config_int_each(r, "sample_size", 64, json_is_array(config_get(r, "sample_size")) ? 2 : 1, 1, 65536,
+                        sizes);
         c.sample_size = sizes[0];
         read_context(r, &c);
         read_time(r, &c);
@@ -236,22 +245,30 @@ static bool level_has_attention(const unet_config *c, int i)
 
 kiln_status unet_config_check(const unet_config *c, const char *name, kiln_error *err)
 {
-    if (c->conv_in_kernel % 2 == 0 || c->conv_in_kernel > 15 || c->conv_out_kernel % 2 == 0 || c->conv_out_kernel > 15)
-        return fail(err, KILN_UNSUPPORTED, "%s: the kernels %d and %d of conv_in and conv_out must be odd, 15 at most",
-                    name, c->conv_in_kernel, c->conv_out_kernel);
+    if (c->conv_in_kernel % 2 == 0 || c->conv_in_kernel > 15 || c->conv_out_kernel % 2 == 0 ||
+        c->conv_out_kernel > 15)
+        return fail(err, KILN_UNSUPPORTED,
+                    "%s: the kernels %d and %d of conv_in and conv_out must be odd, 15 at most", name,
+                    c->conv_in_kernel, c->conv_out_kernel);
     if (c->channels[0] % 2)
         return fail(err, KILN_UNSUPPORTED, "%s: 'block_out_channels' starts with the odd number %d", name,
                     c->channels[0]);
     for (int i = 0; i < c->levels; i++) {
         if (c->channels[i] % c->groups)
-            return fail(err, KILN_BAD_FORMAT, "%s: 'block_out_channels' has %d, which 'norm_num_groups' %d does not "
-                                              "divide", name, c->channels[i], c->groups);
+            return fail(err, KILN_BAD_FORMAT,
+                        "%s: 'block_out_channels' has %d, which 'norm_num_groups' %d does not "
+                        "divide",
+                        name, c->channels[i], c->groups);
         if (level_has_attention(c, i) && c->channels[i] % c->heads[i])
-            return fail(err, KILN_BAD_FORMAT, "%s: 'attention_head_dim' has %d heads, which do not divide the %d "
-                                              "channels of level %d", name, c->heads[i], c->channels[i], i);
+            return fail(err, KILN_BAD_FORMAT,
+                        "%s: 'attention_head_dim' has %d heads, which do not divide the %d "
+                        "channels of level %d",
+                        name, c->heads[i], c->channels[i], i);
     }
     if (c->text_time && c->added_channels <= 5 * c->added_time_channels)
-        return fail(err, KILN_BAD_FORMAT, "%s: 'projection_class_embeddings_input_dim' is %d, too few for the time "
-                                          "ids of %d each", name, c->added_channels, c->added_time_channels);
+        return fail(err, KILN_BAD_FORMAT,
+                    "%s: 'projection_class_embeddings_input_dim' is %d, too few for the time "
+                    "ids of %d each",
+                    name, c->added_channels, c->added_time_channels);
     return KILN_OK;
 }

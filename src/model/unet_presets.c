@@ -2,12 +2,12 @@
 #include "model/unet.h"
 
 #define FOUR_LEVELS .levels = 4, .layers = {2, 2, 2, 2}
-#define COMMON                                                                                                         \
-    .groups = 32, .norm_epsilon = 1e-5f, .conv_in_kernel = 3, .conv_out_kernel = 3, .downsample_padding = 1,           \
+#define COMMON                                                                                               \
+    .groups = 32, .norm_epsilon = 1e-5f, .conv_in_kernel = 3, .conv_out_kernel = 3, .downsample_padding = 1, \
     .cosine_first = true, .time_channels = 1280
-#define SD1_SHAPE                                                                                                      \
-    .out_channels = 4, .sample_size = 64, FOUR_LEVELS, .channels = {320, 640, 1280, 1280},                             \
-    .depth = {{1, 1}, {1, 1}, {1, 1}}, .up_depth = {{1, 1, 1}, {1, 1, 1}, {1, 1, 1}}, .middle_depth = 1,               \
+#define SD1_SHAPE                                                                                            \
+    .out_channels = 4, .sample_size = 64, FOUR_LEVELS, .channels = {320, 640, 1280, 1280},                   \
+    .depth = {{1, 1}, {1, 1}, {1, 1}}, .up_depth = {{1, 1, 1}, {1, 1, 1}, {1, 1, 1}}, .middle_depth = 1,     \
     .heads = {8, 8, 8, 8}, .context_channels = 768
 
 const unet_config unet_sd15 = {.in_channels = 4, SD1_SHAPE, COMMON};

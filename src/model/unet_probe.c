@@ -1,8 +1,8 @@
 /* unet_probe.c - a UNet's configuration told from the names and shapes of its tensors.
  *
- * The original dialect numbers everything in order of use: input_blocks.N is a resnet (with a transformer, if any,
- * beside it) or the halving that ends a level; output_blocks.N mirrors them. So the structure is read by walking the
- * numbers. Head counts leave no trace in shapes: they follow the family's custom, or a hint. */
+ * The original dialect numbers everything in order of use: input_blocks.N is a resnet (with a transformer, if
+ * any, beside it) or the halving that ends a level; output_blocks.N mirrors them. So the structure is read by
+ * walking the numbers. Head counts leave no trace in shapes: they follow the family's custom, or a hint. */
 #include "model/unet.h"
 
 /* Transformer blocks under a place, 0 when it has no transformer. */
@@ -64,12 +64,13 @@ static void read_middle(const tensor_finder *f, unet_config *c)
         if (!c->context_channels)
             c->context_channels = find_dim(f, 1, "middle_block.1.transformer_blocks.0.attn2.to_k.weight");
     } else {
-        c->middle = find_shape(f, "middle_block.0.in_layers.0.weight") ? UNET_MIDDLE_RESNET : UNET_MIDDLE_NONE;
+        c->middle =
+            find_shape(f, "middle_block.0.in_layers.0.weight") ? UNET_MIDDLE_RESNET : UNET_MIDDLE_NONE;
     }
 }
 
-/* label_emb is a table of class labels (the x4 upscaler), a projection of SDXL's added conditions, or one of an
- * image embedding with its noise level (SD 2.1 unCLIP: twice CLIP's 768 or 1024). */
+/* label_emb is a table of class labels (the x4 upscaler), a projection of SDXL's added conditions, or one of
+ * an image embedding with its noise level (SD 2.1 unCLIP: twice CLIP's 768 or 1024). */
 static void read_labels(const tensor_finder *f, const unet_hints *hints, unet_config *c)
 {
     int vectors = find_dim(f, 1, "label_emb.0.0.weight");
@@ -113,12 +114,15 @@ kiln_status unet_config_from_tensors(const tensor_finder *f, const unet_hints *h
     c.time_channels = find_dim(f, 0, "time_embed.0.weight");
     c.time_condition_channels = find_dim(f, 1, "time_embed.cond_proj.weight");
     c.groups = hints->groups ? hints->groups : 32;
-    if (!c.in_channels || !c.out_channels || !c.time_channels || c.conv_in_kernel < 1 || c.conv_out_kernel < 1)
-        return fail(err, KILN_NOT_FOUND, "there is no UNet here: 'input_blocks.0.0.weight', 'time_embed.0.weight' or "
-                                         "'out.2.weight' is missing");
+    if (!c.in_channels || !c.out_channels || !c.time_channels || c.conv_in_kernel < 1 ||
+        c.conv_out_kernel < 1)
+        return fail(err, KILN_NOT_FOUND,
+                    "there is no UNet here: 'input_blocks.0.0.weight', 'time_embed.0.weight' or "
+                    "'out.2.weight' is missing");
     walk_down(f, &c);
     if (c.levels < 1)
-        return fail(err, KILN_NOT_FOUND, "there is no UNet here: 'input_blocks.1.0.in_layers.2.weight' is missing");
+        return fail(err, KILN_NOT_FOUND,
+                    "there is no UNet here: 'input_blocks.1.0.in_layers.2.weight' is missing");
     walk_up(f, &c);
     read_middle(f, &c);
     read_labels(f, hints, &c);

@@ -63,8 +63,8 @@ static value encode(at a, const vae_config *c, value x)
         for (int j = 0; j < c->layers; j++)
             x = resnet(in_numbered(block, "resnets.%d", j, "block.%d", j), c, x, c->channels[i]);
         if (i + 1 < c->levels)
-            x = nn_conv2d_with(in(block, "downsamplers.0.conv", "downsample.conv"), x, c->channels[i], 3, &halve,
-                               NN_BIAS);
+            x = nn_conv2d_with(in(block, "downsamplers.0.conv", "downsample.conv"), x, c->channels[i], 3,
+                               &halve, NN_BIAS);
         graph_tap(block, x);
     }
     x = middle(a, c, x);
@@ -77,8 +77,8 @@ void vae_draw_encoder(graph *g, const vae_config *c, int batch, int height, int 
     at root = graph_root(g);
     int factor = vae_factor(c);
     if (batch < 1 || height < 1 || width < 1 || height % factor || width % factor) {
-        graph_fail(root, "batch %d of %dx%d cannot be encoded: sizes must be multiples of %d", batch, width, height,
-                   factor);
+        graph_fail(root, "batch %d of %dx%d cannot be encoded: sizes must be multiples of %d", batch, width,
+                   height, factor);
         return;
     }
     value x = graph_input(g, "image", SHAPE4(batch, height, width, c->in_channels), DTYPE_F32);
@@ -101,8 +101,8 @@ static value decode(at a, const vae_config *c, value x)
         for (int j = 0; j <= c->layers; j++)
             x = resnet(in_numbered(block, "resnets.%d", j, "block.%d", j), c, x, c->channels[i]);
         if (i > 0)
-            x = nn_conv2d_with(in(block, "upsamplers.0.conv", "upsample.conv"), x, c->channels[i], 3, &enlarge,
-                               NN_BIAS);
+            x = nn_conv2d_with(in(block, "upsamplers.0.conv", "upsample.conv"), x, c->channels[i], 3,
+                               &enlarge, NN_BIAS);
         graph_tap(block, x);
     }
     x = nn_group_norm(in(a, "conv_norm_out", "norm_out"), x, c->groups, epsilon);
@@ -124,10 +124,8 @@ void vae_draw_decoder(graph *g, const vae_config *c, int batch, int height, int 
 
 bool vae_old_name(const char *canonical, char old[PATH_TEXT])
 {
-    static const char *const pairs[][2] = {{".to_q.", ".query."},
-                                           {".to_k.", ".key."},
-                                           {".to_v.", ".value."},
-                                           {".to_out.0.", ".proj_attn."}};
+    static const char *const pairs[][2] = {
+        {".to_q.", ".query."}, {".to_k.", ".key."}, {".to_v.", ".value."}, {".to_out.0.", ".proj_attn."}};
     if (!strstr(canonical, ".attentions."))
         return false;
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {

@@ -1,11 +1,13 @@
 /* vae.h - the autoencoder between pictures and latents: AutoencoderKL (Rombach et al. 2022).
  *
- * Pictures are [N,H,W,3] in -1..1. Latents are raw: what a pipeline calls latents is (raw - shift) * scale, or, where
- * the file has statistics of its latents, (raw - mean) * scale / deviation. Reducing moments to a sample is
- * the pipeline's: mean and log-variance are the two halves of the channels, the latter clamped to -30..20.
+ * Pictures are [N,H,W,3] in -1..1. Latents are raw: what a pipeline calls latents is (raw - shift) * scale,
+ * or, where the file has statistics of its latents, (raw - mean) * scale / deviation. Reducing moments to a
+ * sample is the pipeline's: mean and log-variance are the two halves of the channels, the latter clamped to
+ * -30..20.
  *
- * Parameters carry diffusers' names (canonical) and those of the CompVis code (original), the latter without the
- * prefix VAE_ORIGINAL_PREFIX. Files that diffusers wrote before 2023 name the attention otherwise: vae_old_name. */
+ * Parameters carry diffusers' names (canonical) and those of the CompVis code (original), the latter without
+ * the prefix VAE_ORIGINAL_PREFIX. Files that diffusers wrote before 2023 name the attention otherwise:
+ * vae_old_name. */
 #ifndef KILN_MODEL_VAE_H
 #define KILN_MODEL_VAE_H
 
@@ -35,23 +37,24 @@ typedef struct vae_config {
 extern const vae_config vae_sd, vae_sdxl, vae_x4_upscaler;
 
 /* Read vae/config.json. KILN_BAD_FORMAT, or KILN_UNSUPPORTED naming the field; zero *out then. */
-kiln_status vae_config_parse(const char *json, size_t length, const char *name, vae_config *out, kiln_error *err);
+kiln_status vae_config_parse(const char *json, size_t length, const char *name, vae_config *out,
+                             kiln_error *err);
 
-/* Tell the configuration from a checkpoint's tensors in the original dialect. The scaling factor is in no single file:
- * 0 takes SD's 0.18215. `groups` 0: 32. KILN_NOT_FOUND when there is no decoder. */
-kiln_status vae_config_from_tensors(const tensor_finder *finder, float scaling_factor, int groups, vae_config *out,
-                                    kiln_error *err);
+/* Tell the configuration from a checkpoint's tensors in the original dialect. The scaling factor is in no
+ * single file: 0 takes SD's 0.18215. `groups` 0: 32. KILN_NOT_FOUND when there is no decoder. */
+kiln_status vae_config_from_tensors(const tensor_finder *finder, float scaling_factor, int groups,
+                                    vae_config *out, kiln_error *err);
 
-/* The name under which early diffusers stored a parameter of the attention (query, key, value, proj_attn instead of
- * to_q, to_k, to_v, to_out.0) into `old`; false when the name has not changed. Binding tries it after the canonical
- * name. */
+/* The name under which early diffusers stored a parameter of the attention (query, key, value, proj_attn
+ * instead of to_q, to_k, to_v, to_out.0) into `old`; false when the name has not changed. Binding tries it
+ * after the canonical name. */
 bool vae_old_name(const char *canonical, char old[PATH_TEXT]);
 
 /* How many times larger a picture is than its latents. */
 int vae_factor(const vae_config *config);
 
-/* image [N,height,width,in_channels] -> moments [N,height/f,width/f,2*latent_channels]. Sizes must be multiples of
- * vae_factor. Errors stay in the graph, in both. */
+/* image [N,height,width,in_channels] -> moments [N,height/f,width/f,2*latent_channels]. Sizes must be
+ * multiples of vae_factor. Errors stay in the graph, in both. */
 void vae_draw_encoder(graph *graph, const vae_config *config, int batch, int height, int width);
 /* latents [N,height,width,latent_channels] -> image [N,height*f,width*f,out_channels], not clamped. */
 void vae_draw_decoder(graph *graph, const vae_config *config, int batch, int height, int width);

@@ -1,5 +1,6 @@
-/* vae_approx.c - the preview decoder: enlarge by 2, pad by 11, eight convolutions without padding (which take the 11
- * away again), a leaky ReLU after each. Here the first convolution enlarges and pads. See vae_approx.h. */
+/* vae_approx.c - the preview decoder: enlarge by 2, pad by 11, eight convolutions without padding (which take
+ * the 11 away again), a leaky ReLU after each. Here the first convolution enlarges and pads. See
+ * vae_approx.h. */
 #include "model/vae_approx.h"
 
 #include "nn/nn.h"
@@ -15,8 +16,10 @@ kiln_status vae_approx_config_from_tensors(const tensor_finder *f, vae_approx_co
     for (int i = 0; i < STAGES; i++) {
         int channels = find_dim(f, 0, "conv%d.weight", i + 1);
         if (channels != stages[i].channels)
-            return fail(err, KILN_NOT_FOUND, "these tensors are no VAE-approx: 'conv%d.weight' should have %d "
-                                             "channels, found %d", i + 1, stages[i].channels, channels);
+            return fail(err, KILN_NOT_FOUND,
+                        "these tensors are no VAE-approx: 'conv%d.weight' should have %d "
+                        "channels, found %d",
+                        i + 1, stages[i].channels, channels);
     }
     out->latent_channels = find_dim(f, 1, "conv1.weight");
     return KILN_OK;

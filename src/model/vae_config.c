@@ -3,23 +3,25 @@
 
 #include <string.h>
 
-#define COMMON                                                                                                         \
-    .in_channels = 3, .out_channels = 3, .latent_channels = 4, .layers = 2, .groups = 32, .quant_convolution = true,   \
-    .post_quant_convolution = true, .middle_attention = true
+#define COMMON                                                                                               \
+    .in_channels = 3, .out_channels = 3, .latent_channels = 4, .layers = 2, .groups = 32,                    \
+    .quant_convolution = true, .post_quant_convolution = true, .middle_attention = true
 #define FOUR_LEVELS .levels = 4, .channels = {128, 256, 512, 512}
 
 const vae_config vae_sd = {COMMON, FOUR_LEVELS, .sample_size = 512, .scaling_factor = 0.18215f};
-const vae_config vae_sdxl = {
-    COMMON, FOUR_LEVELS, .sample_size = 1024, .scaling_factor = 0.13025f, .force_upcast = true};
-const vae_config vae_x4_upscaler = {
-    COMMON, .levels = 3, .channels = {128, 256, 512}, .sample_size = 256, .scaling_factor = 0.08333f};
+const vae_config vae_sdxl = {COMMON, FOUR_LEVELS, .sample_size = 1024, .scaling_factor = 0.13025f,
+                             .force_upcast = true};
+const vae_config vae_x4_upscaler = {COMMON, .levels = 3, .channels = {128, 256, 512}, .sample_size = 256,
+                                    .scaling_factor = 0.08333f};
 
 static kiln_status check(const vae_config *c, const char *name, kiln_error *err)
 {
     for (int i = 0; i < c->levels; i++)
         if (c->channels[i] % c->groups)
-            return fail(err, KILN_BAD_FORMAT, "%s: 'block_out_channels' has %d, which 'norm_num_groups' %d does not "
-                                              "divide", name, c->channels[i], c->groups);
+            return fail(err, KILN_BAD_FORMAT,
+                        "%s: 'block_out_channels' has %d, which 'norm_num_groups' %d does not "
+                        "divide",
+                        name, c->channels[i], c->groups);
     return KILN_OK;
 }
 
@@ -29,8 +31,9 @@ static void check_blocks(config_reader *r, const char *field, int levels, const 
     if (!list)
         return;
     if (!json_is_array(list) || json_array_size(list) != (size_t)levels) {
-        config_fail(r, KILN_BAD_FORMAT, "'%s' must be a list of %d block names, one for each of block_out_channels",
-                    field, levels);
+        config_fail(r, KILN_BAD_FORMAT,
+                    "'%s' must be a list of %d block names, one for each of block_out_channels", field,
+                    levels);
         return;
     }
     for (int i = 0; i < levels; i++) {
@@ -44,14 +47,18 @@ static void check_blocks(config_reader *r, const char *field, int levels, const 
 static void read_statistics(config_reader *r, vae_config *c)
 {
     int means = config_real_list(r, "latents_mean", VAE_MAX_LATENT_CHANNELS, -1e6, 1e6, c->latents_mean);
-    int deviations = config_real_list(r, "latents_std", VAE_MAX_LATENT_CHANNELS, 1e-6, 1e6, c->latents_deviation);
+    int deviations =
+        config_real_list(r, "latents_std", VAE_MAX_LATENT_CHANNELS, 1e-6, 1e6, c->latents_deviation);
     if (r->status == KILN_OK && (means != deviations || (means && means != c->latent_channels)))
-        config_fail(r, KILN_BAD_FORMAT, "'latents_mean' and 'latents_std' have %d and %d entries for %d latent "
-                                        "channels", means, deviations, c->latent_channels);
+        config_fail(r, KILN_BAD_FORMAT,
+                    "'latents_mean' and 'latents_std' have %d and %d entries for %d latent "
+                    "channels",
+                    means, deviations, c->latent_channels);
     c->statistics = means;
 }
 
-kiln_status vae_config_parse(const char *json, size_t length, const char *name, vae_config *out, kiln_error *err)
+kiln_status vae_config_parse(const char *json, size_t length, const char *name, vae_config *out,
+                             kiln_error *err)
 {
     static const char *const activations[] = {"silu", "swish", NULL};
     config_reader reader, *r = &reader;
@@ -110,8 +117,9 @@ kiln_status vae_config_from_tensors(const tensor_finder *f, float scaling_factor
         up++;
     c.layers = up - 1;
     if (!c.latent_channels || !c.out_channels || c.levels < 1 || c.layers < 1)
-        return fail(err, KILN_NOT_FOUND, "there is no VAE here: 'decoder.conv_in.weight' or the decoder's blocks are "
-                                         "missing");
+        return fail(err, KILN_NOT_FOUND,
+                    "there is no VAE here: 'decoder.conv_in.weight' or the decoder's blocks are "
+                    "missing");
     if (c.latent_channels > VAE_MAX_LATENT_CHANNELS)
         return fail(err, KILN_UNSUPPORTED, "the VAE has %d latent channels; at most %d are supported",
                     c.latent_channels, (int)VAE_MAX_LATENT_CHANNELS);

@@ -28,20 +28,18 @@ value nn_pointwise(at a, value x, int64_t out, nn_bias bias)
 value nn_conv2d(at a, value x, int64_t out, int kernel)
 {
     int pad = (kernel - 1) / 2;
-    conv2d_attributes attributes = {.stride = 1,
-                                    .upsample = 1,
-                                    .pad_top = pad,
-                                    .pad_bottom = pad,
-                                    .pad_left = pad,
-                                    .pad_right = pad};
+    conv2d_attributes attributes = {
+        .stride = 1, .upsample = 1, .pad_top = pad, .pad_bottom = pad, .pad_left = pad, .pad_right = pad};
     return nn_conv2d_with(a, x, out, kernel, &attributes, NN_BIAS);
 }
 
-value nn_conv2d_with(at a, value x, int64_t out, int kernel, const conv2d_attributes *attributes, nn_bias bias)
+value nn_conv2d_with(at a, value x, int64_t out, int kernel, const conv2d_attributes *attributes,
+                     nn_bias bias)
 {
     if (!x.index)
         return NO_VALUE;
-    value weight = graph_parameter(a, "weight", SHAPE4(out, value_channels(a, x), kernel, kernel), ROLE_WEIGHT);
+    value weight =
+        graph_parameter(a, "weight", SHAPE4(out, value_channels(a, x), kernel, kernel), ROLE_WEIGHT);
     return op_conv2d(a, x, weight, bias_of(a, out, bias), attributes);
 }
 
@@ -80,7 +78,8 @@ value nn_attention(at a, value x, value context, int heads, bool causal, const n
         return NO_VALUE;
     int64_t channels = value_channels(a, x);
     if (heads < 1 || channels % heads)
-        return graph_fail(a, "attention: %lld channels cannot be split into %d heads", (long long)channels, heads);
+        return graph_fail(a, "attention: %lld channels cannot be split into %d heads", (long long)channels,
+                          heads);
     value keys_from = context.index ? context : x, values_from = keys_from;
     value q = nn_linear(in(a, names->query[0], names->query[1]), x, channels, names->qkv_bias);
     value k = nn_linear(in(a, names->key[0], names->key[1]), keys_from, channels, names->qkv_bias);

@@ -1,12 +1,12 @@
 /* nn.h - layers: an op together with the parameters it owns.
  *
- * A layer is called where it is used and declares its parameters there, under the place it receives: the name of a
- * parameter is the place's path plus the leaf "weight" or "bias". Calling a layer twice at one place shares its
- * parameters.
+ * A layer is called where it is used and declares its parameters there, under the place it receives: the name
+ * of a parameter is the place's path plus the leaf "weight" or "bias". Calling a layer twice at one place
+ * shares its parameters.
  *
  * One idea, one function. What bends a layer later has one place to do so: adapters (LoRA) bend nn_linear and
- * nn_conv2d; a hypernetwork bends the context that nn_attention projects to keys and values; textual inversion
- * replaces rows in nn_token_embedding. */
+ * nn_conv2d; a hypernetwork bends the context that nn_attention projects to keys and values; textual
+ * inversion replaces rows in nn_token_embedding. */
 #ifndef KILN_NN_NN_H
 #define KILN_NN_NN_H
 
@@ -22,15 +22,16 @@ value nn_pointwise(at a, value x, int64_t out, nn_bias bias);
 /* Convolution with stride 1 that keeps the size;  x [N,H,W,C] -> [N,H,W,out];  kernel is odd;  bias. */
 value nn_conv2d(at a, value x, int64_t out, int kernel);
 /* Convolution as told: stride, padding of each side, upsample.  weight [out,C,kernel,kernel], bias [out]. */
-value nn_conv2d_with(at a, value x, int64_t out, int kernel, const conv2d_attributes *attributes, nn_bias bias);
+value nn_conv2d_with(at a, value x, int64_t out, int kernel, const conv2d_attributes *attributes,
+                     nn_bias bias);
 
 /* x [N,...,C], normalised over groups of channels and all positions (Wu & He 2018);  weight, bias [C]. */
 value nn_group_norm(at a, value x, int groups, float epsilon);
 /* x [...,C], normalised over the last dimension (Ba et al. 2016);  weight, bias [C]. */
 value nn_layer_norm(at a, value x, float epsilon);
 
-/* The names of an attention's four projections in each dialect, and which of them carry a bias. `original` entries
- * may bear storage marks (see graph.h). */
+/* The names of an attention's four projections in each dialect, and which of them carry a bias. `original`
+ * entries may bear storage marks (see graph.h). */
 typedef struct nn_attention_names {
     const char *query[2], *key[2], *value[2], *out[2]; /* {canonical, original} */
     nn_bias qkv_bias, out_bias;

@@ -1,5 +1,5 @@
-/* fuzz_model_config.c - any bytes as the config.json of a UNet, a VAE and a text encoder; what is accepted is drawn.
- * floors: base tensor graph ops nn model */
+/* fuzz_model_config.c - any bytes as the config.json of a UNet, a VAE and a text encoder; what is accepted is
+ * drawn. floors: base tensor graph ops nn model */
 #include "model/clip_text.h"
 #include "model/unet.h"
 #include "model/vae.h"
@@ -65,7 +65,8 @@ static void try_text(const char *json, size_t size)
     graph *g = graph_new();
     if (!g)
         return;
-    unsigned outputs = CLIP_HIDDEN_0 | CLIP_LAST_HIDDEN_STATE | CLIP_HIDDEN_RAW | CLIP_HIDDEN_LN | CLIP_POOLED;
+    unsigned outputs =
+        CLIP_HIDDEN_0 | CLIP_LAST_HIDDEN_STATE | CLIP_HIDDEN_RAW | CLIP_HIDDEN_LN | CLIP_POOLED;
     clip_text_draw(g, &c, &(clip_text_shape){.batch = 2, .tokens = 1, .outputs = outputs, .skip = 2});
     finish(g);
 }

@@ -59,8 +59,8 @@ static int dim_of(const tensor_file *file, const char *tensor, int axis)
 
 /* ------------------------------------------------------------------------------------ text */
 
-static void feed_text(pass *p, const clip_text_config *config, const tensor_file *golden, const char *ids_name,
-                      int batch, int tokens)
+static void feed_text(pass *p, const clip_text_config *config, const tensor_file *golden,
+                      const char *ids_name, int batch, int tokens)
 {
     int32_t index[64];
     size_t count = 0;
@@ -80,9 +80,12 @@ static void feed_text(pass *p, const clip_text_config *config, const tensor_file
 
 static void check_text(const model_case *c, const char *folder, const char *group)
 {
-    static const char *const pairs[][2] = {{"hidden_0", "hidden_0"},      {"last_hidden_state", "last_hidden_state"},
-                                           {"hidden_raw", "penultimate_raw"}, {"hidden_ln", "penultimate_ln"},
-                                           {"pooled", "pooled"},          {"text_embeds", "text_embeds"}};
+    static const char *const pairs[][2] = {{"hidden_0", "hidden_0"},
+                                           {"last_hidden_state", "last_hidden_state"},
+                                           {"hidden_raw", "penultimate_raw"},
+                                           {"hidden_ln", "penultimate_ln"},
+                                           {"pooled", "pooled"},
+                                           {"text_embeds", "text_embeds"}};
     char name[100];
     folder_part part;
     snprintf(name, sizeof name, "%s.ids", group);
@@ -95,8 +98,8 @@ static void check_text(const model_case *c, const char *folder, const char *grou
         golden_failure(c->report, c->name, group, err.text);
     } else {
         clip_text_shape size = {.batch = batch, .tokens = tokens, .skip = 2};
-        size.outputs = CLIP_HIDDEN_0 | CLIP_LAST_HIDDEN_STATE | CLIP_HIDDEN_RAW | CLIP_HIDDEN_LN | CLIP_POOLED |
-                        (config.projection_channels ? CLIP_TEXT_EMBEDS : 0);
+        size.outputs = CLIP_HIDDEN_0 | CLIP_LAST_HIDDEN_STATE | CLIP_HIDDEN_RAW | CLIP_HIDDEN_LN |
+                       CLIP_POOLED | (config.projection_channels ? CLIP_TEXT_EMBEDS : 0);
         graph *g = graph_new();
         if (g)
             clip_text_draw(g, &config, &size);
@@ -129,14 +132,16 @@ static const char *tap_of(const graph *g, const char *name)
         for (int i = 0; i < g->tap_count; i++) {
             const char *tap = g->taps[i].name;
             size_t length = strlen(tap), end = strlen(firsts[k][1]);
-            if (strncmp(tap, "down_blocks.", 12) == 0 && length > end && strcmp(tap + length - end, firsts[k][1]) == 0)
+            if (strncmp(tap, "down_blocks.", 12) == 0 && length > end &&
+                strcmp(tap + length - end, firsts[k][1]) == 0)
                 return tap;
         }
     }
     return name;
 }
 
-/* Every reference tensor whose name begins with `prefix` is an activation; its place's path begins with `half`. */
+/* Every reference tensor whose name begins with `prefix` is an activation; its place's path begins with
+ * `half`. */
 static void compare_activations(pass *p, const tensor_file *golden, const char *prefix, const char *half)
 {
     size_t length = strlen(prefix);
@@ -159,7 +164,7 @@ static void check_unet(const model_case *c)
         golden_failure(c->report, c->name, "unet", err.text);
     } else {
         unet_shape size = {dim_of(golden, "unet.sample", 0), dim_of(golden, "unet.sample", 2),
-                            dim_of(golden, "unet.sample", 3), dim_of(golden, "unet.ctx", 1), 0};
+                           dim_of(golden, "unet.sample", 3), dim_of(golden, "unet.ctx", 1), 0};
         graph *g = graph_new();
         if (g)
             unet_draw(g, &config, &size);
@@ -239,7 +244,8 @@ static void check_vae(const model_case *c)
 
 /* ------------------------------------------------------------------------------------ folders */
 
-static void check_model(const char *root, const char *name, const pass_options *options, golden_report *report)
+static void check_model(const char *root, const char *name, const pass_options *options,
+                        golden_report *report)
 {
     char folder[4096], path[4200];
     snprintf(folder, sizeof folder, "%s/%s", root, name);

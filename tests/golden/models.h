@@ -4,8 +4,8 @@
 
 #include "golden/pass.h"
 
-/* Folders made like golden/models: for each model, text encoders, UNet and VAE, single passes with the activations
- * between them. */
+/* Folders made like golden/models: for each model, text encoders, UNet and VAE, single passes with the
+ * activations between them. */
 int golden_models(const char *folder, const pass_options *options, golden_report *report);
 /* Folders made like golden/single_file: checkpoints, hints.json and NAME.golden.safetensors beside them. */
 int golden_single_files(const char *folder, const pass_options *options, golden_report *report);

@@ -12,8 +12,8 @@ static void give_up(pass *p, const char *why)
     p->failed = true;
 }
 
-void pass_open(pass *p, graph *drawn, const weights_place *place, const pass_options *options, golden_report *report,
-               const char *group, const char *id)
+void pass_open(pass *p, graph *drawn, const weights_place *place, const pass_options *options,
+               golden_report *report, const char *group, const char *id)
 {
     *p = (pass){.graph = drawn, .report = report, .group = group, .id = id, .limit = options->limit};
     kiln_error err = {.text = "out of memory"};
@@ -22,7 +22,8 @@ void pass_open(pass *p, graph *drawn, const weights_place *place, const pass_opt
         return;
     }
     p->store = packed_store_new(weights_source(p->weights));
-    if (!p->store || plan_compile(drawn, &options->plan, p->store, &p->plan, &err) || run_new(p->plan, &p->run, &err))
+    if (!p->store || plan_compile(drawn, &options->plan, p->store, &p->plan, &err) ||
+        run_new(p->plan, &p->run, &err))
         give_up(p, err.text);
 }
 
@@ -99,9 +100,10 @@ void pass_run(pass *p)
         give_up(p, err.text);
 }
 
-/* Compare, element by element of the reference. `channels` is that of the value, `first` where the reference begins. */
-static double difference(const float *got, shape s, const float *expected, size_t count, int first, int64_t channels,
-                         float low, float high)
+/* Compare, element by element of the reference. `channels` is that of the value, `first` where the reference
+ * begins. */
+static double difference(const float *got, shape s, const float *expected, size_t count, int first,
+                         int64_t channels, float low, float high)
 {
     double scale = 0, worst = 0;
     size_t width = (size_t)s.dim[s.rank - 1];
@@ -116,8 +118,8 @@ static double difference(const float *got, shape s, const float *expected, size_
     return worst / (scale > 0 ? scale : 1);
 }
 
-void pass_compare_channels(pass *p, const char *output, const tensor_file *golden, const char *tensor, int first,
-                           float low, float high)
+void pass_compare_channels(pass *p, const char *output, const tensor_file *golden, const char *tensor,
+                           int first, float low, float high)
 {
     if (p->failed || !tensor_file_find(golden, tensor))
         return;

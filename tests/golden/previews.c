@@ -76,11 +76,12 @@ int golden_previews(const char *folder, const pass_options *options, golden_repo
     static const preview previews[] = {
         {"taesd/taef2_encoder.pth", "refs/astronaut_taef2.safetensors", ENCODER, "input", "latent"},
         {"taesd/taef2_decoder.pth", "refs/astronaut_taef2.safetensors", DECODER, "latent", "output"},
-        {"taesd/taesana_encoder.pth", "refs/astronaut_taesana_latent.safetensors", ENCODER, "input", "latent"},
+        {"taesd/taesana_encoder.pth", "refs/astronaut_taesana_latent.safetensors", ENCODER, "input",
+         "latent"},
         {"vae_approx/vaeapprox_sd_model.pt", "refs/astronaut_vaeapprox.safetensors", APPROXIMATION,
          "sd_latent_scaled", "vaeapprox_out"},
-        {"vae_approx/vaeapprox-sdxl.pt", "refs/astronaut_vaeapprox.safetensors", APPROXIMATION, "sd_latent_scaled",
-         "vaeapprox_sdxl_out_same_latent"},
+        {"vae_approx/vaeapprox-sdxl.pt", "refs/astronaut_vaeapprox.safetensors", APPROXIMATION,
+         "sd_latent_scaled", "vaeapprox_sdxl_out_same_latent"},
     };
     for (size_t i = 0; i < sizeof previews / sizeof *previews; i++)
         check(folder, &previews[i], options, report);

@@ -1,5 +1,5 @@
-/* single_files.c - golden/single_file: checkpoints in the original naming, opened as a user would, one pass each of
- * what they hold. Reference tensors lie beside each file under NAME.golden.safetensors. See models.h. */
+/* single_files.c - golden/single_file: checkpoints in the original naming, opened as a user would, one pass
+ * each of what they hold. Reference tensors lie beside each file under NAME.golden.safetensors. */
 #include "golden/models.h"
 
 #include "weights/probe.h"
@@ -28,7 +28,8 @@ static void open_pass(pass *p, const single_case *c, graph *g, part_kind kind)
 }
 
 /* The references of one text encoder: "text", "text1" or "text2". */
-static void check_text(const single_case *c, part_kind kind, const clip_text_config *config, const char *group)
+static void check_text(const single_case *c, part_kind kind, const clip_text_config *config,
+                       const char *group)
 {
     static const char *const pairs[][2] = {{"last_hidden_state", "last_hidden_state"},
                                            {"hidden_raw", "penultimate_raw"},
@@ -43,7 +44,8 @@ static void check_text(const single_case *c, part_kind kind, const clip_text_con
             ids[i] = (int32_t)values[i];
         for (int n = 0; n < batch; n++)
             pooling[n] = clip_pooling_index(config, ids + (size_t)n * (size_t)tokens, tokens);
-        /* SD 2's spare last layer is gone already when the file has been told: its penultimate is our last. */
+        /* SD 2's spare last layer is gone already when the file has been told: its penultimate is our last.
+         */
         bool dropped = kind == PART_TEXT && config->dialect == CLIP_DIALECT_OPENCLIP;
         clip_text_shape size = {.batch = batch, .tokens = tokens, .skip = dropped ? 1 : 2};
         size.outputs = CLIP_LAST_HIDDEN_STATE | CLIP_HIDDEN_RAW | CLIP_HIDDEN_LN;
@@ -131,7 +133,8 @@ static void check_parts(const single_case *c)
         check_vae(c);
 }
 
-static void check_file(const char *folder, const char *file, const pass_options *options, golden_report *report)
+static void check_file(const char *folder, const char *file, const pass_options *options,
+                       golden_report *report)
 {
     char path[4200], stem[256], reference[300];
     snprintf(stem, sizeof stem, "%.*s", (int)strcspn(file, "."), file);
