@@ -1,0 +1,229 @@
+/* main.c - how fast this machine runs the full-size networks, as a fraction of its own matmul peak.
+ *
+ *     bench [--only sd15|sdxl] [--precision auto|f32|bf16] [--threads N] [--repeat N] [--profile] [--json FILE]
+ *
+ * The configurations of Stable Diffusion 1.5 and SDXL are drawn with random weights in memory: time does not depend on
+ * what the weights say. Per stage: milliseconds (the best of the repeats), GFLOP/s, and the fraction of the peak of large
+ * matrix products in the same precision, measured in this run. Operations are counted as the network states them (a
+ * multiply-add is 2); a kernel that needs fewer shows as faster. */
+#include "bench/peak.h"
+
+#include "model/clip_text.h"
+#include "model/unet.h"
+#include "model/vae.h"
+#include "plan/plan.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct options {
+    const char *only, *json;
+    dtype compute;
+    int threads, repeat;
+    bool profile;
+} options;
+
+/* ------------------------------------------------------------------------------------ random weights */
+
+/* Uniform numbers whose products keep a signal's size: deviation 1/sqrt(fan in); norms near 1, biases near 0. */
+static kiln_status random_read(void *self, const parameter *p, int index, float *to, kiln_error *err)
+{
+    (void)self;
+    (void)err;
+    int64_t n = shape_count(p->shape), fan_in = p->shape.rank > 1 ? n / p->shape.dim[0] : 1;
+    float spread = p->role == ROLE_WEIGHT ? sqrtf(12.0f / (float)fan_in) : p->role == ROLE_EMBEDDING ? 0.05f : 0.02f;
+    float middle = p->role == ROLE_NORM && strstr(p->canonical, "weight") ? 1 : 0;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t x = (uint64_t)i * 0x9E3779B97F4A7C15u + (uint64_t)index * 0xD1B54A32D192ED03u;
+        x = (x ^ (x >> 29)) * 0xBF58476D1CE4E5B9u;
+        to[i] = middle + spread * ((float)(x >> 40) / 16777216.0f - 0.5f);
+    }
+    return KILN_OK;
+}
+
+/* ------------------------------------------------------------------------------------ one stage */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void fill_inputs(const graph *g, run *r)
+{
+    for (int i = 0; i < g->input_count; i++) {
+        const node *n = graph_node(g, g->inputs[i].value);
+        int64_t count = shape_count(n->shape);
+        void *to = run_input(r, g->inputs[i].name);
+        bool time = strcmp(g->inputs[i].name, "timestep") == 0;
+        for (int64_t k = 0; k < count; k++)
+            if (n->type == DTYPE_I32)
+                ((int32_t *)to)[k] = (int32_t)(k % 77);
+            else
+                ((float *)to)[k] = time ? 500 : 1.4f * sinf((float)k * 0.7f);
+    }
+}
+
+static bool outputs_are_finite(const graph *g, run *r)
+{
+    for (int i = 0; i < g->output_count; i++) {
+        const float *x = run_output(r, g->outputs[i].name);
+        for (int64_t k = 0; k < shape_count(graph_node(g, g->outputs[i].value)->shape); k++)
+            if (!isfinite(x[k]))
+                return false;
+    }
+    return true;
+}
+
+static void report(const options *o, const char *name, double seconds, const plan *p, size_t weights, double peak)
+{
+    double gflops = plan_flops(p) / seconds / 1e9;
+    printf("%-34s %10.1f ms %10.1f GFLOP/s  %5.3f of peak   weights %6.2f GB, activations %6.3f GB\n", name, seconds * 1e3, gflops,
+           gflops / peak, (double)weights / 1e9, (double)plan_arena_bytes(p) / 1e9);
+    fflush(stdout);
+    FILE *f = o->json ? fopen(o->json, "a") : NULL;
+    if (f) {
+        fprintf(f, "{\"stage\": \"%s\", \"ms\": %.2f, \"gflops\": %.1f, \"of_peak\": %.4f, \"peak_gflops\": %.1f, \"threads\": %d}\n", name,
+                seconds * 1e3, gflops, gflops / peak, peak, o->threads);
+        fclose(f);
+    }
+}
+
+/* Takes the graph over. Returns false when it could not be run. */
+static bool stage(const options *o, const char *name, graph *g, double peak)
+{
+    kiln_error err = {0};
+    packed_store *store = packed_store_new((parameter_source){random_read, NULL});
+    plan_options po = {.backend = &backend_cpu, .compute = o->compute, .threads = o->threads, .fuse = true};
+    plan *p = NULL;
+    run *r = NULL;
+    double start = now();
+    bool good = plan_compile(g, &po, store, &p, &err) == KILN_OK && run_new(p, &r, &err) == KILN_OK;
+    double compiled = now() - start, best = INFINITY;
+    if (good)
+        fill_inputs(g, r);
+    for (int i = 0; good && i < o->repeat + 1; i++) {
+        start = now();
+        good = plan_run(p, r, NULL, NULL, NULL, &err) == KILN_OK;
+        double took = now() - start;
+        best = i > 0 || o->repeat == 0 ? fmin(best, took) : best;
+    }
+    if (good) {
+        report(o, name, best, p, packed_store_bytes(store), peak);
+        if (!outputs_are_finite(g, r))
+            printf("    (the result is not finite: these random weights overflow)\n");
+    } else
+        printf("%-34s failed: %s\n", name, err.text);
+    profile *table = good && o->profile ? profile_new() : NULL;
+    if (table && plan_run(p, r, NULL, profile_add, table, &err) == KILN_OK) {
+        printf("    compiled in %.2f s\n", compiled);
+        profile_write(table, stdout);
+    }
+    profile_free(table);
+    run_free(r);
+    plan_free(p);
+    packed_store_free(store);
+    graph_free(g);
+    return good;
+}
+
+/* ------------------------------------------------------------------------------------ the models */
+
+static graph *text(const clip_text_config *c, unsigned outputs, int skip)
+{
+    graph *g = graph_new();
+    clip_text_draw(g, c, &(clip_text_shape){.batch = 1, .tokens = 77, .outputs = outputs, .skip = skip});
+    return g;
+}
+
+static graph *unet(const unet_config *c, int side)
+{
+    graph *g = graph_new();
+    unet_draw(g, c, &(unet_shape){.batch = 2, .height = side, .width = side, .context_tokens = 77});
+    return g;
+}
+
+static graph *decoder(const vae_config *c, int side)
+{
+    graph *g = graph_new();
+    vae_draw_decoder(g, c, 1, side, side);
+    return g;
+}
+
+static graph *encoder(const vae_config *c, int pixels)
+{
+    graph *g = graph_new();
+    vae_draw_encoder(g, c, 1, pixels, pixels);
+    return g;
+}
+
+static bool sd15(const options *o, double peak)
+{
+    return stage(o, "SD1.5 text encoder, 77 tokens", text(&clip_text_l, CLIP_HIDDEN_LN, 1), peak) &&
+           stage(o, "SD1.5 UNet step, 512x512, batch 2", unet(&unet_sd15, 64), peak) &&
+           stage(o, "SD1.5 VAE decode, 512x512", decoder(&vae_sd, 64), peak) &&
+           stage(o, "SD1.5 VAE encode, 512x512", encoder(&vae_sd, 512), peak);
+}
+
+static bool sdxl(const options *o, double peak)
+{
+    return stage(o, "SDXL text encoder 1, 77 tokens", text(&clip_text_l, CLIP_HIDDEN_RAW, 2), peak) &&
+           stage(o, "SDXL text encoder 2, 77 tokens", text(&clip_text_big_g, CLIP_HIDDEN_RAW | CLIP_TEXT_EMBEDS, 2), peak) &&
+           stage(o, "SDXL UNet step, 1024x1024, batch 2", unet(&unet_sdxl, 128), peak) &&
+           stage(o, "SDXL VAE decode, 512x512 tile", decoder(&vae_sdxl, 64), peak) &&
+           stage(o, "SDXL VAE decode, 1024x1024", decoder(&vae_sdxl, 128), peak);
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: bench [--only sd15|sdxl] [--precision auto|f32|bf16] [--threads N] [--repeat N] [--profile] [--json FILE]\n");
+    return 2;
+}
+
+static bool read_options(int argc, char **argv, options *o)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *next = i + 1 < argc ? argv[i + 1] : "";
+        if (strcmp(argv[i], "--profile") == 0) {
+            o->profile = true;
+            continue;
+        }
+        i++;
+        if (strcmp(argv[i - 1], "--only") == 0 && (strcmp(next, "sd15") == 0 || strcmp(next, "sdxl") == 0))
+            o->only = next;
+        else if (strcmp(argv[i - 1], "--precision") == 0 && (strcmp(next, "f32") == 0 || strcmp(next, "bf16") == 0 || strcmp(next, "auto") == 0))
+            o->compute = next[0] == 'f' ? DTYPE_F32 : next[0] == 'b' ? DTYPE_BF16 : backend_best_precision();
+        else if (strcmp(argv[i - 1], "--threads") == 0 && atoi(next) > 0)
+            o->threads = atoi(next);
+        else if (strcmp(argv[i - 1], "--repeat") == 0 && atoi(next) >= 0)
+            o->repeat = atoi(next);
+        else if (strcmp(argv[i - 1], "--json") == 0 && next[0])
+            o->json = next;
+        else
+            return false;
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    options o = {.compute = backend_best_precision(), .threads = omp_get_num_procs(), .repeat = 2};
+    if (!read_options(argc, argv, &o))
+        return usage();
+    double f32 = peak_gflops(DTYPE_F32, o.threads), bf16 = peak_gflops(DTYPE_BF16, o.threads);
+    printf("matmul peak with %d threads: %.0f GFLOP/s f32, %.0f GFLOP/s bf16; running in %s\n", o.threads, f32, bf16,
+           o.compute == DTYPE_BF16 ? "bf16" : "f32");
+    double peak = o.compute == DTYPE_BF16 ? bf16 : f32;
+    bool good = true;
+    if (!o.only || strcmp(o.only, "sd15") == 0)
+        good = sd15(&o, peak) && good;
+    if (!o.only || strcmp(o.only, "sdxl") == 0)
+        good = sdxl(&o, peak) && good;
+    return good ? 0 : 1;
+}
