@@ -31,6 +31,7 @@ const char *part_name(part_kind);
 typedef struct model_part {
     bool present;
     weights_place place; /* when present */
+    const char *config;  /* text of its config.json, NULL when there was none */
     const char *why_not; /* when not: "there is no folder 'vae'" */
 } model_part;
 

@@ -27,8 +27,8 @@ static part_kind kind_of_config(const json_t *config)
     return PART_COUNT;
 }
 
-static kiln_status parse_config(model_parts *parts, part_kind kind, const char *text, size_t length, const char *name,
-                                kiln_error *err)
+kiln_status part_parse_config(model_parts *parts, part_kind kind, const char *text, size_t length, const char *name,
+                              kiln_error *err)
 {
     kiln_error own;
     err = err ? err : &own;
@@ -62,7 +62,7 @@ static kiln_status read_part(model_parts *parts, part_kind kind, const char *fol
         return part_missing(parts, kind, err, "there is no %s", config);
     kiln_status status = small_file_read(config, memory, &text, &length, err);
     if (!status)
-        status = parse_config(parts, kind, text, length, config, err);
+        status = part_parse_config(parts, kind, text, length, config, err);
     if (status)
         return status;
     if (!file) {
@@ -72,8 +72,10 @@ static kiln_status read_part(model_parts *parts, part_kind kind, const char *fol
     }
     const tensor_file *opened;
     status = probe_file_open(parts, file, &opened, err);
-    if (!status)
+    if (!status) {
         part_found(parts, kind, opened, "", DIALECT_CANONICAL);
+        parts->part[kind].config = text;
+    }
     return status;
 }
 

@@ -8,6 +8,8 @@
  *     conditioner.embedders.0.transformer.  and  .1.model.    SDXL's two
  *     conditioner.embedders.0.model.     SDXL's refiner (its only one), and SD 2.x stored by newer code
  *
+ * A file that Kiln wrote says more: its metadata hold each part's config.json ("kiln.unet", ...) and the scheduler's.
+ *
  * Easy to get wrong: an SD 2.x file holds 24 layers of text encoder of which the last is never used, where its folder
  * form holds 23; and a text_projection that belongs to no SD 2.x model. */
 #include "weights/probe_parts.h"
@@ -20,6 +22,19 @@
 
 #define SGM_FIRST_OPENCLIP "conditioner.embedders.0.model."
 
+/* The part's configuration out of the file's metadata; false when it is not there. */
+static bool read_told_config(model_parts *parts, part_kind kind, const tensor_file *file, kiln_status *status,
+                             kiln_error *err)
+{
+    char key[64];
+    snprintf(key, sizeof key, "kiln.%s", part_name(kind));
+    const char *text = tensor_file_metadata(file, key);
+    if (!text)
+        return false;
+    *status = part_parse_config(parts, kind, text, strlen(text), key, err);
+    return true;
+}
+
 static kiln_status find_unet(model_parts *parts, const tensor_file *file, const model_hints *hints, kiln_error *err)
 {
     prefix_finder below = {file, UNET_ORIGINAL_PREFIX};
@@ -30,7 +45,9 @@ static kiln_status find_unet(model_parts *parts, const tensor_file *file, const 
         if (!has_tensor(file, below.prefix, first))
             return part_missing(parts, PART_UNET, err, "there is no tensor '%s%s'", UNET_ORIGINAL_PREFIX, first);
     }
-    kiln_status status = unet_config_from_tensors(&finder, &hints->unet, &parts->unet, err);
+    kiln_status status;
+    if (!read_told_config(parts, PART_UNET, file, &status, err))
+        status = unet_config_from_tensors(&finder, &hints->unet, &parts->unet, err);
     if (!status)
         part_found(parts, PART_UNET, file, below.prefix, DIALECT_ORIGINAL);
     return status;
@@ -51,21 +68,28 @@ static kiln_status find_vae(model_parts *parts, const tensor_file *file, const m
         scaling = vae_sdxl.scaling_factor;
     if (scaling <= 0.0f && parts->part[PART_UNET].present && parts->unet.class_kind == UNET_CLASS_TABLE)
         scaling = vae_x4_upscaler.scaling_factor;
-    kiln_status status = vae_config_from_tensors(&finder, scaling, hints->vae_groups, &parts->vae, err);
+    kiln_status status;
+    if (!read_told_config(parts, PART_VAE, file, &status, err))
+        status = vae_config_from_tensors(&finder, scaling, hints->vae_groups, &parts->vae, err);
     if (!status)
         part_found(parts, PART_VAE, file, below.prefix, DIALECT_ORIGINAL);
     return status;
 }
 
-/* The encoder of SD 2.x is run without its last layer. Files that a folder was turned into hold 23 (or, from Kiln,
- * say how many to keep). */
-static int layers_kept(const tensor_file *file, const clip_text_config *c)
+static clip_dialect text_dialect(const tensor_file *file, const char *prefix)
 {
-    const char *told = tensor_file_metadata(file, "kiln.text_layers");
-    int layers = told ? atoi(told) : 0;
-    if (layers >= 1 && layers <= c->layers)
-        return layers;
-    return c->layers > 1 && c->layers != clip_text_h.layers ? c->layers - 1 : c->layers;
+    if (has_tensor(file, prefix, "text_model.embeddings.token_embedding.weight"))
+        return CLIP_DIALECT_TRANSFORMERS;
+    return has_tensor(file, prefix, "embeddings.token_embedding.weight") ? CLIP_DIALECT_BARE : CLIP_DIALECT_OPENCLIP;
+}
+
+/* What a first encoder is not told by its tensors alone: it has no projection, and SD 2.x runs without the last of
+ * its 24 layers. A file that some folder was turned into may hold the 23 that are run. */
+static void trim_first_text(clip_text_config *c)
+{
+    c->projection_channels = 0;
+    if (c->dialect == CLIP_DIALECT_OPENCLIP && c->layers > 1 && c->layers != clip_text_h.layers)
+        c->layers--;
 }
 
 static kiln_status find_text(model_parts *parts, part_kind kind, const tensor_file *file, const char *prefix, int heads,
@@ -74,18 +98,19 @@ static kiln_status find_text(model_parts *parts, part_kind kind, const tensor_fi
     prefix_finder below = {file, prefix};
     tensor_finder finder = finder_of(&below);
     clip_text_config *config = kind == PART_TEXT ? &parts->text : &parts->text_2;
-    kiln_status status = clip_text_config_from_tensors(&finder, heads, config, err);
-    if (status)
-        return status;
-    if (activation)
-        config->quick_gelu = strcmp(activation, "quick_gelu") == 0;
-    if (kind == PART_TEXT) {
-        config->projection_channels = 0;
-        if (config->dialect == CLIP_DIALECT_OPENCLIP)
-            config->layers = layers_kept(file, config);
+    kiln_status status;
+    if (read_told_config(parts, kind, file, &status, err)) {
+        config->dialect = text_dialect(file, prefix);
+    } else {
+        status = clip_text_config_from_tensors(&finder, heads, config, err);
+        if (activation)
+            config->quick_gelu = strcmp(activation, "quick_gelu") == 0;
+        if (kind == PART_TEXT)
+            trim_first_text(config);
     }
-    part_found(parts, kind, file, prefix, DIALECT_ORIGINAL);
-    return KILN_OK;
+    if (!status)
+        part_found(parts, kind, file, prefix, DIALECT_ORIGINAL);
+    return status;
 }
 
 /* A prefix below which there is a CLIP in any dialect. */
@@ -192,6 +217,7 @@ kiln_status probe_single_file(model_parts *parts, const model_hints *hints, kiln
         status = probe_vae(parts, beside, NULL, parts->vae.scaling_factor, hints->vae_groups, err);
     if (status)
         return status;
+    parts->scheduler = tensor_file_metadata(file, "kiln.scheduler");
     parts->zero_empty_prompt = parts->part[PART_TEXT_2].present;
     parts->time_ids_score = parts->part[PART_TEXT_2].present && !parts->part[PART_TEXT].present;
     return probe_conclude(parts, told_prediction(file, hints), tensor_file_find(file, "ztsnr") != NULL, err);
