@@ -31,9 +31,8 @@ static int encoders_of(const kiln_model *m, encoding e[2], int clip_skip)
             continue;
         encoding *x = &e[count++];
         *x = (encoding){.kind = k, .config = encoder_config(m, k)};
-        /* SDXL looks at the penultimate layer whatever the user says; the others count from the layer they were trained
-         * with. */
-        x->skip = two ? 2 : clip_skip + m->text_skip - 1;
+        /* SDXL looks at the penultimate layer whatever the user says. */
+        x->skip = two ? 2 : clip_skip;
         x->outputs = two ? CLIP_HIDDEN_RAW : CLIP_HIDDEN_LN;
         x->output = two ? "hidden_raw" : "hidden_ln";
         if (k == NETWORK_TEXT_2)
@@ -49,8 +48,7 @@ static kiln_status cut(const kiln_model *m, encoding *e, int count, const char *
     for (int i = 0; status == KILN_OK && i < count; i++) {
         const tokenizer *t = m->tokenizers[e[i].kind];
         if (e[i].skip < 1 || e[i].skip > e[i].config->layers)
-            return fail(err, KILN_BAD_ARGUMENT, "clip skip must leave a layer of %d: it is 1 to %d here, not %d", e[i].config->layers,
-                        e[i].config->layers - m->text_skip + 1, e[i].skip - m->text_skip + 1);
+            return fail(err, KILN_BAD_ARGUMENT, "clip_skip is 1 to %d for this text encoder, not %d", e[i].config->layers, e[i].skip);
         if (!t)
             return fail(err, KILN_NOT_FOUND, "%s: no tokenizer was found; give one with --tokenizer DIR (a folder with vocab.json and merges.txt)",
                         m->path);

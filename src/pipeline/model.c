@@ -12,6 +12,9 @@
 #ifndef KILN_DATA_DIRECTORY
 #define KILN_DATA_DIRECTORY "/usr/local/share/kiln"
 #endif
+#ifndef KILN_SOURCE_DATA
+#define KILN_SOURCE_DATA KILN_DATA_DIRECTORY
+#endif
 
 kiln_model_options kiln_model_defaults(void)
 {
@@ -146,11 +149,21 @@ static int32_t family_pad(const kiln_model *m, int encoder)
     return zero ? 0 : -1;
 }
 
+/* CLIP's vocabulary: in the given data directory, where Kiln was installed, or in the sources it was built from. */
+static void find_bundled(const char *given, char *path, size_t size)
+{
+    const char *const places[] = {given ? given : KILN_DATA_DIRECTORY, given ? given : KILN_SOURCE_DATA};
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, size, "%s/clip/bpe_simple_vocab_16e6.txt.gz", places[i]);
+        if (access(path, R_OK) == 0)
+            return;
+    }
+}
+
 static kiln_status open_tokenizers(kiln_model *m, const kiln_model_options *o, kiln_error *err)
 {
-    const char *data = o->data_directory ? o->data_directory : KILN_DATA_DIRECTORY;
     char bundled[4096];
-    snprintf(bundled, sizeof bundled, "%s/clip/bpe_simple_vocab_16e6.txt.gz", data);
+    find_bundled(o->data_directory, bundled, sizeof bundled);
     kiln_status status = KILN_OK;
     for (int i = 0; status == KILN_OK && i < 2; i++) {
         const char *own = i == 0 ? m->parts->tokenizer : m->parts->tokenizer_2;
@@ -227,8 +240,6 @@ static kiln_status open_parts(kiln_model *m, const char *path, const kiln_model_
         status = bind_network(m, k, err);
     if (status != KILN_OK)
         return status;
-    /* OpenCLIP's towers in single files hold one layer more than SD 2 was trained with. */
-    m->text_skip = m->parts->single_file && m->parts->family == FAMILY_SD2 && m->parts->text.dialect == CLIP_DIALECT_OPENCLIP ? 2 : 1;
     status = open_tokenizers(m, o, err);
     if (status == KILN_OK)
         status = open_schedule(m, err);
@@ -307,8 +318,5 @@ void kiln_model_size(const kiln_model *m, int *width, int *height)
 
 int kiln_model_size_step(const kiln_model *m)
 {
-    int factor = m->parts->part[PART_VAE].present ? vae_factor(&m->parts->vae) : 8;
-    /* Each level of the UNet halves the latents, and its way up doubles them again: odd sizes would not come back. */
-    int halvings = m->parts->part[PART_UNET].present ? m->parts->unet.levels - 1 : 0;
-    return factor << halvings;
+    return m->parts->part[PART_VAE].present ? vae_factor(&m->parts->vae) : 8;
 }

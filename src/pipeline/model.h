@@ -42,7 +42,6 @@ struct kiln_model {
     network networks[NETWORK_COUNT];
     tokenizer *tokenizers[2]; /* NULL: not found; an error only when a text is to be encoded */
     int32_t pad_id[2];        /* -1: as the tokenizer says */
-    int text_skip;            /* the clip skip that the model was trained with, counted in layers of the file */
     taesd_config preview_taesd;
     vae_approx_config preview_approx;
     bool preview_is_taesd;
