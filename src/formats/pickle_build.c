@@ -153,9 +153,9 @@ static int numbers_of(const pickle_value *tuple, int64_t out[SHAPE_MAX_RANK])
  * storage. */
 static bool tensor_fits(pickle_tensor *tensor, int64_t count)
 {
-    int64_t last = tensor->offset, packed = 1, all = shape_count(tensor->shape);
     if (!shape_is_valid(tensor->shape) || tensor->offset < 0 || tensor->offset > count)
         return false;
+    int64_t last = tensor->offset, packed = 1, all = shape_count(tensor->shape);
     tensor->contiguous = true;
     for (int i = tensor->shape.rank - 1; i >= 0; i--) {
         int64_t dim = tensor->shape.dim[i], stride = tensor->stride[i];
