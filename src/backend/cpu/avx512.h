@@ -39,7 +39,8 @@ AVX512_BF16 static inline void store_narrowed(uint16_t *y, __mmask16 mask, __m51
 /* The mask of the first n of 16 lanes (n may be larger). */
 static inline uint16_t first_lanes(int64_t n)
 {
-    return n >= 16 ? (uint16_t)0xFFFF : (uint16_t)((1u << (n < 0 ? 0 : n)) - 1u);
+    unsigned lanes = n >= 16 ? 0xFFFFu : (1u << (n < 0 ? 0 : n)) - 1u;
+    return (uint16_t)lanes;
 }
 #endif
 
