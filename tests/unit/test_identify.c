@@ -173,70 +173,69 @@ static void test_variants(void **state)
     }
 }
 
+static const struct {
+    const char *list;
+    weights_kind kind;
+    const char *family, *dialect, *detail; /* NULL: anything */
+} other_kinds[] = {
+    {"emb_params 8x768\n", WEIGHTS_TEXTUAL_INVERSION, "Stable Diffusion 1.x", "kohya", "8 vectors of 768"},
+    {"clip_l 4x768\nclip_g 4x1280\n", WEIGHTS_TEXTUAL_INVERSION, "Stable Diffusion XL", "kohya SDXL",
+     "4 vectors of 768 and 1280"},
+    {"<cat> 1024\n", WEIGHTS_TEXTUAL_INVERSION, "Stable Diffusion 2.x", "diffusers", "1 vector of 1024"},
+    {"lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight 8x2048\n"
+     "lora_te2_x.lora_up.weight 8x8\n",
+     WEIGHTS_LORA, "Stable Diffusion XL", "kohya", "rank 8"},
+    {"unet.down_blocks.0.attn2.to_k.lora_A.weight 16x768\n", WEIGHTS_LORA, "Stable Diffusion 1.x", "PEFT",
+     "rank 16"},
+    {"lora_unet_a.hada_w1_a 4x4\nlora_unet_a.hada_w1_b 4x4\n", WEIGHTS_LORA, NULL, "LoHa", NULL},
+    {"lora_unet_a.lokr_w1 4x4\nlora_unet_a.lokr_w2 4x4\n", WEIGHTS_LORA, NULL, "LoKr", NULL},
+    {"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight 4x3072\n", WEIGHTS_LORA, "FLUX.1", "kohya",
+     NULL},
+    {"320.0.linear.0.weight 640x320\n320.1.linear.0.weight 640x320\n768.0.linear.0.weight 2x768\n",
+     WEIGHTS_HYPERNETWORK, "Stable Diffusion 1.x", "A1111", "widths 320, 768; activation linear"},
+    {"first_stage_model.decoder.conv_in.weight 512x4x3x3\nfirst_stage_model.encoder.conv_out.weight "
+     "8x512x3x3\n",
+     WEIGHTS_VAE, NULL, "original", "4 latent channels"},
+    {"decoder.conv_in.weight 512x16x3x3\ndecoder.mid_block.x 1\n", WEIGHTS_VAE, NULL, "diffusers",
+     "16 latent channels"},
+    {"conv_first.weight 64x3x3x3\nbody.0.rdb1.conv1.weight 32x64x3x3\nconv_up1.weight 1\nconv_up2.weight "
+     "1\n",
+     WEIGHTS_UPSCALER, "ESRGAN", "Real-ESRGAN", "x4, 64 features"},
+    {"conv_first.weight 64x12x3x3\nbody.0.rdb1.conv1.weight 32x64x3x3\nconv_up1.weight "
+     "1\nconv_up2.weight 1\n",
+     WEIGHTS_UPSCALER, "ESRGAN", "Real-ESRGAN", "x2, 64 features"},
+    {"conv_first.weight 64x3x3x3\nRRDB_trunk.0.RDB1.conv1.weight 32x64x3x3\nupconv1.weight "
+     "1\nupconv2.weight 1\n",
+     WEIGHTS_UPSCALER, "ESRGAN", "BSRGAN", "x4, 64 features"},
+    {"model.0.weight 64x3x3x3\nmodel.1.sub.0.RDB1.conv1.0.weight 32x64x3x3\nmodel.3.weight "
+     "1\nmodel.6.weight 1\n"
+     "model.8.weight 1\nmodel.10.weight 1\n",
+     WEIGHTS_UPSCALER, "ESRGAN", "original", NULL},
+    {"model.diffusion_model.double_blocks.0.img_attn.norm.key_norm.scale 128\n", WEIGHTS_CHECKPOINT, "FLUX.1",
+     NULL, "recognised, but not supported"},
+    {"joint_blocks.0.context_block.attn.qkv.weight 2x2\n", WEIGHTS_CHECKPOINT, "Stable Diffusion 3", NULL,
+     NULL},
+    {"cap_embedder.0.weight 2560\n", WEIGHTS_CHECKPOINT, "Z-Image", NULL, NULL},
+    {"cap_embedder.0.weight 2304\n", WEIGHTS_CHECKPOINT, "Lumina 2", NULL, NULL},
+    {"control_model.input_hint_block.0.weight 16x3x3x3\n", WEIGHTS_CONTROLNET, NULL, "original", NULL},
+    {"text_model.embeddings.token_embedding.weight 4x768\n", WEIGHTS_TEXT_ENCODER, "CLIP ViT-L", NULL, NULL},
+    {"some.thing 4x4\n", WEIGHTS_UNKNOWN, "", "", "1 tensor of no known kind"},
+    {"", WEIGHTS_UNKNOWN, "", "", "the file holds no tensors"},
+};
+
 static void test_other_kinds(void **state)
 {
     (void)state;
-    static const struct {
-        const char *list;
-        weights_kind kind;
-        const char *family, *dialect, *detail; /* NULL: anything */
-    } rows[] = {
-        {"emb_params 8x768\n", WEIGHTS_TEXTUAL_INVERSION, "Stable Diffusion 1.x", "kohya",
-         "8 vectors of 768"},
-        {"clip_l 4x768\nclip_g 4x1280\n", WEIGHTS_TEXTUAL_INVERSION, "Stable Diffusion XL", "kohya SDXL",
-         "4 vectors of 768 and 1280"},
-        {"<cat> 1024\n", WEIGHTS_TEXTUAL_INVERSION, "Stable Diffusion 2.x", "diffusers", "1 vector of 1024"},
-        {"lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight 8x2048\n"
-         "lora_te2_x.lora_up.weight 8x8\n",
-         WEIGHTS_LORA, "Stable Diffusion XL", "kohya", "rank 8"},
-        {"unet.down_blocks.0.attn2.to_k.lora_A.weight 16x768\n", WEIGHTS_LORA, "Stable Diffusion 1.x", "PEFT",
-         "rank 16"},
-        {"lora_unet_a.hada_w1_a 4x4\nlora_unet_a.hada_w1_b 4x4\n", WEIGHTS_LORA, NULL, "LoHa", NULL},
-        {"lora_unet_a.lokr_w1 4x4\nlora_unet_a.lokr_w2 4x4\n", WEIGHTS_LORA, NULL, "LoKr", NULL},
-        {"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight 4x3072\n", WEIGHTS_LORA, "FLUX.1", "kohya",
-         NULL},
-        {"320.0.linear.0.weight 640x320\n320.1.linear.0.weight 640x320\n768.0.linear.0.weight 2x768\n",
-         WEIGHTS_HYPERNETWORK, "Stable Diffusion 1.x", "A1111", "widths 320, 768; activation linear"},
-        {"first_stage_model.decoder.conv_in.weight 512x4x3x3\nfirst_stage_model.encoder.conv_out.weight "
-         "8x512x3x3\n",
-         WEIGHTS_VAE, NULL, "original", "4 latent channels"},
-        {"decoder.conv_in.weight 512x16x3x3\ndecoder.mid_block.x 1\n", WEIGHTS_VAE, NULL, "diffusers",
-         "16 latent channels"},
-        {"conv_first.weight 64x3x3x3\nbody.0.rdb1.conv1.weight 32x64x3x3\nconv_up1.weight 1\nconv_up2.weight "
-         "1\n",
-         WEIGHTS_UPSCALER, "ESRGAN", "Real-ESRGAN", "x4, 64 features"},
-        {"conv_first.weight 64x12x3x3\nbody.0.rdb1.conv1.weight 32x64x3x3\nconv_up1.weight "
-         "1\nconv_up2.weight 1\n",
-         WEIGHTS_UPSCALER, "ESRGAN", "Real-ESRGAN", "x2, 64 features"},
-        {"conv_first.weight 64x3x3x3\nRRDB_trunk.0.RDB1.conv1.weight 32x64x3x3\nupconv1.weight "
-         "1\nupconv2.weight 1\n",
-         WEIGHTS_UPSCALER, "ESRGAN", "BSRGAN", "x4, 64 features"},
-        {"model.0.weight 64x3x3x3\nmodel.1.sub.0.RDB1.conv1.0.weight 32x64x3x3\nmodel.3.weight "
-         "1\nmodel.6.weight 1\n"
-         "model.8.weight 1\nmodel.10.weight 1\n",
-         WEIGHTS_UPSCALER, "ESRGAN", "original", NULL},
-        {"model.diffusion_model.double_blocks.0.img_attn.norm.key_norm.scale 128\n", WEIGHTS_CHECKPOINT,
-         "FLUX.1", NULL, "recognised, but not supported"},
-        {"joint_blocks.0.context_block.attn.qkv.weight 2x2\n", WEIGHTS_CHECKPOINT, "Stable Diffusion 3", NULL,
-         NULL},
-        {"cap_embedder.0.weight 2560\n", WEIGHTS_CHECKPOINT, "Z-Image", NULL, NULL},
-        {"cap_embedder.0.weight 2304\n", WEIGHTS_CHECKPOINT, "Lumina 2", NULL, NULL},
-        {"control_model.input_hint_block.0.weight 16x3x3x3\n", WEIGHTS_CONTROLNET, NULL, "original", NULL},
-        {"text_model.embeddings.token_embedding.weight 4x768\n", WEIGHTS_TEXT_ENCODER, "CLIP ViT-L", NULL,
-         NULL},
-        {"some.thing 4x4\n", WEIGHTS_UNKNOWN, "", "", "1 tensor of no known kind"},
-        {"", WEIGHTS_UNKNOWN, "", "", "the file holds no tensors"},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        identity about = identify_listed(rows[i].list, NULL);
-        if (about.kind != rows[i].kind)
+    for (size_t i = 0; i < sizeof other_kinds / sizeof *other_kinds; i++) {
+        identity about = identify_listed(other_kinds[i].list, NULL);
+        if (about.kind != other_kinds[i].kind)
             fail_msg("row %zu: a %s", i, weights_kind_text(about.kind));
-        if (rows[i].family)
-            assert_string_equal(about.family_text, rows[i].family);
-        if (rows[i].dialect)
-            assert_string_equal(about.dialect, rows[i].dialect);
-        if (rows[i].detail)
-            assert_string_equal(about.detail, rows[i].detail);
+        if (other_kinds[i].family)
+            assert_string_equal(about.family_text, other_kinds[i].family);
+        if (other_kinds[i].dialect)
+            assert_string_equal(about.dialect, other_kinds[i].dialect);
+        if (other_kinds[i].detail)
+            assert_string_equal(about.detail, other_kinds[i].detail);
     }
 }
 
