@@ -72,7 +72,7 @@ static kiln_status close_window(cutting *c, int keep, kiln_error *err)
     row[at++] = end_id;
     while (at < CHUNK_LENGTH)
         row[at++] = c->options.pad_id;
-    while (row[end] != end_id)
+    while (end < CHUNK_LENGTH - 1 && row[end] != end_id)
         end++;
     out->length[out->count] = keep;
     out->end[out->count] = end;
