@@ -65,8 +65,6 @@ static bool is_word(const char *text, size_t length)
 static kiln_status check_request(const char *repository, const char *folder, const kiln_pull_options *o,
                                  kiln_error *err)
 {
-    if (!repository || !folder || !o)
-        return fail(err, KILN_BAD_ARGUMENT, "pull needs a repository, a folder and options");
     const char *slash = strchr(repository, '/');
     if (!slash || !is_word(repository, (size_t)(slash - repository)) ||
         !is_word(slash + 1, strlen(slash + 1)))
@@ -403,6 +401,8 @@ static kiln_status pull_all(pull *p, kiln_error *err)
 kiln_status kiln_pull(const char *repository, const char *folder, const kiln_pull_options *options,
                       kiln_error *err)
 {
+    if (!repository || !folder || !options)
+        return fail(err, KILN_BAD_ARGUMENT, "pull needs a repository, a folder and options");
     kiln_status status = check_request(repository, folder, options, err);
     if (status != KILN_OK)
         return status;

@@ -1,0 +1,73 @@
+# The short way in; CMake does the work (see CMakePresets.json).
+#
+#   make             build into build/
+#   make draw        install what is missing, build, draw a picture
+#   make test        build and run all tests
+#   make sanitize    the same tests under the address and undefined-behaviour sanitizers
+#   make bench       measure the engine on this machine
+#   make fuzz        a short run of every fuzz target (SECONDS_EACH=20)
+#   make checks      floors, limits, headers, symbols, formatting
+#   make tidy        clang-tidy
+#   make format      clang-format, in place
+#   make install     into PREFIX (/usr/local), below DESTDIR when given
+#
+# JOBS: how many compilers at once.
+
+JOBS   ?= $(shell nproc)
+PREFIX ?= /usr/local
+BUILD  ?= build
+
+MODEL  ?= models/tiny
+PROMPT ?= a lighthouse at dusk
+OUT    ?= picture.png
+SECONDS_EACH ?= 20
+
+SOURCES = $(shell git ls-files '*.c' '*.h')
+
+.PHONY: all configure draw test sanitize bench fuzz checks tidy format install clean packages
+
+all: configure
+	cmake --build $(BUILD) -j $(JOBS)
+
+configure: packages
+	@test -f $(BUILD)/build.ninja || \
+	    cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=$(PREFIX)
+
+packages:
+	@tools/install-packages.sh
+
+draw: configure
+	cmake --build $(BUILD) -j $(JOBS) --target kiln_command
+	KILN_DATA=data $(BUILD)/kiln draw "$(PROMPT)" --model "$(MODEL)" --seed 1 -o "$(OUT)"
+	@echo "the picture is at $(abspath $(OUT))"
+
+test: all
+	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+sanitize: packages
+	@test -f build-sanitize/build.ninja || cmake --preset sanitize
+	cmake --build build-sanitize -j $(JOBS)
+	ctest --test-dir build-sanitize --output-on-failure -j $(JOBS)
+
+bench: all
+	$(BUILD)/bench/bench
+
+fuzz:
+	@tools/install-packages.sh --checks
+	@tools/fuzz.sh $(SECONDS_EACH) $(JOBS)
+
+checks:
+	@tools/check.sh
+
+tidy: configure
+	@tools/install-packages.sh --checks
+	@tools/tidy.sh $(BUILD) $(JOBS)
+
+format:
+	clang-format -i $(SOURCES)
+
+install: all
+	cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean:
+	rm -rf build build-debug build-sanitize build-fuzz
