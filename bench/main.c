@@ -7,6 +7,7 @@
  * matrix products in the same precision, measured in this run. Operations are counted as the network states them (a
  * multiply-add is 2); a kernel that needs fewer shows as faster. */
 #include "bench/peak.h"
+#include "bench/random_weights.h"
 
 #include "model/clip_text.h"
 #include "model/unet.h"
@@ -26,25 +27,6 @@ typedef struct options {
     int threads, repeat;
     bool profile;
 } options;
-
-/* ------------------------------------------------------------------------------------ random weights */
-
-/* Uniform numbers whose products keep a signal's size: deviation 1/sqrt(fan in); norms near 1, biases near 0. */
-static kiln_status random_read(void *self, const parameter *p, int index, float *to, kiln_error *err)
-{
-    (void)self;
-    (void)err;
-    int64_t n = shape_count(p->shape), fan_in = p->shape.rank > 1 ? n / p->shape.dim[0] : 1;
-    float spread = p->role == ROLE_WEIGHT ? sqrtf(12.0f / (float)fan_in) : p->role == ROLE_EMBEDDING ? 0.05f : 0.02f;
-    float middle = p->role == ROLE_NORM && strstr(p->canonical, "weight") ? 1 : 0;
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < n; i++) {
-        uint64_t x = (uint64_t)i * 0x9E3779B97F4A7C15u + (uint64_t)index * 0xD1B54A32D192ED03u;
-        x = (x ^ (x >> 29)) * 0xBF58476D1CE4E5B9u;
-        to[i] = middle + spread * ((float)(x >> 40) / 16777216.0f - 0.5f);
-    }
-    return KILN_OK;
-}
 
 /* ------------------------------------------------------------------------------------ one stage */
 
@@ -99,7 +81,7 @@ static void report(const options *o, const char *name, double seconds, const pla
 static bool stage(const options *o, const char *name, graph *g, double peak)
 {
     kiln_error err = {0};
-    packed_store *store = packed_store_new((parameter_source){random_read, NULL});
+    packed_store *store = packed_store_new(random_weights());
     plan_options po = {.backend = &backend_cpu, .compute = o->compute, .threads = o->threads, .fuse = true};
     plan *p = NULL;
     run *r = NULL;
