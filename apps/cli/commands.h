@@ -4,7 +4,7 @@
 
 #include "options.h"
 
-extern const command draw_command, encode_command, tokenize_command, inspect_command, convert_command, pull_command,
-    verify_command;
+extern const command draw_command, encode_command, tokenize_command, inspect_command, convert_command,
+    pull_command, verify_command;
 
 #endif

@@ -50,7 +50,8 @@ const command convert_command = {
     .name = "convert",
     .summary = "checkpoint file to folder and back, pickle to safetensors",
     .usage = "FROM TO [options]",
-    .about = "TO is a folder when it ends in '/' or has no extension, and a single file when it ends in .safetensors. The "
+    .about = "TO is a folder when it ends in '/' or has no extension, and a single file when it ends in "
+             ".safetensors. The "
              "result appears whole or not at all.",
     .plain_minimum = 2,
     .plain_maximum = 2,

@@ -94,9 +94,11 @@ static int read_command_line(drawing *d, const command *c, int argc, char **argv
         kiln_recipe_apply(d->recipe, &d->options);
         d->values = draw_values_of(&d->options);
         d->values.seed.random = kiln_recipe_field(d->recipe, "Seed") == NULL;
+        d->values.model.precision = recipe_precision(d->recipe);
         status = arguments_parse(c, argc, argv, &d->values, &d->arguments);
         if (!status && recipe_needs_picture(d->recipe) && !d->values.init)
-            return complain_usage("%s was drawn from another picture, which it does not carry: name it with --init", path);
+            return complain_usage(
+                "%s was drawn from another picture, which it does not carry: name it with --init", path);
     }
     if (!status && d->arguments.count)
         d->values.prompt = d->arguments.plain[0];

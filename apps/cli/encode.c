@@ -67,7 +67,8 @@ static int encode_text(kiln_session *session, const char *text, const encode_val
 {
     kiln_error err = {0};
     kiln_map *map = NULL;
-    return save_map(kiln_encode_text(session, text, v->clip_skip, &map, &err), map, v->output, &err);
+    kiln_status status = kiln_encode_text(session, text, v->clip_skip, &map, &err);
+    return save_map(status, map, v->output, &err);
 }
 
 static int encode_picture(kiln_session *session, const char *path, const encode_values *v)
@@ -130,7 +131,8 @@ static int run(const command *c, int argc, char **argv)
         return EXIT_OK;
     }
     if ((found.count == 1) == (values.text != NULL))
-        return complain_usage("'kiln encode' expects a text, a picture or a file of latents: kiln encode %s", c->usage);
+        return complain_usage("'kiln encode' expects a text, a picture or a file of latents: kiln encode %s",
+                              c->usage);
     if (!values.output)
         return complain_usage("where to write? -o FILE.safetensors, or -o PICTURE for latents");
     const char *argument = values.text ? values.text : found.plain[0];
@@ -147,7 +149,8 @@ const command encode_command = {
     .name = "encode",
     .summary = "text or picture to tensors, latents to a picture",
     .usage = "TEXT|PICTURE|LATENTS -o FILE [options]",
-    .about = "A text gives conditioning, for 'kiln draw --cond'. A picture gives latents. A .safetensors file of latents "
+    .about = "A text gives conditioning, for 'kiln draw --cond'. A picture gives latents. A .safetensors "
+             "file of latents "
              "gives the picture back.",
     .plain_minimum = 0,
     .plain_maximum = 1,

@@ -54,7 +54,8 @@ static void print_option(const option *o)
     char letter[6] = "    ";
     if (o->letter)
         snprintf(letter, sizeof letter, "-%c, ", o->letter);
-    snprintf(left, sizeof left, "  %s--%s%s%s", letter, o->name, o->value ? " " : "", o->value ? o->value : "");
+    snprintf(left, sizeof left, "  %s--%s%s%s", letter, o->name, o->value ? " " : "",
+             o->value ? o->value : "");
     range_text(o, range, sizeof range);
     const char *comma = range[0] && o->shown ? "; " : "";
     const char *open = range[0] || o->shown ? " (" : "", *close = range[0] || o->shown ? ")" : "";

@@ -17,7 +17,8 @@ static const option inspect_options[] = {
      "list every tensor, not only the first"},
     {"hash", 0, OPTION_FLAG, offsetof(inspect_values, hash), NULL, NULL, 0, 0, NULL,
      "read the whole file for its hashes, however large it is"},
-    {"json", 'j', OPTION_FLAG, offsetof(inspect_values, json), NULL, NULL, 0, 0, NULL, "print JSON, with every tensor"},
+    {"json", 'j', OPTION_FLAG, offsetof(inspect_values, json), NULL, NULL, 0, 0, NULL,
+     "print JSON, with every tensor"},
     {0},
 };
 
@@ -116,9 +117,9 @@ static void print_json_pairs(const kiln_inspection *inspection,
     const char *name, *text;
     for (int i = 0; (text = pair(inspection, i, &name)) != NULL; i++) {
         printf(i ? ", " : "");
-        json_string(stdout, name);
+        print_json_string(stdout, name);
         printf(": ");
-        json_string(stdout, text);
+        print_json_string(stdout, text);
     }
 }
 
@@ -128,7 +129,7 @@ static void print_json(const char *path, const kiln_inspection *inspection, cons
     const int64_t *shape;
     int rank;
     printf("{\"file\": ");
-    json_string(stdout, path);
+    print_json_string(stdout, path);
     printf(", \"facts\": {");
     print_json_pairs(inspection, kiln_inspection_fact);
     printf("}, \"metadata\": {");
@@ -140,7 +141,7 @@ static void print_json(const char *path, const kiln_inspection *inspection, cons
     printf(", \"tensors\": [");
     for (int i = 0; (name = kiln_inspection_tensor(inspection, i, &type, &rank, &shape)) != NULL; i++) {
         printf("%s{\"name\": ", i ? ",\n " : "\n ");
-        json_string(stdout, name);
+        print_json_string(stdout, name);
         printf(", \"type\": \"%s\", \"shape\": ", type);
         print_shape(rank, shape);
         printf("}");
@@ -188,7 +189,8 @@ const command inspect_command = {
     .name = "inspect",
     .summary = "what a model file is: kind, parts, hashes, tensors",
     .usage = "FILE... [options]",
-    .about = "Told from the header alone. Hashes need the whole file and are printed for files up to 256 MB, or with "
+    .about = "Told from the header alone. Hashes need the whole file and are printed for files up to 256 MB, "
+             "or with "
              "--hash.",
     .plain_minimum = 1,
     .plain_maximum = ARGUMENTS_MAX,

@@ -30,7 +30,8 @@ static int unknown_command(const char *name)
 {
     const char *near = nearest_word(name, command_name_at, NULL);
     if (near)
-        return complain_usage("unknown command '%s' (did you mean %s?); 'kiln help' lists the commands", name, near);
+        return complain_usage("unknown command '%s' (did you mean %s?); 'kiln help' lists the commands", name,
+                              near);
     return complain_usage("unknown command '%s'; 'kiln help' lists the commands", name);
 }
 

@@ -99,7 +99,7 @@ const char *bytes_text(int64_t bytes)
     return text;
 }
 
-void json_string(FILE *file, const char *text)
+void print_json_string(FILE *file, const char *text)
 {
     putc('"', file);
     for (const unsigned char *p = (const unsigned char *)text; *p;) {

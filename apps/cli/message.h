@@ -22,6 +22,6 @@ int complain_usage(const char *format, ...) __attribute__((format(printf, 1, 2))
 const char *bytes_text(int64_t bytes);
 
 /* Write `text` as a JSON string, quotes included; bytes that are no UTF-8 become U+FFFD. */
-void json_string(FILE *, const char *text);
+void print_json_string(FILE *, const char *text);
 
 #endif

@@ -13,15 +13,32 @@ typedef struct model_choice {
 
 /* Rows of an option table; `s` is the subcommand's struct, whose member `model` is a model_choice. */
 #define MODEL_OPTIONS(s)                                                                                     \
-    {"model", 'm', OPTION_TEXT, offsetof(s, model.model), "PATH", "$KILN_MODEL", 0, 0, NULL,                 \
-     "the model: a diffusers folder, or a checkpoint file (.safetensors, .ckpt)"},                           \
-        {"vae", 0, OPTION_TEXT, offsetof(s, model.vae), "PATH", "the model's own", 0, 0, NULL,               \
-         "take the VAE from this file or folder"},                                                           \
-        {"tokenizer", 0, OPTION_TEXT, offsetof(s, model.tokenizer), "DIR", "the model's own", 0, 0, NULL,    \
-         "folder with vocab.json and merges.txt"},                                                           \
-        {"hints", 0, OPTION_TEXT, offsetof(s, model.hints), "FILE", NULL, 0, 0, NULL,                        \
-         "JSON file with what an odd checkpoint file does not tell"},                                        \
-        {"precision", 0, OPTION_CHOICE, offsetof(s, model.precision), "P", "auto", 0, 0, "auto|f32|bf16",    \
+    {"model",     'm',                                                                                       \
+     OPTION_TEXT, offsetof(s, model.model),                                                                  \
+     "PATH",      "$KILN_MODEL",                                                                             \
+     0,           0,                                                                                         \
+     NULL,        "the model: a diffusers folder, or a checkpoint file (.safetensors, .ckpt)"},              \
+        {"vae",       0,                                                                                     \
+         OPTION_TEXT, offsetof(s, model.vae),                                                                \
+         "PATH",      "the model's own",                                                                     \
+         0,           0,                                                                                     \
+         NULL,        "take the VAE from this file or folder"},                                              \
+        {"tokenizer", 0, OPTION_TEXT, offsetof(s, model.tokenizer),           "DIR", "the model's own",      \
+         0,           0, NULL,        "folder with vocab.json and merges.txt"},                              \
+        {"hints",     0,                                                                                     \
+         OPTION_TEXT, offsetof(s, model.hints),                                                              \
+         "FILE",      NULL,                                                                                  \
+         0,           0,                                                                                     \
+         NULL,        "JSON file with what an odd checkpoint file does not tell"},                           \
+        {"precision",                                                                                        \
+         0,                                                                                                  \
+         OPTION_CHOICE,                                                                                      \
+         offsetof(s, model.precision),                                                                       \
+         "P",                                                                                                \
+         "auto",                                                                                             \
+         0,                                                                                                  \
+         0,                                                                                                  \
+         "auto|f32|bf16",                                                                                    \
          "arithmetic; auto takes bf16 where the processor has it"},                                          \
     {                                                                                                        \
         "threads", 0, OPTION_INTEGER, offsetof(s, model.threads), "N", "one per core", 0, 1024, NULL,        \

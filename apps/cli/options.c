@@ -73,7 +73,8 @@ static const char *expectation(const option *o, char *text, size_t size)
         snprintf(text, size, "a whole number from 0 to 18446744073709551615, or -1 for a random one");
         break;
     case OPTION_SIZE:
-        snprintf(text, size, "WxH with sides from %.0f to %.0f pixels (512x768, say)", o->minimum, o->maximum);
+        snprintf(text, size, "WxH with sides from %.0f to %.0f pixels (512x768, say)", o->minimum,
+                 o->maximum);
         break;
     case OPTION_BYTES:
         snprintf(text, size, "an amount of memory such as 6G or 512M");
@@ -186,8 +187,9 @@ static int take(parser *p, const option *o, const char *attached)
 static int take_plain(parser *p, const char *text)
 {
     if (p->out->count >= p->command->plain_maximum)
-        return complain_usage("'kiln %s' has no place for the argument '%s' (a text of several words needs quotes)",
-                              p->command->name, text);
+        return complain_usage(
+            "'kiln %s' has no place for the argument '%s' (a text of several words needs quotes)",
+            p->command->name, text);
     p->out->plain[p->out->count++] = text;
     return EXIT_OK;
 }

@@ -34,8 +34,8 @@ typedef struct seed_choice {
 } seed_choice;
 
 typedef struct option {
-    const char *name;  /* long name, without the dashes */
-    char letter;       /* short name, or 0 */
+    const char *name; /* long name, without the dashes */
+    char letter;      /* short name, or 0 */
     option_kind kind;
     size_t offset;     /* of the value in the subcommand's struct */
     const char *value; /* how the help page calls the value; NULL for a flag */

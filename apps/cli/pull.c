@@ -18,7 +18,8 @@ static const option pull_options[] = {
      "only this file of the repository, a checkpoint say"},
     {"variant", 0, OPTION_TEXT, offsetof(pull_values, variant), "NAME", NULL, 0, 0, NULL,
      "weights of this variant where there are any: fp16 halves the download"},
-    {"revision", 0, OPTION_TEXT, offsetof(pull_values, revision), "NAME", "main", 0, 0, NULL, "branch, tag or commit"},
+    {"revision", 0, OPTION_TEXT, offsetof(pull_values, revision), "NAME", "main", 0, 0, NULL,
+     "branch, tag or commit"},
     {"endpoint", 0, OPTION_TEXT, offsetof(pull_values, endpoint), "URL", "$HF_ENDPOINT", 0, 0, NULL,
      "the hub; https://huggingface.co when neither is given"},
     {"token", 0, OPTION_TEXT, offsetof(pull_values, token), "TOKEN", "$HF_TOKEN", 0, 0, NULL,
@@ -71,8 +72,10 @@ const command pull_command = {
     .name = "pull",
     .summary = "download a model from a hub, resumable and verified",
     .usage = "OWNER/NAME [FOLDER] [options]",
-    .about = "Downloads the diffusers pipeline of a repository into FOLDER (NAME by default). What an earlier call left "
-             "unfinished is continued; sizes and sha256 are checked; a file is in its place only when it is whole.",
+    .about = "Downloads the diffusers pipeline of a repository into FOLDER (NAME by default). What an "
+             "earlier call left "
+             "unfinished is continued; sizes and sha256 are checked; a file is in its place only when it is "
+             "whole.",
     .plain_minimum = 1,
     .plain_maximum = 2,
     .plain_name = "a repository",

@@ -40,9 +40,15 @@ void recipe_compare_models(const kiln_recipe *recipe, const char *recipe_path, c
         return;
     const char *before = kiln_recipe_field(recipe, "Model hash"), *now = kiln_recipe_field(own, "Model hash");
     if (before && now && strcmp(before, now) != 0)
-        warn("%s was drawn with the model of hash %s, and this one has %s: another picture comes of it", recipe_path,
-             before, now);
+        warn("%s was drawn with the model of hash %s, and this one has %s: another picture comes of it",
+             recipe_path, before, now);
     kiln_recipe_free(own);
+}
+
+const char *recipe_precision(const kiln_recipe *recipe)
+{
+    const char *written = kiln_recipe_field(recipe, "Precision");
+    return written && (strcmp(written, "f32") == 0 || strcmp(written, "bf16") == 0) ? written : NULL;
 }
 
 bool recipe_needs_picture(const kiln_recipe *recipe)

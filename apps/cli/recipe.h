@@ -11,6 +11,9 @@ int recipe_read(const char *path, kiln_recipe **out, kiln_image **picture);
 /* Warn when the drawn picture says that it came from another model than the recipe. */
 void recipe_compare_models(const kiln_recipe *, const char *recipe_path, const kiln_image *drawn);
 
+/* "f32" or "bf16" when the recipe says which arithmetic it was drawn in, else NULL. */
+const char *recipe_precision(const kiln_recipe *);
+
 /* Whether the recipe began from a picture (img2img), which it does not carry. */
 bool recipe_needs_picture(const kiln_recipe *);
 

@@ -25,14 +25,14 @@ static const option tokenize_options[] = {
 static void print_json(const char *text, const int32_t *ids, const char *pieces, size_t count)
 {
     printf("{\"text\": ");
-    json_string(stdout, text);
+    print_json_string(stdout, text);
     printf(", \"ids\": [");
     for (size_t i = 0; i < count; i++)
         printf("%s%d", i ? ", " : "", (int)ids[i]);
     printf("], \"pieces\": [");
     for (size_t i = 0; i < count; i++, pieces += strlen(pieces) + 1) {
         printf("%s", i ? ", " : "");
-        json_string(stdout, pieces);
+        print_json_string(stdout, pieces);
     }
     printf("]}\n");
 }
@@ -55,9 +55,12 @@ static int run(const command *c, int argc, char **argv)
         help_command(c);
         return EXIT_OK;
     }
-    const char *path = values.tokenizer ? values.tokenizer : values.model ? values.model : getenv("KILN_MODEL");
+    const char *path = values.tokenizer ? values.tokenizer
+                       : values.model   ? values.model
+                                        : getenv("KILN_MODEL");
     if (!path || !path[0])
-        return complain_usage("no tokenizer: name a model with --model PATH or KILN_MODEL, or a folder with --tokenizer");
+        return complain_usage(
+            "no tokenizer: name a model with --model PATH or KILN_MODEL, or a folder with --tokenizer");
     kiln_error err = {0};
     int32_t *ids = NULL;
     char *pieces = NULL;

@@ -53,11 +53,13 @@ static difference compare(const kiln_image *a, const kiln_image *b)
 
 static int judge(const char *path, const kiln_image *there, const kiln_image *drawn)
 {
-    if (kiln_image_width(there) != kiln_image_width(drawn) || kiln_image_height(there) != kiln_image_height(drawn) ||
-        kiln_image_channels(there) != kiln_image_channels(drawn) || kiln_image_bits(there) != kiln_image_bits(drawn)) {
+    if (kiln_image_width(there) != kiln_image_width(drawn) ||
+        kiln_image_height(there) != kiln_image_height(drawn) ||
+        kiln_image_channels(there) != kiln_image_channels(drawn) ||
+        kiln_image_bits(there) != kiln_image_bits(drawn)) {
         printf("%s: different: it is %dx%d with %d channels, its recipe gives %dx%d with %d\n", path,
-               kiln_image_width(there), kiln_image_height(there), kiln_image_channels(there), kiln_image_width(drawn),
-               kiln_image_height(drawn), kiln_image_channels(drawn));
+               kiln_image_width(there), kiln_image_height(there), kiln_image_channels(there),
+               kiln_image_width(drawn), kiln_image_height(drawn), kiln_image_channels(drawn));
         return EXIT_FAILED;
     }
     difference d = compare(there, drawn);
@@ -65,8 +67,8 @@ static int judge(const char *path, const kiln_image *there, const kiln_image *dr
         printf("%s: identical, %lld pixels\n", path, (long long)d.total);
         return EXIT_OK;
     }
-    printf("%s: different: %lld of %lld pixels, the largest difference is %d of %d\n", path, (long long)d.pixels,
-           (long long)d.total, d.largest, kiln_image_bits(there) == 16 ? 65535 : 255);
+    printf("%s: different: %lld of %lld pixels, the largest difference is %d of %d\n", path,
+           (long long)d.pixels, (long long)d.total, d.largest, kiln_image_bits(there) == 16 ? 65535 : 255);
     return EXIT_FAILED;
 }
 
@@ -74,8 +76,11 @@ static int redraw(const verify_values *v, const kiln_recipe *recipe, const kiln_
 {
     kiln_error err = {0};
     open_model open;
+    model_choice choice = v->model;
+    if (!choice.precision)
+        choice.precision = recipe_precision(recipe);
     progress_view view = {.quiet = v->quiet};
-    int status = model_open(&v->model, &open);
+    int status = model_open(&choice, &open);
     if (status)
         return status;
     kiln_draw_options options = kiln_draw_defaults();
@@ -100,7 +105,8 @@ static int verify(const char *path, const verify_values *v)
     if (status)
         return status;
     if (!v->init && recipe_needs_picture(recipe))
-        status = complain_usage("%s was drawn from another picture, which it does not carry: name it with --init", path);
+        status = complain_usage(
+            "%s was drawn from another picture, which it does not carry: name it with --init", path);
     else if (!kiln_recipe_field(recipe, "Seed"))
         status = complain_usage("%s: its recipe names no seed", path);
     else if (v->init && kiln_image_read(v->init, &init, &err) != KILN_OK)
