@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ------------------------------------------------------------------------------------ shared pieces */
 
@@ -66,7 +67,7 @@ kiln_status write_text_file(const char *path, const char *text, size_t length, k
     FILE *file = fopen(path, "wb");
     if (!file)
         return fail_system(err, "%s: cannot be written", path);
-    bool whole = fwrite(text, 1, length, file) == length && fflush(file) == 0;
+    bool whole = fwrite(text, 1, length, file) == length && fflush(file) == 0 && fsync(fileno(file)) == 0;
     if (fclose(file) != 0 || !whole)
         return fail_system(err, "%s: writing", path);
     return KILN_OK;

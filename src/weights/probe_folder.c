@@ -189,12 +189,27 @@ static bool any_present(const model_parts *parts)
     return false;
 }
 
+/* Models whose denoiser is no UNet. */
+static kiln_status check_known(const model_parts *parts, const json_t *index, kiln_error *err)
+{
+    static const char *const others[] = {"transformer", "prior", "decoder"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        const char *class_name = json_string_value(json_array_get(json_object_get(index, others[i]), 1));
+        if (class_name)
+            return fail(err, KILN_UNSUPPORTED, "%s: the model is built around a %.100s, which is not supported", parts->path,
+                        class_name);
+    }
+    return KILN_OK;
+}
+
 kiln_status probe_folder(model_parts *parts, const probe_options *options, kiln_error *err)
 {
     json_t *index;
     const char *prediction = NULL, *variant = options ? options->variant : NULL;
     bool zero_snr = false;
     kiln_status status = read_index(parts, &index, err);
+    if (!status && (status = check_known(parts, index, err)))
+        json_decref(index);
     if (status)
         return status;
     const char *config = arena_format(&parts->memory->arena, "%s/config.json", parts->path);

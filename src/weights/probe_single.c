@@ -14,6 +14,7 @@
  * form holds 23; and a text_projection that belongs to no SD 2.x model. */
 #include "weights/probe_parts.h"
 
+#include "weights/describe.h"
 #include "weights/small_file.h"
 
 #include <stdio.h>
@@ -186,10 +187,15 @@ static kiln_status try_component_file(model_parts *parts, const tensor_file *fil
     const char *config = folder ? arena_format(&parts->memory->arena, "%s/config.json", folder) : NULL;
     if (config && path_is_file(config))
         return probe_component(parts, folder, parts->path, NULL, err);
+    char what[DESCRIPTION_BYTES];
+    describe_file(file, what);
     const tensor_entry *first = tensor_file_entry(file, 0);
-    return fail(err, KILN_UNSUPPORTED, "%s: no part of a diffusion model is in this file: no UNet, no VAE and no text "
-                                       "encoder under the names of SD 1, SD 2 or SDXL checkpoints (%zu tensors, the "
-                                       "first is '%.100s')",
+    if (what[0])
+        return fail(err, KILN_UNSUPPORTED, "%s: the file is %s, not a model of the Stable Diffusion family under its "
+                                           "checkpoint names", parts->path, what);
+    return fail(err, KILN_UNSUPPORTED, "%s: no part of a diffusion model is in this file: no UNet, VAE or text encoder "
+                                       "under the names of Stable Diffusion checkpoints (%zu tensors, the first is "
+                                       "'%.100s')",
                 parts->path, tensor_file_count(file), first ? first->name : "");
 }
 

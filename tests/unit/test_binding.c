@@ -1,6 +1,7 @@
 /* test_binding.c - parameters meet tensors: both dialects, parts, transposes, old names, and what does not fit.
  * floors: base tensor formats graph ops backend nn model weights */
 #include "formats/safetensors.h"
+#include "unit/sparse_checkpoint.h"
 #include "weights/probe.h"
 
 #include <setjmp.h>
@@ -17,10 +18,13 @@
 
 static char folder[] = "/tmp/kiln-binding-XXXXXX";
 
+/* A few may be in use at once. */
 static const char *in_folder(const char *name)
 {
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+    static char paths[4][256];
+    static int turn;
+    char *path = paths[turn = (turn + 1) % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
     return path;
 }
 
@@ -213,8 +217,17 @@ static void skip_without(const char *path)
     }
 }
 
+static void read_one(const graph *g, const weights *w)
+{
+    kiln_error err;
+    float *x = malloc((size_t)shape_count(g->parameters[0].shape) * sizeof *x);
+    parameter_source source = weights_source(w);
+    assert_int_equal(source.read(source.self, &g->parameters[0], 0, x, &err), KILN_OK);
+    free(x);
+}
+
 /* Every parameter binds, and nothing is left over but `leftover` tensors. */
-static void check_whole(const char *path, const char *hints, model_family family, unsigned parts_expected, int leftover)
+static model_parts *open_whole(const char *path, const char *hints, model_family family, unsigned parts_expected, int leftover)
 {
     model_parts *parts;
     kiln_error err = {0};
@@ -232,10 +245,7 @@ static void check_whole(const char *path, const char *hints, model_family family
             if (!g || weights_bind(g, &parts->part[k].place, 1, &w, &err))
                 fail_msg("%s", err.text);
             all[count++] = w;
-            float *x = malloc((size_t)shape_count(g->parameters[0].shape) * sizeof *x);
-            parameter_source source = weights_source(w);
-            assert_int_equal(source.read(source.self, &g->parameters[0], 0, x, &err), KILN_OK);
-            free(x);
+            read_one(g, w);
             graph_free(g);
         }
     }
@@ -247,7 +257,12 @@ static void check_whole(const char *path, const char *hints, model_family family
     free(names);
     for (int i = 0; i < count; i++)
         weights_free((weights *)all[i]);
-    probe_close(parts);
+    return parts;
+}
+
+static void check_whole(const char *path, const char *hints, model_family family, unsigned parts_expected, int leftover)
+{
+    probe_close(open_whole(path, hints, family, parts_expected, leftover));
 }
 
 enum { THREE = 1 << PART_UNET | 1 << PART_VAE | 1 << PART_TEXT, FOUR = THREE | 1 << PART_TEXT_2, UNET = 1 << PART_UNET };
@@ -271,6 +286,126 @@ static void single_files_bind(void **state)
     /* The unused last layer (12 tensors) and text_projection. */
     check_whole(TEST_SHARED "/golden/single_file/sd2-single.safetensors", hints, FAMILY_SD2, THREE, 13);
     check_whole(TEST_SHARED "/golden/single_file/sdxl-single.safetensors", hints, FAMILY_SDXL, FOUR, 0);
+}
+
+/* Real headers of full-size checkpoints: what is told from their tensors alone is what the published config.json say. */
+static void real_checkpoints_bind(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys, *prefix;
+        model_family family;
+        unsigned parts;
+        int leftover;
+        const unet_config *unet;
+        const vae_config *vae;
+        const clip_text_config *text, *text_2;
+    } cases[] = {
+        {"sd15", "", FAMILY_SD1, THREE, 0, &unet_sd15, &vae_sd, &clip_text_l, NULL},
+        {"sd21", "", FAMILY_SD2, THREE, 13, &unet_sd21, &vae_sd, &clip_text_h, NULL},
+        {"sdxl", "", FAMILY_SDXL, FOUR, 0, &unet_sdxl, &vae_sdxl, &clip_text_l, &clip_text_big_g},
+        {"sd15-inpaint-unet", "", FAMILY_SD1, UNET, 0, &unet_sd15_inpaint, NULL, NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char keys[512];
+        int tensors;
+        snprintf(keys, sizeof keys, TEST_SHARED "/golden/keys/%s.txt", cases[i].keys);
+        skip_without(keys);
+        assert_true(sparse_checkpoint(keys, cases[i].prefix, in_folder("a.safetensors"), &tensors) > 0);
+        model_parts *parts =
+            open_whole(in_folder("a.safetensors"), NULL, cases[i].family, cases[i].parts, cases[i].leftover);
+        assert_memory_equal(&parts->unet, cases[i].unet, sizeof parts->unet);
+        if (cases[i].vae)
+            assert_int_equal(parts->vae.scaling_factor == cases[i].vae->scaling_factor, 1);
+        if (cases[i].text)
+            assert_memory_equal(&parts->text, cases[i].text, sizeof parts->text);
+        if (cases[i].text_2)
+            assert_memory_equal(&parts->text_2, cases[i].text_2, sizeof parts->text_2);
+        probe_close(parts);
+    }
+}
+
+/* Folders and neighbours made of links to the reference model's files. */
+static void link_to(const char *from, const char *name)
+{
+    char target[600];
+    snprintf(target, sizeof target, TEST_SHARED "/golden/%s", from);
+    assert_int_equal(symlink(target, in_folder(name)), 0);
+}
+
+static void variants_are_found(void **state)
+{
+    (void)state;
+    skip_without(TEST_SHARED "/golden/models/sd1-tiny");
+    unlink(in_folder("a.safetensors"));
+    link_to("models/sd1-tiny/vae/config.json", "config.json");
+    link_to("models/sd1-tiny/vae/diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors");
+    check_whole(folder, NULL, FAMILY_OTHER, 1 << PART_VAE, 0);
+    /* A file within a component's folder is that component. */
+    check_whole(in_folder("diffusion_pytorch_model.fp16.safetensors"), NULL, FAMILY_OTHER, 1 << PART_VAE, 0);
+    unlink(in_folder("config.json"));
+    /* Without config.json a VAE's shape is told from the tensors in diffusers' names, too (but for the groups). */
+    model_parts *parts;
+    kiln_error err;
+    probe_options o = {.vae = in_folder("diffusion_pytorch_model.fp16.safetensors")};
+    int refused = probe_open(TEST_SHARED "/golden/models/sd1-tiny", &o, &parts, &err);
+    assert_int_equal(refused, KILN_BAD_FORMAT);
+    assert_non_null(strstr(err.text, "'norm_num_groups' 32 does not divide"));
+    unlink(in_folder("diffusion_pytorch_model.fp16.safetensors"));
+}
+
+static void the_neighbour_vae_is_taken(void **state)
+{
+    (void)state;
+    skip_without(TEST_SHARED "/golden/single_file/sd1-single.ckpt");
+    model_parts *parts;
+    kiln_error err = {0};
+    link_to("single_file/sd1-single.ckpt", "model.ckpt");
+    link_to("single_file/sdxl-single.safetensors", "model.vae.pt");
+    probe_options o = {.hints = TEST_SHARED "/golden/single_file/hints.json"};
+    if (probe_open(in_folder("model.ckpt"), &o, &parts, &err))
+        fail_msg("%s", err.text);
+    assert_non_null(strstr(tensor_file_path(parts->part[PART_VAE].place.file), "model.vae.pt"));
+    assert_non_null(strstr(tensor_file_path(parts->part[PART_UNET].place.file), "model.ckpt"));
+    assert_float_equal(parts->vae.scaling_factor, 0.18215f, 0);
+    probe_close(parts);
+    unlink(in_folder("model.ckpt"));
+    unlink(in_folder("model.vae.pt"));
+}
+
+static void write_text(const char *name, const char *text)
+{
+    FILE *f = fopen(in_folder(name), "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void broken_descriptions_are_refused(void **state)
+{
+    (void)state;
+    static const char *const indexes[] = {"", "[]", "{", "{\"unet\": 3}", "{\"unet\": [1, 2], \"vae\": [null, {}]}",
+                                          "{\"transformer\": [\"diffusers\", \"FluxTransformer2DModel\"]}"};
+    model_parts *parts;
+    kiln_error err;
+    for (size_t i = 0; i < sizeof indexes / sizeof *indexes; i++) {
+        write_text("model_index.json", indexes[i]);
+        kiln_status status = probe_open(folder, NULL, &parts, &err);
+        if (status == KILN_OK)
+            assert_int_equal(probe_require(parts, 1u << PART_UNET, &err), KILN_NOT_FOUND);
+        probe_close(parts);
+    }
+    assert_non_null(strstr(err.text, "FluxTransformer2DModel"));
+    unlink(in_folder("model_index.json"));
+    static const char *const hints[] = {"", "3", "{\"heads\": \"eight\"}", "{\"heads\": -1}", "{\"vae_scaling\": \"x\"}"};
+    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {
+        write_text("hints.json", hints[i]);
+        skip_without(TEST_SHARED "/golden/single_file/sd1-single.ckpt");
+        probe_options o = {.hints = in_folder("hints.json")};
+        assert_int_not_equal(probe_open(TEST_SHARED "/golden/single_file/sd1-single.ckpt", &o, &parts, &err), KILN_OK);
+        assert_non_null(strstr(err.text, "hints.json"));
+    }
+    unlink(in_folder("hints.json"));
 }
 
 static void missing_parts_are_named(void **state)
@@ -322,7 +457,9 @@ int main(void)
         cmocka_unit_test(many_problems_are_counted), cmocka_unit_test(whole_numbers_are_no_weights),
         cmocka_unit_test(old_names_bind),          cmocka_unit_test(folders_bind),
         cmocka_unit_test(single_files_bind),       cmocka_unit_test(missing_parts_are_named),
-        cmocka_unit_test(what_is_no_model_is_refused),
+        cmocka_unit_test(what_is_no_model_is_refused), cmocka_unit_test(real_checkpoints_bind),
+        cmocka_unit_test(variants_are_found),      cmocka_unit_test(the_neighbour_vae_is_taken),
+        cmocka_unit_test(broken_descriptions_are_refused),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -2,6 +2,7 @@
  * floors: base tensor formats graph ops backend plan nn model text weights diffusion image pipeline */
 #include "base/error.h"
 #include "kiln/kiln.h"
+#include "unit/sparse_checkpoint.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -78,56 +79,11 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* A key of golden/keys ("name 320x4x3x3", "name scalar") as an entry of a header; the data in f16 from *offset on. */
-static void print_entry(FILE *header, const char *name, char *dims, uint64_t *offset)
-{
-    uint64_t bytes = 2;
-    fprintf(header, "%s\"%s\":{\"dtype\":\"F16\",\"shape\":[", *offset ? "," : "", name);
-    bool first = true;
-    for (char *at = dims; strcmp(dims, "scalar") != 0 && *at; at += *at == 'x') {
-        uint64_t n = strtoull(at, &at, 10);
-        fprintf(header, "%s%llu", first ? "" : ",", (unsigned long long)n);
-        first = false;
-        bytes *= n;
-    }
-    fprintf(header, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)*offset,
-            (unsigned long long)(*offset + bytes));
-    *offset += bytes;
-}
-
-/* A sparse file with the real header of a checkpoint: as large, but almost nothing on the disk. */
-static uint64_t make_sparse(const char *keys, int *tensors)
-{
-    char name[256], dims[64], *text;
-    size_t length;
-    uint64_t offset = 0;
-    FILE *list = fopen(keys, "r"), *header = open_memstream(&text, &length);
-    assert_non_null(list);
-    fputc('{', header);
-    for (*tensors = 0; fscanf(list, "%255s %63s", name, dims) == 2; (*tensors)++)
-        print_entry(header, name, dims, &offset);
-    fputc('}', header);
-    while (ftell(header) % 8)
-        fputc(' ', header);
-    fclose(header);
-    fclose(list);
-    FILE *f = fopen(path, "wb");
-    uint8_t size[8];
-    for (int i = 0; i < 8; i++)
-        size[i] = (uint8_t)((uint64_t)length >> (8 * i));
-    assert_int_equal(fwrite(size, 1, 8, f), 8);
-    assert_int_equal(fwrite(text, 1, length, f), length);
-    fclose(f);
-    free(text);
-    assert_int_equal(truncate(path, (off_t)(8 + length + offset)), 0);
-    return 8 + length + offset;
-}
-
 static void check_real_header(const char *keys, const char *family, const char *parts, uint64_t at_least)
 {
     int tensors, rank;
     skip_without(keys);
-    uint64_t size = make_sparse(keys, &tensors);
+    uint64_t size = sparse_checkpoint(keys, "", path, &tensors);
     assert_true(size >= at_least);
     double start = now();
     kiln_inspection *found = inspect(path);
