@@ -30,7 +30,34 @@
     X(UPSAMPLE, "upsample")                                                                                            \
     X(EMBEDDING, "embedding")                                                                                          \
     X(TIMESTEP_EMBEDDING, "timestep_embedding")                                                                        \
-    X(GATHER_TOKENS, "gather_tokens")
+    X(GATHER_TOKENS, "gather_tokens")                                                                                  \
+    X(FILL, "fill")                                                                                                    \
+    X(EXP, "exp")                                                                                                      \
+    X(SUM_ROWS, "sum_rows")                                                                                            \
+    X(SUM_POSITIONS, "sum_positions")                                                                                  \
+    X(MEAN, "mean")                                                                                                    \
+    X(MEAN_SQUARED_ERROR, "mean_squared_error")                                                                        \
+    /* The reverse pass; see ops/backward.h. */                                                                        \
+    X(CONV2D_BACKWARD_DATA, "conv2d_backward_data")                                                                    \
+    X(CONV2D_BACKWARD_WEIGHTS, "conv2d_backward_weights")                                                              \
+    X(LINEAR_BACKWARD_DATA, "linear_backward_data")                                                                    \
+    X(LINEAR_BACKWARD_WEIGHTS, "linear_backward_weights")                                                              \
+    X(ATTENTION_BACKWARD, "attention_backward")                                                                        \
+    X(GROUP_NORM_BACKWARD_DATA, "group_norm_backward_data")                                                            \
+    X(GROUP_NORM_BACKWARD_WEIGHT, "group_norm_backward_weight")                                                        \
+    X(LAYER_NORM_BACKWARD_DATA, "layer_norm_backward_data")                                                            \
+    X(LAYER_NORM_BACKWARD_WEIGHT, "layer_norm_backward_weight")                                                        \
+    X(ACTIVATION_BACKWARD, "activation_backward")                                                                      \
+    X(PRELU_BACKWARD_DATA, "prelu_backward_data")                                                                      \
+    X(PRELU_BACKWARD_SLOPE, "prelu_backward_slope")                                                                    \
+    X(GEGLU_BACKWARD, "geglu_backward")                                                                                \
+    X(CLAMP_BACKWARD, "clamp_backward")                                                                                \
+    X(SLICE_BACKWARD, "slice_backward")                                                                                \
+    X(UPSAMPLE_BACKWARD, "upsample_backward")                                                                          \
+    X(EMBEDDING_BACKWARD, "embedding_backward")                                                                        \
+    X(GATHER_TOKENS_BACKWARD, "gather_tokens_backward")                                                                \
+    X(MEAN_BACKWARD, "mean_backward")                                                                                  \
+    X(MEAN_SQUARED_ERROR_BACKWARD, "mean_squared_error_backward")
 
 typedef enum op_kind {
 #define OP_ENUM(name, text) OP_##name,
@@ -112,6 +139,16 @@ typedef struct timestep_attributes {
     float max_period;      /* 10000 */
 } timestep_attributes;
 
+typedef struct fill_attributes {
+    float number;
+} fill_attributes;
+
+typedef struct attention_backward_attributes {
+    int heads;
+    bool causal;
+    bool wanted[3]; /* the gradients of q, k and v that the result holds, one after the other */
+} attention_backward_attributes;
+
 typedef union op_attributes {
     conv2d_attributes conv2d;
     linear_attributes linear;
@@ -124,6 +161,8 @@ typedef union op_attributes {
     slice_attributes slice;
     upsample_attributes upsample;
     timestep_attributes timestep;
+    fill_attributes fill;
+    attention_backward_attributes attention_backward;
 } op_attributes;
 
 #endif

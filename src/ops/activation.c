@@ -50,6 +50,13 @@ void reference_activation(const op_call *c)
         c->output[i] = (float)activation_apply(p->kind, (double)((const float *)c->input[0])[i], p->slope);
 }
 
+void gradient_activation(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    (void)wanted;
+    dx[0] = op_activation_backward(a, n->input[0], dy, &n->attributes.activation);
+}
+
 value op_prelu(at a, value x, value slope)
 {
     if (ABSENT(x, slope))
@@ -66,6 +73,15 @@ void reference_prelu(const op_call *c)
     const float *x = c->input[0], *slope = c->input[1];
     for (int64_t i = 0, n = shape_count(c->shape); i < n; i++)
         c->output[i] = x[i] >= 0 ? x[i] : x[i] * slope[i % C];
+}
+
+void gradient_prelu(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    if (wanted[0])
+        dx[0] = op_prelu_backward_data(a, n->input[0], n->input[1], dy);
+    if (wanted[1])
+        dx[1] = op_prelu_backward_slope(a, n->input[0], dy, value_shape(a, n->input[1]));
 }
 
 value op_geglu(at a, value x)
@@ -86,4 +102,11 @@ void reference_geglu(const op_call *c)
     for (int64_t i = 0; i < rows; i++)
         for (int64_t k = 0; k < C; k++)
             c->output[i * C + k] = (float)((double)x[i * 2 * C + k] * activation_apply(ACTIVATION_GELU, (double)x[i * 2 * C + C + k], 0));
+}
+
+void gradient_geglu(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    (void)wanted;
+    dx[0] = op_geglu_backward(a, n->input[0], dy);
 }

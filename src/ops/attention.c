@@ -62,6 +62,22 @@ void reference_attention(const op_call *c)
     free(score);
 }
 
+void gradient_attention(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    const attention_attributes *p = &n->attributes.attention;
+    attention_backward_attributes attributes = {.heads = p->heads, .causal = p->causal};
+    for (int i = 0; i < 3; i++)
+        attributes.wanted[i] = wanted[i];
+    value all = op_attention_backward(a, n->input[0], n->input[1], n->input[2], self, dy, &attributes);
+    int64_t start = 0;
+    for (int i = 0; i < 3; i++)
+        if (wanted[i]) {
+            int64_t count = shape_count(value_shape(a, n->input[i]));
+            dx[i] = op_slice(a, all, 0, start, count); /* graph_gradient() gives it its shape */
+            start += count;
+        }
+}
+
 double flops_attention(const graph *g, const node *n)
 {
     shape Q = graph_node(g, n->input[0])->shape, K = graph_node(g, n->input[1])->shape;

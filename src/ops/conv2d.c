@@ -60,6 +60,22 @@ void reference_conv2d(const op_call *c)
                 }
 }
 
+void gradient_conv2d(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    const conv2d_attributes *p = &n->attributes.conv2d;
+    if (p->activation != ACTIVATION_NONE || n->input_count > 3) {
+        graph_fail(a, "conv2d: a fused node has no gradient");
+        return;
+    }
+    if (wanted[0])
+        dx[0] = op_conv2d_backward_data(a, dy, n->input[1], value_shape(a, n->input[0]), p);
+    if (wanted[1])
+        dx[1] = op_conv2d_backward_weights(a, n->input[0], dy, value_shape(a, n->input[1]), p);
+    if (wanted[2])
+        dx[2] = op_sum_rows(a, dy);
+}
+
 double flops_conv2d(const graph *g, const node *n)
 {
     shape W = graph_node(g, n->input[1])->shape;

@@ -38,6 +38,24 @@ void reference_multiply(const op_call *c)
         c->output[i] = x[i] * y[i];
 }
 
+void gradient_add(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)a;
+    (void)n;
+    (void)self;
+    (void)wanted;
+    dx[0] = dx[1] = dy;
+}
+
+void gradient_multiply(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    if (wanted[0])
+        dx[0] = op_multiply(a, dy, n->input[1]);
+    if (wanted[1])
+        dx[1] = op_multiply(a, dy, n->input[0]);
+}
+
 value op_scale(at a, value x, float factor, float offset)
 {
     if (ABSENT(x))
@@ -51,6 +69,13 @@ void reference_scale(const op_call *c)
     const scale_attributes *p = &c->node->attributes.scale;
     for (int64_t i = 0, n = shape_count(c->shape); i < n; i++)
         c->output[i] = ((const float *)c->input[0])[i] * p->factor + p->offset;
+}
+
+void gradient_scale(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    (void)wanted;
+    dx[0] = op_scale(a, dy, n->attributes.scale.factor, 0);
 }
 
 value op_clamp(at a, value x, float low, float high)
@@ -68,6 +93,13 @@ void reference_clamp(const op_call *c)
         float x = ((const float *)c->input[0])[i];
         c->output[i] = x < p->low ? p->low : x > p->high ? p->high : x;
     }
+}
+
+void gradient_clamp(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    (void)wanted;
+    dx[0] = op_clamp_backward(a, n->input[0], dy, &n->attributes.clamp);
 }
 
 value op_add_channels(at a, value x, value y)
@@ -89,6 +121,15 @@ void reference_add_channels(const op_call *c)
         c->output[i] = x[i] + y[i / sample * C + i % C];
 }
 
+void gradient_add_channels(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)n;
+    (void)self;
+    dx[0] = dy;
+    if (wanted[1])
+        dx[1] = op_sum_positions(a, dy);
+}
+
 value op_add_positions(at a, value x, value y)
 {
     if (ABSENT(x, y))
@@ -108,7 +149,29 @@ void reference_add_positions(const op_call *c)
         c->output[i] = x[i] + y[i % sample];
 }
 
+void gradient_add_positions(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    dx[0] = dy;
+    if (!wanted[1])
+        return;
+    /* Over samples: as rows of T*C. Positions beyond T were not read. */
+    shape X = n->shape, P = value_shape(a, n->input[1]);
+    value sum = op_sum_rows(a, op_reshape(a, dy, SHAPE2(X.dim[0], X.dim[1] * X.dim[2])));
+    sum = op_reshape(a, sum, SHAPE2(X.dim[1], X.dim[2]));
+    dx[1] = P.dim[0] == X.dim[1] ? sum : op_slice_backward(a, sum, P, &(slice_attributes){.axis = 0, .start = 0});
+}
+
 void reference_cast(const op_call *c)
 {
     memcpy(c->output, c->input[0], (size_t)shape_count(c->shape) * sizeof(float));
+}
+
+void gradient_cast(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)a;
+    (void)n;
+    (void)self;
+    (void)wanted;
+    dx[0] = dy;
 }

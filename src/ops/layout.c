@@ -38,6 +38,19 @@ void reference_concat(const op_call *c)
     }
 }
 
+void gradient_concat(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    int axis = n->attributes.concat.axis;
+    int64_t start = 0;
+    for (int k = 0; k < n->input_count; k++) {
+        int64_t length = value_shape(a, n->input[k]).dim[axis];
+        if (wanted[k])
+            dx[k] = op_slice(a, dy, axis, start, length);
+        start += length;
+    }
+}
+
 value op_slice(at a, value x, int axis, int64_t start, int64_t length)
 {
     if (ABSENT(x))
@@ -61,6 +74,13 @@ void reference_slice(const op_call *c)
         memcpy(c->output + i * part, (const float *)c->input[0] + i * row + p->start * inner, (size_t)part * sizeof(float));
 }
 
+void gradient_slice(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    (void)wanted;
+    dx[0] = op_slice_backward(a, dy, value_shape(a, n->input[0]), &n->attributes.slice);
+}
+
 value op_reshape(at a, value x, shape s)
 {
     if (ABSENT(x))
@@ -75,6 +95,13 @@ value op_reshape(at a, value x, shape s)
 void reference_reshape(const op_call *c)
 {
     memmove(c->output, c->input[0], (size_t)shape_count(c->shape) * sizeof(float));
+}
+
+void gradient_reshape(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    (void)wanted;
+    dx[0] = op_reshape(a, dy, value_shape(a, n->input[0]));
 }
 
 value op_upsample(at a, value x, int factor)
@@ -100,4 +127,11 @@ void reference_upsample(const op_call *c)
             for (int64_t w = 0; w < X.dim[2] * f; w++, y += X.dim[3])
                 memcpy(y, (const float *)c->input[0] + ((n * X.dim[1] + h / f) * X.dim[2] + w / f) * X.dim[3],
                        (size_t)X.dim[3] * sizeof(float));
+}
+
+void gradient_upsample(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    (void)wanted;
+    dx[0] = op_upsample_backward(a, dy, n->attributes.upsample.factor);
 }

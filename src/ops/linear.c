@@ -31,6 +31,21 @@ void reference_linear(const op_call *c)
         }
 }
 
+void gradient_linear(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    if (n->attributes.linear.activation != ACTIVATION_NONE || n->input_count > 3) {
+        graph_fail(a, "linear: a fused node has no gradient");
+        return;
+    }
+    if (wanted[0])
+        dx[0] = op_linear_backward_data(a, dy, n->input[1]);
+    if (wanted[1])
+        dx[1] = op_linear_backward_weights(a, n->input[0], dy, value_shape(a, n->input[1]));
+    if (wanted[2])
+        dx[2] = op_sum_rows(a, dy);
+}
+
 double flops_linear(const graph *g, const node *n)
 {
     return 2.0 * (double)shape_count(n->shape) * (double)op_last(graph_node(g, n->input[0])->shape);

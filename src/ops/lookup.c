@@ -27,6 +27,13 @@ void reference_embedding(const op_call *c)
             memset(c->output + i * C, 0, (size_t)C * sizeof(float));
 }
 
+void gradient_embedding(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    if (wanted[1])
+        dx[1] = op_embedding_backward(a, n->input[0], dy, value_shape(a, n->input[1]).dim[0]);
+}
+
 value op_timestep_embedding(at a, value t, int dim, const timestep_attributes *attributes)
 {
     if (ABSENT(t))
@@ -76,4 +83,11 @@ void reference_gather_tokens(const op_call *c)
         int64_t t = index[n] < 0 ? 0 : index[n] >= X.dim[1] ? X.dim[1] - 1 : index[n];
         memcpy(c->output + n * X.dim[2], (const float *)c->input[0] + (n * X.dim[1] + t) * X.dim[2], (size_t)X.dim[2] * sizeof(float));
     }
+}
+
+void gradient_gather_tokens(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    if (wanted[0])
+        dx[0] = op_gather_tokens_backward(a, n->input[1], dy, value_shape(a, n->input[0]).dim[1]);
 }

@@ -74,3 +74,39 @@ void reference_layer_norm(const op_call *c)
     for (int64_t i = 0; i < rows; i++)
         normalise(c, (const float *)c->input[0] + i * C, NULL, c->output + i * C, 1, C, C, c->input[1], c->input[2]);
 }
+
+/* What both norms refuse, and the bias. */
+static bool norm_bias_gradient(at a, const node *n, value dy, const bool *wanted, value *dx)
+{
+    if (n->attributes.norm.activation != ACTIVATION_NONE || n->input_count > 3) {
+        graph_fail(a, "norm: a fused node has no gradient");
+        return false;
+    }
+    if (wanted[2])
+        dx[2] = op_sum_rows(a, dy);
+    return true;
+}
+
+void gradient_group_norm(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    const norm_attributes *p = &n->attributes.norm;
+    if (!norm_bias_gradient(a, n, dy, wanted, dx))
+        return;
+    if (wanted[0])
+        dx[0] = op_group_norm_backward_data(a, n->input[0], n->input[1], dy, p);
+    if (wanted[1])
+        dx[1] = op_group_norm_backward_weight(a, n->input[0], dy, value_shape(a, n->input[1]), p);
+}
+
+void gradient_layer_norm(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
+{
+    (void)self;
+    const norm_attributes *p = &n->attributes.norm;
+    if (!norm_bias_gradient(a, n, dy, wanted, dx))
+        return;
+    if (wanted[0])
+        dx[0] = op_layer_norm_backward_data(a, n->input[0], n->input[1], dy, p);
+    if (wanted[1])
+        dx[1] = op_layer_norm_backward_weight(a, n->input[0], dy, value_shape(a, n->input[1]), p);
+}

@@ -2,6 +2,7 @@
 #ifndef KILN_OPS_OP_H
 #define KILN_OPS_OP_H
 
+#include "ops/backward.h"
 #include "ops/ops.h"
 #include "ops/table.h"
 
@@ -75,10 +76,77 @@ OP_REFERENCE(upsample);
 OP_REFERENCE(embedding);
 OP_REFERENCE(timestep_embedding);
 OP_REFERENCE(gather_tokens);
+OP_REFERENCE(fill);
+OP_REFERENCE(exp);
+OP_REFERENCE(sum_rows);
+OP_REFERENCE(sum_positions);
+OP_REFERENCE(mean);
+OP_REFERENCE(mean_squared_error);
+OP_REFERENCE(conv2d_backward_data);
+OP_REFERENCE(conv2d_backward_weights);
+OP_REFERENCE(linear_backward_data);
+OP_REFERENCE(linear_backward_weights);
+OP_REFERENCE(attention_backward);
+OP_REFERENCE(group_norm_backward_data);
+OP_REFERENCE(group_norm_backward_weight);
+OP_REFERENCE(layer_norm_backward_data);
+OP_REFERENCE(layer_norm_backward_weight);
+OP_REFERENCE(activation_backward);
+OP_REFERENCE(prelu_backward_data);
+OP_REFERENCE(prelu_backward_slope);
+OP_REFERENCE(geglu_backward);
+OP_REFERENCE(clamp_backward);
+OP_REFERENCE(slice_backward);
+OP_REFERENCE(upsample_backward);
+OP_REFERENCE(embedding_backward);
+OP_REFERENCE(gather_tokens_backward);
+OP_REFERENCE(mean_backward);
+OP_REFERENCE(mean_squared_error_backward);
+
+/* Gradient rules; see op_row in ops/table.h. */
+#define OP_GRADIENT(name) void gradient_##name(at, const node *, value self, value dy, const bool *wanted, value *dx)
+OP_GRADIENT(cast);
+OP_GRADIENT(conv2d);
+OP_GRADIENT(linear);
+OP_GRADIENT(attention);
+OP_GRADIENT(group_norm);
+OP_GRADIENT(layer_norm);
+OP_GRADIENT(activation);
+OP_GRADIENT(prelu);
+OP_GRADIENT(geglu);
+OP_GRADIENT(add);
+OP_GRADIENT(multiply);
+OP_GRADIENT(scale);
+OP_GRADIENT(clamp);
+OP_GRADIENT(add_channels);
+OP_GRADIENT(add_positions);
+OP_GRADIENT(concat);
+OP_GRADIENT(slice);
+OP_GRADIENT(reshape);
+OP_GRADIENT(upsample);
+OP_GRADIENT(embedding);
+OP_GRADIENT(gather_tokens);
+OP_GRADIENT(exp);
+OP_GRADIENT(sum_rows);
+OP_GRADIENT(sum_positions);
+OP_GRADIENT(mean);
+OP_GRADIENT(mean_squared_error);
 
 double flops_conv2d(const graph *, const node *);
 double flops_linear(const graph *, const node *);
 double flops_attention(const graph *, const node *);
 double flops_none(const graph *, const node *);
+double flops_conv2d_backward_data(const graph *, const node *);
+double flops_conv2d_backward_weights(const graph *, const node *);
+double flops_linear_backward_data(const graph *, const node *);
+double flops_linear_backward_weights(const graph *, const node *);
+double flops_attention_backward(const graph *, const node *);
+double flops_reduction(const graph *, const node *); /* one per element of input 0 */
+double flops_loss(const graph *, const node *);
+
+/* The derivative of activation_apply(). */
+double activation_slope(activation_kind, double x, float slope);
+/* A reference kernel without memory for its sums fills its result with NaN, which nobody takes for a result. */
+void op_no_memory(const op_call *);
 
 #endif

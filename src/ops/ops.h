@@ -1,5 +1,5 @@
 /* ops.h - every op a model may draw. Each has a page of its own, ops/<name>.c, with its contract, shape rule and
- * reference kernel (which is the specification); ops/table.c lists them all with their gradients.
+ * reference kernel (which is the specification) and gradient rule; ops/table.c lists them all.
  *
  * All take the place `a` for error messages; a {0} input that is not optional gives {0}. */
 #ifndef KILN_OPS_OPS_H
@@ -50,5 +50,19 @@ value op_embedding(at a, value ids, value table);
 value op_timestep_embedding(at a, value t, int dim, const timestep_attributes *);
 /* Row index[n] of each sequence;  x [N,T,C]  index I32 [N] -> [N,C] */
 value op_gather_tokens(at a, value x, value index);
+
+/* For losses, and for what gradients are made of. */
+
+/* A constant of that shape. */
+value op_fill(at a, shape, float number);
+value op_exp(at a, value x);
+/* Sums in double, over all but the last dimension:  x [...,C] -> [C] */
+value op_sum_rows(at a, value x);
+/* The same within each sample:  x [N,...,C] -> [N,C] */
+value op_sum_positions(at a, value x);
+/* Over all elements -> [1] */
+value op_mean(at a, value x);
+/* The mean over all elements of weights[n] * (prediction - target)^2 -> [1];  weights [N] or {0} (ones) */
+value op_mean_squared_error(at a, value prediction, value target, value weights);
 
 #endif

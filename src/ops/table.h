@@ -20,8 +20,10 @@ typedef struct op_row {
     void (*reference)(const op_call *);
     /* Floating-point operations (a multiply-add counts 2); NULL means one per output element. */
     double (*flops)(const graph *, const node *);
-    /* NULL where no_gradient says why the op has none. Emits nodes for the gradient of every input that wants one:
-     * see ops/gradient.h. */
+    /* The gradient rule: emits nodes for the gradients of the wanted inputs and names them in dx. `self` is the node's
+     * own value, dy the gradient of it; wanted and dx have OP_MAX_INPUTS entries. dx may have another shape than its
+     * input where the elements are the same: graph_gradient() reshapes it. What is not wanted emits nothing. NULL
+     * where no_gradient says why the op has none. */
     void (*gradient)(at, const node *, value self, value dy, const bool *wanted, value *dx);
     const char *no_gradient;
 } op_row;
