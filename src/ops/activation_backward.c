@@ -29,13 +29,17 @@ double activation_slope(activation_kind kind, double x, float slope)
     case ACTIVATION_SILU:
         s = sigmoid(x);
         return s + x * s * (1 - s);
-    case ACTIVATION_GELU: return gelu_slope(x);
-    case ACTIVATION_GELU_TANH: return gelu_tanh_slope(x);
+    case ACTIVATION_GELU:
+        return gelu_slope(x);
+    case ACTIVATION_GELU_TANH:
+        return gelu_tanh_slope(x);
     case ACTIVATION_QUICK_GELU:
         s = sigmoid(1.702 * x);
         return s + 1.702 * x * s * (1 - s);
-    case ACTIVATION_RELU: return x > 0 ? 1 : 0;
-    case ACTIVATION_LEAKY_RELU: return x > 0 ? 1 : (double)slope;
+    case ACTIVATION_RELU:
+        return x > 0 ? 1 : 0;
+    case ACTIVATION_LEAKY_RELU:
+        return x > 0 ? 1 : (double)slope;
     case ACTIVATION_SIGMOID:
         s = sigmoid(x);
         return s * (1 - s);
@@ -43,7 +47,8 @@ double activation_slope(activation_kind kind, double x, float slope)
         s = tanh(x);
         return 1 - s * s;
     case ACTIVATION_NONE:
-    case ACTIVATION_COUNT: break;
+    case ACTIVATION_COUNT:
+        break;
     }
     return 1;
 }
@@ -78,9 +83,10 @@ value op_prelu_backward_data(at a, value x, value slope, value dy)
     if (ABSENT(x, slope, dy) || !alike(a, "prelu_backward", value_shape(a, x), value_shape(a, dy)))
         return NO_VALUE;
     if (shape_count(value_shape(a, slope)) != value_channels(a, x))
-        return graph_fail(a, "prelu_backward: %lld channels, but %lld slopes", (long long)value_channels(a, x),
-                          (long long)shape_count(value_shape(a, slope)));
-    return graph_emit(a, OP_PRELU_BACKWARD_DATA, value_shape(a, x), DTYPE_F32, 3, (value[]){x, slope, dy}, NULL);
+        return graph_fail(a, "prelu_backward: %lld channels, but %lld slopes",
+                          (long long)value_channels(a, x), (long long)shape_count(value_shape(a, slope)));
+    return graph_emit(a, OP_PRELU_BACKWARD_DATA, value_shape(a, x), DTYPE_F32, 3, (value[]){x, slope, dy},
+                      NULL);
 }
 
 void reference_prelu_backward_data(const op_call *c)
@@ -96,8 +102,8 @@ value op_prelu_backward_slope(at a, value x, value dy, shape slope)
     if (ABSENT(x, dy) || !alike(a, "prelu_backward", value_shape(a, x), value_shape(a, dy)))
         return NO_VALUE;
     if (shape_count(slope) != value_channels(a, x))
-        return graph_fail(a, "prelu_backward: %lld channels, but %lld slopes", (long long)value_channels(a, x),
-                          (long long)shape_count(slope));
+        return graph_fail(a, "prelu_backward: %lld channels, but %lld slopes",
+                          (long long)value_channels(a, x), (long long)shape_count(slope));
     return graph_emit(a, OP_PRELU_BACKWARD_SLOPE, slope, DTYPE_F32, 2, (value[]){x, dy}, NULL);
 }
 
@@ -120,7 +126,8 @@ value op_geglu_backward(at a, value x, value dy)
     shape X = value_shape(a, x), half = X;
     half.dim[half.rank - 1] /= 2;
     if (op_last(X) % 2)
-        return graph_fail(a, "geglu_backward wants an even number of channels, got %lld", (long long)op_last(X));
+        return graph_fail(a, "geglu_backward wants an even number of channels, got %lld",
+                          (long long)op_last(X));
     if (!alike(a, "geglu_backward", half, value_shape(a, dy)))
         return NO_VALUE;
     return graph_emit(a, OP_GEGLU_BACKWARD, X, DTYPE_F32, 2, (value[]){x, dy}, NULL);

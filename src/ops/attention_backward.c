@@ -19,14 +19,17 @@ value op_attention_backward(at a, value q, value k, value v, value y, value dy,
         return NO_VALUE;
     shape Q = value_shape(a, q), K = value_shape(a, k), V = value_shape(a, v), Y = value_shape(a, y);
     char text[SHAPE_TEXT], other[SHAPE_TEXT];
-    if (Q.rank != 3 || K.rank != 3 || V.rank != 3 || Y.rank != 3 || Q.dim[0] != K.dim[0] || Q.dim[2] != K.dim[2] ||
-        K.dim[0] != V.dim[0] || K.dim[1] != V.dim[1] || !shape_equal(Y, SHAPE3(Q.dim[0], Q.dim[1], V.dim[2])))
-        return graph_fail(a, "attention_backward: q %s does not fit k %s", shape_text(Q, text), shape_text(K, other));
+    if (Q.rank != 3 || K.rank != 3 || V.rank != 3 || Y.rank != 3 || Q.dim[0] != K.dim[0] ||
+        Q.dim[2] != K.dim[2] || K.dim[0] != V.dim[0] || K.dim[1] != V.dim[1] ||
+        !shape_equal(Y, SHAPE3(Q.dim[0], Q.dim[1], V.dim[2])))
+        return graph_fail(a, "attention_backward: q %s does not fit k %s", shape_text(Q, text),
+                          shape_text(K, other));
     if (!shape_equal(Y, value_shape(a, dy)))
-        return graph_fail(a, "attention_backward: y is %s, dy is %s", shape_text(Y, text), shape_text(value_shape(a, dy), other));
+        return graph_fail(a, "attention_backward: y is %s, dy is %s", shape_text(Y, text),
+                          shape_text(value_shape(a, dy), other));
     if (attributes->heads < 1 || Q.dim[2] % attributes->heads || V.dim[2] % attributes->heads)
-        return graph_fail(a, "attention_backward: %lld channels cannot be split into %d heads", (long long)Q.dim[2],
-                          attributes->heads);
+        return graph_fail(a, "attention_backward: %lld channels cannot be split into %d heads",
+                          (long long)Q.dim[2], attributes->heads);
     int64_t count = 0;
     const shape parts[3] = {Q, K, V};
     for (int i = 0; i < 3; i++)
@@ -117,8 +120,13 @@ void reference_attention_backward(const op_call *c)
 {
     const attention_backward_attributes *p = &c->node->attributes.attention_backward;
     shape Q = c->input_shape[0], V = c->input_shape[2];
-    head h = {.T = Q.dim[1], .S = V.dim[1], .D = Q.dim[2] / p->heads, .E = V.dim[2] / p->heads, .C = Q.dim[2],
-              .F = V.dim[2], .causal = p->causal};
+    head h = {.T = Q.dim[1],
+              .S = V.dim[1],
+              .D = Q.dim[2] / p->heads,
+              .E = V.dim[2] / p->heads,
+              .C = Q.dim[2],
+              .F = V.dim[2],
+              .causal = p->causal};
     h.p = malloc((size_t)(h.S * (1 + h.D + h.E)) * sizeof *h.p);
     if (!h.p) {
         op_no_memory(c);

@@ -19,8 +19,8 @@ static bool backward_fits(shape x, shape w, shape dy, const conv2d_attributes *p
 static value refuse(at a, shape x, shape w, shape dy)
 {
     char text[SHAPE_TEXT], other[SHAPE_TEXT], third[SHAPE_TEXT];
-    return graph_fail(a, "conv2d_backward: x %s, w %s and dy %s do not fit", shape_text(x, text), shape_text(w, other),
-                      shape_text(dy, third));
+    return graph_fail(a, "conv2d_backward: x %s, w %s and dy %s do not fit", shape_text(x, text),
+                      shape_text(w, other), shape_text(dy, third));
 }
 
 value op_conv2d_backward_data(at a, value dy, value w, shape x, const conv2d_attributes *attributes)
@@ -98,7 +98,8 @@ static double weight_sum(const op_call *c, int64_t o, int64_t k, int64_t i, int6
                 int64_t h = oh * p->stride + i - p->pad_top, v = ow * p->stride + j - p->pad_left;
                 if (h < 0 || h >= X.dim[1] * p->upsample || v < 0 || v >= X.dim[2] * p->upsample)
                     continue;
-                sum += (double)x[((n * X.dim[1] + h / p->upsample) * X.dim[2] + v / p->upsample) * X.dim[3] + k] *
+                sum += (double)
+                           x[((n * X.dim[1] + h / p->upsample) * X.dim[2] + v / p->upsample) * X.dim[3] + k] *
                        dy[((n * Y.dim[1] + oh) * Y.dim[2] + ow) * Y.dim[3] + o];
             }
     return sum;
@@ -118,11 +119,13 @@ void reference_conv2d_backward_weights(const op_call *c)
 double flops_conv2d_backward_data(const graph *g, const node *n)
 {
     shape W = graph_node(g, n->input[1])->shape;
-    return 2.0 * (double)shape_count(graph_node(g, n->input[0])->shape) * (double)(W.dim[1] * W.dim[2] * W.dim[3]);
+    return 2.0 * (double)shape_count(graph_node(g, n->input[0])->shape) *
+           (double)(W.dim[1] * W.dim[2] * W.dim[3]);
 }
 
 double flops_conv2d_backward_weights(const graph *g, const node *n)
 {
     shape W = n->shape;
-    return 2.0 * (double)shape_count(graph_node(g, n->input[1])->shape) * (double)(W.dim[1] * W.dim[2] * W.dim[3]);
+    return 2.0 * (double)shape_count(graph_node(g, n->input[1])->shape) *
+           (double)(W.dim[1] * W.dim[2] * W.dim[3]);
 }

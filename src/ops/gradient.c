@@ -12,8 +12,8 @@
 
 typedef struct reverse_pass {
     graph *graph;
-    int count;     /* nodes up to and including the loss */
-    bool *needed;  /* this node depends on a wanted value, or is one */
+    int count;       /* nodes up to and including the loss */
+    bool *needed;    /* this node depends on a wanted value, or is one */
     value *gradient; /* so far, by node */
 } reverse_pass;
 
@@ -74,7 +74,8 @@ static kiln_status check(const graph *g, value loss, const value *wanted, int co
     for (int i = -1; i < count; i++) {
         value v = i < 0 ? loss : wanted[i];
         if (v.index < 1 || v.index >= g->node_count)
-            return fail(err, KILN_BAD_ARGUMENT, "gradient: %s is no value of this graph", i < 0 ? "the loss" : "a wanted value");
+            return fail(err, KILN_BAD_ARGUMENT, "gradient: %s is no value of this graph",
+                        i < 0 ? "the loss" : "a wanted value");
         if (g->nodes[v.index].type != DTYPE_F32)
             return fail(err, KILN_BAD_ARGUMENT, "gradient: '%s' holds integers", g->nodes[v.index].path);
     }
@@ -91,7 +92,8 @@ static void reverse(reverse_pass *r, value loss)
             differentiate(r, i);
 }
 
-kiln_status graph_gradient(graph *g, value loss, const value *wanted, int count, value *gradients, kiln_error *err)
+kiln_status graph_gradient(graph *g, value loss, const value *wanted, int count, value *gradients,
+                           kiln_error *err)
 {
     for (int i = 0; i < count; i++)
         gradients[i] = NO_VALUE;

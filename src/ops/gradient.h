@@ -20,6 +20,7 @@
  *
  * KILN_BAD_ARGUMENT for a value that is none, or holds integers. KILN_MISMATCH, with the place, where the way leads
  * through an op without a rule. On failure every gradient is {0}; the graph keeps the error, as after any failed op. */
-kiln_status graph_gradient(graph *g, value loss, const value *wanted, int count, value *gradients, kiln_error *err);
+kiln_status graph_gradient(graph *g, value loss, const value *wanted, int count, value *gradients,
+                           kiln_error *err);
 
 #endif

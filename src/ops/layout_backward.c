@@ -16,7 +16,8 @@ value op_slice_backward(at a, value dy, shape x, const slice_attributes *attribu
     for (int d = 0; fits && d < x.rank; d++)
         fits = d == axis || x.dim[d] == Y.dim[d];
     if (!fits)
-        return graph_fail(a, "slice_backward: %s is no slice of %s", shape_text(Y, text), shape_text(x, other));
+        return graph_fail(a, "slice_backward: %s is no slice of %s", shape_text(Y, text),
+                          shape_text(x, other));
     return graph_emit(a, OP_SLICE_BACKWARD, x, DTYPE_F32, 1, &dy, &(op_attributes){.slice = *attributes});
 }
 
@@ -67,8 +68,10 @@ value op_embedding_backward(at a, value ids, value dy, int64_t rows)
     shape I = value_shape(a, ids), Y = value_shape(a, dy);
     char text[SHAPE_TEXT], other[SHAPE_TEXT];
     if (shape_count(I) != op_rows(Y) || graph_node(a.graph, ids)->type != DTYPE_I32)
-        return graph_fail(a, "embedding_backward: ids %s and dy %s do not fit", shape_text(I, text), shape_text(Y, other));
-    return graph_emit(a, OP_EMBEDDING_BACKWARD, SHAPE2(rows, op_last(Y)), DTYPE_F32, 2, (value[]){ids, dy}, NULL);
+        return graph_fail(a, "embedding_backward: ids %s and dy %s do not fit", shape_text(I, text),
+                          shape_text(Y, other));
+    return graph_emit(a, OP_EMBEDDING_BACKWARD, SHAPE2(rows, op_last(Y)), DTYPE_F32, 2, (value[]){ids, dy},
+                      NULL);
 }
 
 /* The first place where an id occurs writes the sum of them all: few ids, many rows, and sums in double. */
@@ -98,7 +101,8 @@ value op_gather_tokens_backward(at a, value index, value dy, int64_t tokens)
     shape I = value_shape(a, index), Y = value_shape(a, dy);
     char text[SHAPE_TEXT], other[SHAPE_TEXT];
     if (I.rank != 1 || Y.rank != 2 || I.dim[0] != Y.dim[0] || graph_node(a.graph, index)->type != DTYPE_I32)
-        return graph_fail(a, "gather_tokens_backward: the indices %s do not fit %s", shape_text(I, text), shape_text(Y, other));
+        return graph_fail(a, "gather_tokens_backward: the indices %s do not fit %s", shape_text(I, text),
+                          shape_text(Y, other));
     return graph_emit(a, OP_GATHER_TOKENS_BACKWARD, SHAPE3(Y.dim[0], tokens, Y.dim[1]), DTYPE_F32, 2,
                       (value[]){index, dy}, NULL);
 }

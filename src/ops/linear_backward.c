@@ -19,7 +19,8 @@ value op_linear_backward_data(at a, value dy, value w)
     shape X = value_shape(a, dy), W = value_shape(a, w);
     char text[SHAPE_TEXT], other[SHAPE_TEXT];
     if (X.rank < 1 || !is_matrix(W) || op_last(X) != W.dim[0])
-        return graph_fail(a, "linear_backward_data: w %s and dy %s do not fit", shape_text(W, text), shape_text(X, other));
+        return graph_fail(a, "linear_backward_data: w %s and dy %s do not fit", shape_text(W, text),
+                          shape_text(X, other));
     X.dim[X.rank - 1] = W.dim[1];
     return graph_emit(a, OP_LINEAR_BACKWARD_DATA, X, DTYPE_F32, 2, (value[]){dy, w}, NULL);
 }
@@ -31,7 +32,8 @@ value op_linear_backward_weights(at a, value x, value dy, shape w)
     shape X = value_shape(a, x), Y = value_shape(a, dy);
     char text[SHAPE_TEXT], other[SHAPE_TEXT];
     if (!is_matrix(w) || op_last(X) != w.dim[1] || op_last(Y) != w.dim[0] || op_rows(X) != op_rows(Y))
-        return graph_fail(a, "linear_backward_weights: x %s and dy %s do not fit", shape_text(X, text), shape_text(Y, other));
+        return graph_fail(a, "linear_backward_weights: x %s and dy %s do not fit", shape_text(X, text),
+                          shape_text(Y, other));
     return graph_emit(a, OP_LINEAR_BACKWARD_WEIGHTS, w, DTYPE_F32, 2, (value[]){x, dy}, NULL);
 }
 

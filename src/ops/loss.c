@@ -10,10 +10,11 @@ static bool loss_fits(at a, value prediction, value target, value weights)
     shape P = value_shape(a, prediction), T = value_shape(a, target), W = value_shape(a, weights);
     char text[SHAPE_TEXT], other[SHAPE_TEXT];
     if (!shape_equal(P, T) || P.rank < 1)
-        graph_fail(a, "mean_squared_error: the prediction is %s, the target %s", shape_text(P, text), shape_text(T, other));
+        graph_fail(a, "mean_squared_error: the prediction is %s, the target %s", shape_text(P, text),
+                   shape_text(T, other));
     else if (weights.index && (W.rank != 1 || W.dim[0] != P.dim[0]))
-        graph_fail(a, "mean_squared_error wants one weight for each of %lld samples, got %s", (long long)P.dim[0],
-                   shape_text(W, text));
+        graph_fail(a, "mean_squared_error wants one weight for each of %lld samples, got %s",
+                   (long long)P.dim[0], shape_text(W, text));
     return !graph_failed(a);
 }
 
@@ -57,7 +58,8 @@ value op_mean_squared_error_backward(at a, value prediction, value target, value
         return NO_VALUE;
     char text[SHAPE_TEXT];
     if (shape_count(value_shape(a, dy)) != 1)
-        return graph_fail(a, "mean_squared_error_backward wants one number, got %s", shape_text(value_shape(a, dy), text));
+        return graph_fail(a, "mean_squared_error_backward wants one number, got %s",
+                          shape_text(value_shape(a, dy), text));
     return graph_emit(a, OP_MEAN_SQUARED_ERROR_BACKWARD, value_shape(a, prediction), DTYPE_F32, 4,
                       (value[]){prediction, target, weights, dy}, NULL);
 }

@@ -9,17 +9,19 @@
 #include <math.h>
 #include <stdlib.h>
 
-static value backward(at a, op_kind op, shape out, value x, value weight, value dy, const norm_attributes *attributes)
+static value backward(at a, op_kind op, shape out, value x, value weight, value dy,
+                      const norm_attributes *attributes)
 {
     if (ABSENT(x, dy))
         return NO_VALUE;
     shape X = value_shape(a, x), W = weight.index ? value_shape(a, weight) : out;
     char text[SHAPE_TEXT], other[SHAPE_TEXT];
     if (X.rank < 2 || !shape_equal(X, value_shape(a, dy)))
-        return graph_fail(a, "norm_backward: x is %s, dy is %s", shape_text(X, text), shape_text(value_shape(a, dy), other));
+        return graph_fail(a, "norm_backward: x is %s, dy is %s", shape_text(X, text),
+                          shape_text(value_shape(a, dy), other));
     if (shape_count(W) != op_last(X) || attributes->groups < 1 || op_last(X) % attributes->groups)
-        return graph_fail(a, "norm_backward: %lld channels, but %lld weights and %d groups", (long long)op_last(X),
-                          (long long)shape_count(W), attributes->groups);
+        return graph_fail(a, "norm_backward: %lld channels, but %lld weights and %d groups",
+                          (long long)op_last(X), (long long)shape_count(W), attributes->groups);
     op_attributes kept = {.norm = *attributes};
     if (weight.index)
         return graph_emit(a, op, out, DTYPE_F32, 3, (value[]){x, weight, dy}, &kept);
@@ -28,14 +30,16 @@ static value backward(at a, op_kind op, shape out, value x, value weight, value 
 
 value op_group_norm_backward_data(at a, value x, value weight, value dy, const norm_attributes *attributes)
 {
-    return ABSENT(weight) ? NO_VALUE
-                          : backward(a, OP_GROUP_NORM_BACKWARD_DATA, value_shape(a, x), x, weight, dy, attributes);
+    return ABSENT(weight)
+               ? NO_VALUE
+               : backward(a, OP_GROUP_NORM_BACKWARD_DATA, value_shape(a, x), x, weight, dy, attributes);
 }
 
 value op_layer_norm_backward_data(at a, value x, value weight, value dy, const norm_attributes *attributes)
 {
-    return ABSENT(weight) ? NO_VALUE
-                          : backward(a, OP_LAYER_NORM_BACKWARD_DATA, value_shape(a, x), x, weight, dy, attributes);
+    return ABSENT(weight)
+               ? NO_VALUE
+               : backward(a, OP_LAYER_NORM_BACKWARD_DATA, value_shape(a, x), x, weight, dy, attributes);
 }
 
 value op_group_norm_backward_weight(at a, value x, value dy, shape weight, const norm_attributes *attributes)
@@ -121,7 +125,8 @@ static void weight_of_blocks(const op_call *c, int64_t samples, int64_t groups)
     for (int64_t n = 0; n < samples; n++)
         for (int64_t g = 0; g < groups; g++) {
             int64_t first = n * rows * C + g * b.width;
-            block_weight(b, (const float *)c->input[0] + first, (const float *)c->input[1] + first, dw + g * b.width, epsilon);
+            block_weight(b, (const float *)c->input[0] + first, (const float *)c->input[1] + first,
+                         dw + g * b.width, epsilon);
         }
     for (int64_t k = 0; k < C; k++)
         c->output[k] = (float)dw[k];
