@@ -4,7 +4,7 @@
  *     activation(group_norm(x))       -> group_norm with the activation
  *     group_norm(add_channels(x, t))  -> group_norm with the shift t as input 3
  *     activation(linear / conv2d)     -> linear / conv2d with the activation
- *     add(conv2d / linear, r)         -> conv2d / linear with the residual r as input 3
+ *     add(conv2d / linear, r)         -> conv2d / linear with the residual r as input 3, also through a reshape
  *
  * A value is only swallowed when it has one user and nobody asked to see it. */
 #include "plan/internal.h"
@@ -85,8 +85,22 @@ static bool takes_residual(const node *n, shape s)
     return n && (n->op == OP_CONV2D || n->op == OP_LINEAR) && n->input_count <= 3 && shape_count(n->shape) == shape_count(s);
 }
 
+/* Where input k of node i is a reshape that nobody else reads, read the reshaped value itself: only the order of the
+ * elements matters to an addition, and that stays. */
+static void skip_reshape(fusion *f, int i, int k)
+{
+    const node *from = swallowable(f, i, k);
+    if (!from || from->op != OP_RESHAPE)
+        return;
+    value reshape = f->nodes[i].input[k];
+    f->nodes[i].input[k] = from->input[0];
+    drop(f, reshape);
+}
+
 static void fuse_residual(fusion *f, int i)
 {
+    skip_reshape(f, i, 0);
+    skip_reshape(f, i, 1);
     const node *first = swallowable(f, i, 0), *second = swallowable(f, i, 1);
     bool can_first = takes_residual(first, f->nodes[i].shape), can_second = takes_residual(second, f->nodes[i].shape);
     if (!can_first && !can_second)
