@@ -45,8 +45,9 @@ kiln_status convert_to_single(model_parts *, const char *to, conversion *, kiln_
 kiln_status convert_names_kept(const char *from, const char *to, conversion *, kiln_error *err);
 
 /* Write tokenizer/ files for `words` tokens into a folder that exists: from the model's own folder `own` when it is not
- * NULL, else from the data directory. *written false when there is no data that fits. */
-kiln_status convert_tokenizer(const char *own, int words, const char *pad, const char *to, bool *written,
+ * NULL, else from the data directory `data` (NULL: the one chosen when Kiln was built). *written false when there is no
+ * data that fits. */
+kiln_status convert_tokenizer(const char *own, const char *data, int words, const char *pad, const char *to, bool *written,
                               kiln_error *err);
 
 /* Write a small file whole. */

@@ -92,7 +92,7 @@ static kiln_status write_tokenizers(const model_parts *parts, const char *folder
             continue;
         status = make_folder(path, folder, i ? "tokenizer_2" : "tokenizer", err);
         if (!status)
-            status = convert_tokenizer(i ? parts->tokenizer_2 : parts->tokenizer,
+            status = convert_tokenizer(i ? parts->tokenizer_2 : parts->tokenizer, NULL,
                                        i ? parts->text_2.vocabulary : parts->text.vocabulary,
                                        zero_pad ? "!" : "<|endoftext|>", path, &written, err);
         if (!status && !written) {
@@ -103,11 +103,23 @@ static kiln_status write_tokenizers(const model_parts *parts, const char *folder
     return status;
 }
 
+/* What whoever uses the folder should know; NULL for nothing. */
+static const char *note_on(const model_parts *parts, bool all_tokenizers, char note[256])
+{
+    bool assumed = parts->prediction_assumed && parts->family == FAMILY_SD2;
+    if (all_tokenizers && !assumed)
+        return NULL;
+    snprintf(note, 256, "%s%s%s",
+             all_tokenizers ? "" : "no tokenizer was found: put vocab.json and merges.txt into tokenizer/ (and tokenizer_2/)",
+             !all_tokenizers && assumed ? "; " : "",
+             assumed ? "the checkpoint does not say its prediction_type: see scheduler/scheduler_config.json" : "");
+    return note;
+}
+
 static kiln_status fill(const model_parts *parts, const bound_models *models, const char *folder, conversion *c,
                         kiln_error *err)
 {
-    static const char note[] = "no tokenizer was found: put vocab.json and merges.txt into tokenizer/ (and tokenizer_2/)";
-    char inner[PATH_BYTES];
+    char inner[PATH_BYTES], note[256];
     bool all_tokenizers = true;
     kiln_status status = KILN_OK;
     for (int i = 0; i < models->count; i++) {
@@ -124,7 +136,7 @@ static kiln_status fill(const model_parts *parts, const bound_models *models, co
     if (!status)
         status = write_taken(inner, "scheduler_config.json", strdup(parts->scheduler), err);
     if (!status)
-        status = write_taken(folder, "model_index.json", model_index_text(parts, all_tokenizers ? NULL : note), err);
+        status = write_taken(folder, "model_index.json", model_index_text(parts, note_on(parts, all_tokenizers, note)), err);
     return status;
 }
 

@@ -114,16 +114,17 @@ static kiln_status write_from_data(const char *data, const char *pad, const char
     return status;
 }
 
-kiln_status convert_tokenizer(const char *own, int words, const char *pad, const char *to, bool *written,
+kiln_status convert_tokenizer(const char *own, const char *data, int words, const char *pad, const char *to, bool *written,
                               kiln_error *err)
 {
-    static const char data[] = KILN_DATA_DIRECTORY "/clip/bpe_simple_vocab_16e6.txt.gz";
+    char merges[PATH_BYTES];
     *written = false;
     if (own)
         return copy_folder(own, to, written, err);
-    if (words != CLIP_WORDS || !path_is_file(data))
+    int length = snprintf(merges, sizeof merges, "%s/clip/bpe_simple_vocab_16e6.txt.gz", data ? data : KILN_DATA_DIRECTORY);
+    if (words != CLIP_WORDS || length >= (int)sizeof merges || !path_is_file(merges))
         return KILN_OK;
-    kiln_status status = write_from_data(data, pad, to, err);
+    kiln_status status = write_from_data(merges, pad, to, err);
     *written = status == KILN_OK;
     return status;
 }

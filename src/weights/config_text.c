@@ -71,7 +71,7 @@ static json_t *texts(int count, const char *(*text)(const void *self, int i), co
 
 static char *finish(config_writer *w)
 {
-    char *text = w->failures || !w->object ? NULL : json_dumps(w->object, JSON_INDENT(2) | JSON_SORT_KEYS);
+    char *text = w->failures || !w->object ? NULL : json_dumps(w->object, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(9));
     json_decref(w->object);
     return text;
 }

@@ -2,6 +2,9 @@
  * floors: base tensor formats graph ops backend plan nn model text weights diffusion image pipeline */
 #include "formats/tensor_file.h"
 #include "kiln/kiln.h"
+#include "pipeline/convert.h"
+#include "text/tokenizer.h"
+#include "weights/config_text.h"
 #include "weights/probe.h"
 
 #include <setjmp.h>
@@ -17,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MODELS TEST_SHARED "/golden/models/"
@@ -237,6 +241,72 @@ static void types_are_changed(void **state)
     assert_int_equal(access(at_test("half/tokenizer/merges.txt"), R_OK), 0);
 }
 
+/* vocab.json and merges.txt written from OpenAI's file are the same tokenizer. */
+static void tokenizers_are_written(void **state)
+{
+    (void)state;
+    static const char text[] = "a photograph of an astronaut riding a horse, 4k!! ca\xc3\xb1on \xf0\x9f\x90\xb4 1234";
+    skip_without(TEST_ROOT "/data/clip/bpe_simple_vocab_16e6.txt.gz");
+    bool written;
+    kiln_error err = {0};
+    char to[600];
+    tokenizer *a, *b;
+    token_list x = {0}, y = {0};
+    snprintf(to, sizeof to, "%s", at_test("tokenizer"));
+    assert_int_equal(mkdir(to, 0700), 0);
+    assert_int_equal(convert_tokenizer(NULL, TEST_ROOT "/data", 1000, "!", to, &written, &err), KILN_OK);
+    assert_false(written);
+    if (convert_tokenizer(NULL, TEST_ROOT "/data", 49408, "<|endoftext|>", to, &written, &err) || !written ||
+        tokenizer_open(to, &a, &err) || tokenizer_open_gz(TEST_ROOT "/data/clip/bpe_simple_vocab_16e6.txt.gz", &b, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(tokenizer_size(a), tokenizer_size(b));
+    assert_int_equal(tokenizer_encode(a, text, &x, &err), KILN_OK);
+    assert_int_equal(tokenizer_encode(b, text, &y, &err), KILN_OK);
+    assert_int_equal(x.count, y.count);
+    assert_memory_equal(x.ids, y.ids, x.count * sizeof *x.ids);
+    token_list_free(&x);
+    token_list_free(&y);
+    tokenizer_close(a);
+    tokenizer_close(b);
+}
+
+/* A configuration written as text is read back as it was. */
+static void configurations_are_written(void **state)
+{
+    (void)state;
+    static const unet_config *const unets[] = {&unet_sd15, &unet_sd15_inpaint, &unet_sd21, &unet_sdxl, &unet_x4_upscaler};
+    static const vae_config *const vaes[] = {&vae_sd, &vae_sdxl, &vae_x4_upscaler};
+    static const clip_text_config *const texts[] = {&clip_text_l, &clip_text_h, &clip_text_big_g};
+    kiln_error err = {0};
+    model_parts p = {0};
+    for (int i = 0; i < 5; i++) {
+        unet_config back;
+        p.unet = *unets[i];
+        char *text = part_config_text(&p, PART_UNET);
+        if (unet_config_parse(text, strlen(text), "unet", &back, &err))
+            fail_msg("%s", err.text);
+        assert_memory_equal(&back, unets[i], sizeof back);
+        free(text);
+    }
+    for (int i = 0; i < 3; i++) {
+        vae_config back;
+        clip_text_config text_back;
+        p.vae = *vaes[i];
+        p.text = *texts[i];
+        char *text = part_config_text(&p, PART_VAE);
+        if (vae_config_parse(text, strlen(text), "vae", &back, &err))
+            fail_msg("%s", err.text);
+        assert_memory_equal(&back, vaes[i], sizeof back);
+        free(text);
+        text = part_config_text(&p, PART_TEXT);
+        if (clip_text_config_parse(text, strlen(text), "text", &text_back, &err))
+            fail_msg("%s", err.text);
+        text_back.dialect = texts[i]->dialect; /* not of config.json */
+        assert_memory_equal(&text_back, texts[i], sizeof text_back);
+        free(text);
+    }
+}
+
 static bool stop_soon(void *user, const kiln_progress *p)
 {
     assert_string_equal(p->stage, "convert");
@@ -270,7 +340,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(folders_survive_the_round_trip), cmocka_unit_test(checkpoints_become_folders),
         cmocka_unit_test(names_are_kept),                 cmocka_unit_test(types_are_changed),
-        cmocka_unit_test(failures_leave_nothing),
+        cmocka_unit_test(failures_leave_nothing),         cmocka_unit_test(tokenizers_are_written),
+        cmocka_unit_test(configurations_are_written),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
