@@ -84,9 +84,9 @@ static const char *original_prefix(const model_parts *parts, part_kind part)
     case PART_VAE:
         return VAE_ORIGINAL_PREFIX;
     case PART_TEXT:
-        return xl                                                  ? CLIP_PREFIX_SDXL_1
+        return xl                                             ? CLIP_PREFIX_SDXL_1
                : parts->text.dialect == CLIP_DIALECT_OPENCLIP ? CLIP_PREFIX_SD2
-                                                                   : CLIP_PREFIX_SD1;
+                                                              : CLIP_PREFIX_SD1;
     case PART_TEXT_2:
         return xl ? CLIP_PREFIX_SDXL_2 : "conditioner.embedders.0.model.";
     case PART_COUNT:
@@ -108,9 +108,9 @@ static kiln_status write_metadata(safetensors_writer *writer, const model_parts 
 {
     kiln_status status = safetensors_writer_metadata(writer, "format", "pt", err);
     if (!status && !parts->prediction_assumed)
-        status = safetensors_writer_metadata(writer, "modelspec.prediction_type",
-                                             strcmp(parts->prediction, "v_prediction") == 0 ? "v" : parts->prediction,
-                                             err);
+        status = safetensors_writer_metadata(
+            writer, "modelspec.prediction_type",
+            strcmp(parts->prediction, "v_prediction") == 0 ? "v" : parts->prediction, err);
     if (!status && !parts->scheduler_assumed)
         status = safetensors_writer_metadata(writer, "kiln.scheduler", parts->scheduler, err);
     for (int k = 0; k < PART_COUNT && !status; k++) {
@@ -120,14 +120,15 @@ static kiln_status write_metadata(safetensors_writer *writer, const model_parts 
         char *text = part_config_text(parts, (part_kind)k);
         snprintf(key, sizeof key, "kiln.%s", part_name((part_kind)k));
         status = text ? safetensors_writer_metadata(writer, key, text, err)
-                      : fail(err, KILN_NO_MEMORY, "out of memory for the configuration of the %s", part_name((part_kind)k));
+                      : fail(err, KILN_NO_MEMORY, "out of memory for the configuration of the %s",
+                             part_name((part_kind)k));
         free(text);
     }
     return status;
 }
 
-static kiln_status write_single(const model_parts *parts, const bound_models *models, const char *to, conversion *c,
-                                kiln_error *err)
+static kiln_status write_single(const model_parts *parts, const bound_models *models, const char *to,
+                                conversion *c, kiln_error *err)
 {
     safetensors_writer *writer;
     weights_output output[CONVERT_MAX_MODELS];
@@ -180,7 +181,8 @@ static kiln_status read_type(const char *text, conversion *c, kiln_error *err)
             c->type = types[i].type;
             return KILN_OK;
         }
-    return text ? fail(err, KILN_BAD_ARGUMENT, "the element type is f32, f16 or bf16, not '%s'", text) : KILN_OK;
+    return text ? fail(err, KILN_BAD_ARGUMENT, "the element type is f32, f16 or bf16, not '%s'", text)
+                : KILN_OK;
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -196,13 +198,15 @@ static kiln_status check_target(const char *to, bool *to_file, kiln_error *err)
     if (!*to)
         return fail(err, KILN_BAD_ARGUMENT, "the name of the file or folder to write is empty");
     if (!*to_file && *name && dot && dot != name && !path_is_folder(to))
-        return fail(err, KILN_BAD_ARGUMENT, "%s: only .safetensors files and folders are written (end a folder's name "
-                                            "with '/')", to);
+        return fail(err, KILN_BAD_ARGUMENT,
+                    "%s: only .safetensors files and folders are written (end a folder's name "
+                    "with '/')",
+                    to);
     return KILN_OK;
 }
 
-static kiln_status convert_parts(const char *from, const char *to, bool to_file, const char *hints, conversion *c,
-                                 kiln_error *err)
+static kiln_status convert_parts(const char *from, const char *to, bool to_file, const char *hints,
+                                 conversion *c, kiln_error *err)
 {
     model_parts *parts;
     bound_models models = {0};
@@ -221,7 +225,8 @@ static kiln_status convert_parts(const char *from, const char *to, bool to_file,
     return status;
 }
 
-kiln_status kiln_convert(const char *from, const char *to, const kiln_convert_options *options, kiln_error *err)
+kiln_status kiln_convert(const char *from, const char *to, const kiln_convert_options *options,
+                         kiln_error *err)
 {
     kiln_error own;
     bool to_file;

@@ -39,7 +39,8 @@ bool conversion_step(void *conversion, int64_t bytes);
 weights_output conversion_output(const conversion *, const bound_model *, const char *prefix, dialect);
 
 /* Write the parts as a diffusers folder, or as one checkpoint in the original dialect. */
-kiln_status convert_to_folder(const model_parts *, const bound_models *, const char *to, conversion *, kiln_error *err);
+kiln_status convert_to_folder(const model_parts *, const bound_models *, const char *to, conversion *,
+                              kiln_error *err);
 kiln_status convert_to_single(model_parts *, const char *to, conversion *, kiln_error *err);
 /* Any weights file to safetensors, names kept. */
 kiln_status convert_names_kept(const char *from, const char *to, conversion *, kiln_error *err);
@@ -47,8 +48,8 @@ kiln_status convert_names_kept(const char *from, const char *to, conversion *, k
 /* Write tokenizer/ files for `words` tokens into a folder that exists: from the model's own folder `own` when it is not
  * NULL, else from the data directory `data` (NULL: the one chosen when Kiln was built). *written false when there is no
  * data that fits. */
-kiln_status convert_tokenizer(const char *own, const char *data, int words, const char *pad, const char *to, bool *written,
-                              kiln_error *err);
+kiln_status convert_tokenizer(const char *own, const char *data, int words, const char *pad, const char *to,
+                              bool *written, kiln_error *err);
 
 /* Write a small file whole. */
 kiln_status write_text_file(const char *path, const char *text, size_t length, kiln_error *err);

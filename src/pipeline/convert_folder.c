@@ -41,8 +41,9 @@ static kiln_status make_folder(char path[PATH_BYTES], const char *folder, const 
 static kiln_status write_taken(const char *folder, const char *name, char *text, kiln_error *err)
 {
     char path[PATH_BYTES];
-    kiln_status status = text ? path_in(path, folder, name, err)
-                              : fail(err, KILN_NO_MEMORY, "%s: not enough memory to write '%s'", folder, name);
+    kiln_status status = text
+                             ? path_in(path, folder, name, err)
+                             : fail(err, KILN_NO_MEMORY, "%s: not enough memory to write '%s'", folder, name);
     if (!status)
         status = write_text_file(path, text, strlen(text), err);
     free(text);
@@ -50,8 +51,8 @@ static kiln_status write_taken(const char *folder, const char *name, char *text,
 }
 
 /* One part: a VAE's two graphs go into one file. */
-static kiln_status write_part(const model_parts *parts, const bound_models *models, part_kind part, const char *folder,
-                              conversion *c, kiln_error *err)
+static kiln_status write_part(const model_parts *parts, const bound_models *models, part_kind part,
+                              const char *folder, conversion *c, kiln_error *err)
 {
     char inner[PATH_BYTES], path[PATH_BYTES];
     bool text = part == PART_TEXT || part == PART_TEXT_2;
@@ -61,7 +62,8 @@ static kiln_status write_part(const model_parts *parts, const bound_models *mode
     if (!status)
         status = write_taken(inner, "config.json", part_config_text(parts, part), err);
     if (!status)
-        status = path_in(path, inner, text ? "model.safetensors" : "diffusion_pytorch_model.safetensors", err);
+        status =
+            path_in(path, inner, text ? "model.safetensors" : "diffusion_pytorch_model.safetensors", err);
     if (!status)
         status = safetensors_writer_open(path, &writer, err);
     if (!status)
@@ -110,14 +112,17 @@ static const char *note_on(const model_parts *parts, bool all_tokenizers, char n
     if (all_tokenizers && !assumed)
         return NULL;
     snprintf(note, 256, "%s%s%s",
-             all_tokenizers ? "" : "no tokenizer was found: put vocab.json and merges.txt into tokenizer/ (and tokenizer_2/)",
+             all_tokenizers
+                 ? ""
+                 : "no tokenizer was found: put vocab.json and merges.txt into tokenizer/ (and tokenizer_2/)",
              !all_tokenizers && assumed ? "; " : "",
-             assumed ? "the checkpoint does not say its prediction_type: see scheduler/scheduler_config.json" : "");
+             assumed ? "the checkpoint does not say its prediction_type: see scheduler/scheduler_config.json"
+                     : "");
     return note;
 }
 
-static kiln_status fill(const model_parts *parts, const bound_models *models, const char *folder, conversion *c,
-                        kiln_error *err)
+static kiln_status fill(const model_parts *parts, const bound_models *models, const char *folder,
+                        conversion *c, kiln_error *err)
 {
     char inner[PATH_BYTES], note[256];
     bool all_tokenizers = true;
@@ -136,7 +141,8 @@ static kiln_status fill(const model_parts *parts, const bound_models *models, co
     if (!status)
         status = write_taken(inner, "scheduler_config.json", strdup(parts->scheduler), err);
     if (!status)
-        status = write_taken(folder, "model_index.json", model_index_text(parts, note_on(parts, all_tokenizers, note)), err);
+        status = write_taken(folder, "model_index.json",
+                             model_index_text(parts, note_on(parts, all_tokenizers, note)), err);
     return status;
 }
 
@@ -157,11 +163,12 @@ static kiln_status check_free(const char *to, kiln_error *err)
     for (const struct dirent *entry = readdir(folder); entry; entry = readdir(folder))
         entries += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
     closedir(folder);
-    return entries ? fail(err, KILN_BAD_ARGUMENT, "%s: the folder is there already and is not empty", to) : KILN_OK;
+    return entries ? fail(err, KILN_BAD_ARGUMENT, "%s: the folder is there already and is not empty", to)
+                   : KILN_OK;
 }
 
-kiln_status convert_to_folder(const model_parts *parts, const bound_models *models, const char *to, conversion *c,
-                              kiln_error *err)
+kiln_status convert_to_folder(const model_parts *parts, const bound_models *models, const char *to,
+                              conversion *c, kiln_error *err)
 {
     char target[PATH_BYTES], temporary[PATH_BYTES];
     size_t length = strlen(to);

@@ -13,7 +13,8 @@ static dtype copy_type(const conversion *c, const tensor_entry *e)
     return keep ? e->type : c->type;
 }
 
-static kiln_status declare_all(safetensors_writer *writer, const tensor_file *file, conversion *c, kiln_error *err)
+static kiln_status declare_all(safetensors_writer *writer, const tensor_file *file, conversion *c,
+                               kiln_error *err)
 {
     kiln_status status = KILN_OK;
     for (size_t i = 0; i < tensor_file_metadata_count(file) && !status; i++) {
@@ -30,8 +31,9 @@ static kiln_status declare_all(safetensors_writer *writer, const tensor_file *fi
 }
 
 /* `count` elements from `first`: as they are, or through f32. */
-static kiln_status copy_part(safetensors_writer *writer, const tensor_file *file, const tensor_entry *e, dtype type,
-                             int64_t first, int64_t count, void *stored, float *values, kiln_error *err)
+static kiln_status copy_part(safetensors_writer *writer, const tensor_file *file, const tensor_entry *e,
+                             dtype type, int64_t first, int64_t count, void *stored, float *values,
+                             kiln_error *err)
 {
     kiln_status status;
     if (type == e->type) {
@@ -47,8 +49,8 @@ static kiln_status copy_part(safetensors_writer *writer, const tensor_file *file
                   : safetensors_writer_write(writer, e->name, stored, (size_t)count * dtype_size(type), err);
 }
 
-static kiln_status copy_tensor(safetensors_writer *writer, const tensor_file *file, const tensor_entry *e, conversion *c,
-                               kiln_error *err)
+static kiln_status copy_tensor(safetensors_writer *writer, const tensor_file *file, const tensor_entry *e,
+                               conversion *c, kiln_error *err)
 {
     dtype type = copy_type(c, e);
     int64_t all = shape_count(e->shape), step = COPY_BYTES / 8;

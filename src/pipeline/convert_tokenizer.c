@@ -22,7 +22,8 @@ enum { CLIP_WORDS = 49408, CLIP_MERGES = CLIP_WORDS - 2 * 256 - 2, PATH_BYTES = 
 static kiln_status write_taken(const char *folder, const char *name, char *text, kiln_error *err)
 {
     char path[PATH_BYTES];
-    kiln_status status = text ? KILN_OK : fail(err, KILN_NO_MEMORY, "%s: not enough memory to write '%s'", folder, name);
+    kiln_status status =
+        text ? KILN_OK : fail(err, KILN_NO_MEMORY, "%s: not enough memory to write '%s'", folder, name);
     if (!status && snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
         status = fail(err, KILN_BAD_ARGUMENT, "%s: the name is too long", folder);
     if (!status)
@@ -33,8 +34,8 @@ static kiln_status write_taken(const char *folder, const char *name, char *text,
 
 static kiln_status copy_folder(const char *own, const char *to, bool *written, kiln_error *err)
 {
-    static const char *const names[] = {"vocab.json",         "merges.txt",        "tokenizer_config.json",
-                                        "tokenizer.json",     "added_tokens.json", "special_tokens_map.json"};
+    static const char *const names[] = {"vocab.json",     "merges.txt",        "tokenizer_config.json",
+                                        "tokenizer.json", "added_tokens.json", "special_tokens_map.json"};
     kiln_status status = KILN_OK;
     for (size_t i = 0; i < sizeof names / sizeof *names && !status; i++) {
         arena memory = {0};
@@ -114,14 +115,15 @@ static kiln_status write_from_data(const char *data, const char *pad, const char
     return status;
 }
 
-kiln_status convert_tokenizer(const char *own, const char *data, int words, const char *pad, const char *to, bool *written,
-                              kiln_error *err)
+kiln_status convert_tokenizer(const char *own, const char *data, int words, const char *pad, const char *to,
+                              bool *written, kiln_error *err)
 {
     char merges[PATH_BYTES];
     *written = false;
     if (own)
         return copy_folder(own, to, written, err);
-    int length = snprintf(merges, sizeof merges, "%s/clip/bpe_simple_vocab_16e6.txt.gz", data ? data : KILN_DATA_DIRECTORY);
+    int length = snprintf(merges, sizeof merges, "%s/clip/bpe_simple_vocab_16e6.txt.gz",
+                          data ? data : KILN_DATA_DIRECTORY);
     if (words != CLIP_WORDS || length >= (int)sizeof merges || !path_is_file(merges))
         return KILN_OK;
     kiln_status status = write_from_data(merges, pad, to, err);

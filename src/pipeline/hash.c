@@ -56,11 +56,12 @@ static uint64_t data_start(const byte_source *source)
     return fits ? header + 8 : source->size;
 }
 
-static kiln_status read_all(const byte_source *source, range_digest *digests, kiln_progress_function progress, void *user,
-                            kiln_error *err)
+static kiln_status read_all(const byte_source *source, range_digest *digests, kiln_progress_function progress,
+                            void *user, kiln_error *err)
 {
     uint8_t *buffer = malloc(STEP_BYTES);
-    kiln_status status = buffer ? KILN_OK : fail(err, KILN_NO_MEMORY, "%s: not enough memory to read it", source->path);
+    kiln_status status =
+        buffer ? KILN_OK : fail(err, KILN_NO_MEMORY, "%s: not enough memory to read it", source->path);
     for (uint64_t at = 0; at < source->size && !status;) {
         size_t size = source->size - at < STEP_BYTES ? (size_t)(source->size - at) : STEP_BYTES;
         status = byte_source_read(source, at, buffer, size, err);
@@ -77,8 +78,8 @@ static kiln_status read_all(const byte_source *source, range_digest *digests, ki
     return status;
 }
 
-static kiln_status hash_source(const byte_source *source, kiln_hashes *out, kiln_progress_function progress, void *user,
-                               kiln_error *err)
+static kiln_status hash_source(const byte_source *source, kiln_hashes *out, kiln_progress_function progress,
+                               void *user, kiln_error *err)
 {
     range_digest digests[DIGESTS] = {{0}};
     uint64_t data = data_start(source);

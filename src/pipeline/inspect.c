@@ -105,7 +105,8 @@ static bool list_names(kiln_inspection *found)
         return false;
     for (int i = 0; i < found->file_count; i++)
         for (size_t k = 0; k < tensor_file_count(found->files[i].file); k++) {
-            const char *place = found->files[i].place, *name = tensor_file_entry(found->files[i].file, k)->name;
+            const char *place = found->files[i].place,
+                       *name = tensor_file_entry(found->files[i].file, k)->name;
             found->names[n] = *place ? arena_format(&found->memory, "%s%s", place, name) : name;
             if (!found->names[n++])
                 return false;

@@ -29,7 +29,8 @@ struct kiln_inspection {
 };
 
 /* Append a fact; an empty text is left out. False when memory is short. */
-bool add_fact(kiln_inspection *, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool add_fact(kiln_inspection *, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* The facts of a model folder; its parts' files are added. */
 kiln_status inspect_folder(kiln_inspection *, const char *path, kiln_error *err);

@@ -27,7 +27,8 @@ kiln_status inspect_folder(kiln_inspection *found, const char *path, kiln_error 
     const model_parts *parts = found->parts;
     list_parts(parts, true, present, sizeof present);
     list_parts(parts, false, missing, sizeof missing);
-    bool good = add_fact(found, "kind", "model folder") && add_fact(found, "family", "%s", parts->family_text) &&
+    bool good = add_fact(found, "kind", "model folder") &&
+                add_fact(found, "family", "%s", parts->family_text) &&
                 add_fact(found, "prediction", "%s%s", parts->prediction,
                          parts->prediction_assumed ? " (assumed: no scheduler_config.json says)" : "") &&
                 add_fact(found, "dialect", "diffusers") && add_fact(found, "parts", "%s", present) &&

@@ -57,8 +57,10 @@ static bool older_name(const char *name, int i, char older[PATH_TEXT])
 bool weights_is_harmless(const char *name)
 {
     static const char *const beginnings[] = {
-        "model_ema.",   "loss.",     "betas",  "alphas_cumprod", "sqrt_",    "log_one_minus_", "posterior_",
-        "scale_factor", "cond_stage_model.model.logit_scale",    "logvar",   "discriminator."};
+        "model_ema.",     "loss.",         "betas",
+        "alphas_cumprod", "sqrt_",         "log_one_minus_",
+        "posterior_",     "scale_factor",  "cond_stage_model.model.logit_scale",
+        "logvar",         "discriminator."};
     static const char *const endings[] = {"position_ids", "logit_scale", "attn_mask", "causal_mask"};
     size_t length = strlen(name);
     for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++)
@@ -131,10 +133,12 @@ static kiln_status check_type(const binding *b, kiln_error *err)
 {
     const tensor_entry *e = b->entry;
     if (!dtype_is_floating(e->type))
-        return fail(err, KILN_UNSUPPORTED, "%s: tensor '%s' has the element type %s; a weight must be floating point",
+        return fail(err, KILN_UNSUPPORTED,
+                    "%s: tensor '%s' has the element type %s; a weight must be floating point",
                     tensor_file_path(b->file), e->name, dtype_name(e->type));
     if ((e->type == DTYPE_F8_E4M3 || e->type == DTYPE_F8_E5M2) && is_scaled(b->file, e->name))
-        return fail(err, KILN_UNSUPPORTED, "%s: tensor '%s' is scaled fp8 (it has a 'scale_weight'), which is not read",
+        return fail(err, KILN_UNSUPPORTED,
+                    "%s: tensor '%s' is scaled fp8 (it has a 'scale_weight'), which is not read",
                     tensor_file_path(b->file), e->name);
     return KILN_OK;
 }
@@ -155,7 +159,8 @@ static kiln_status bind_one(const parameter *p, const weights_place *places, int
         return KILN_OK;
     }
     if (b->marks.transposed && (p->shape.rank != 2 || b->marks.parts != 1))
-        return fail(err, KILN_INTERNAL, "parameter '%s' is declared transposed but is no plain matrix", p->canonical);
+        return fail(err, KILN_INTERNAL, "parameter '%s' is declared transposed but is no plain matrix",
+                    p->canonical);
     shape expected = stored_shape(p->shape, &b->marks);
     if (!shape_equal(without_trailing_ones(expected), without_trailing_ones(b->entry->shape))) {
         problem_shape(problems, b->entry->name, b->entry->shape, expected);
@@ -168,7 +173,8 @@ static kiln_status bind_one(const parameter *p, const weights_place *places, int
 
 static int compare_pointers(const void *a, const void *b)
 {
-    uintptr_t x = (uintptr_t) * (const tensor_entry *const *)a, y = (uintptr_t) * (const tensor_entry *const *)b;
+    uintptr_t x = (uintptr_t) * (const tensor_entry *const *)a,
+              y = (uintptr_t) * (const tensor_entry *const *)b;
     return x < y ? -1 : x > y;
 }
 
@@ -256,14 +262,16 @@ static weights *weights_new(int count, const weights_place *places, int place_co
     return w;
 }
 
-kiln_status weights_bind(const graph *g, const weights_place *places, int place_count, weights **out, kiln_error *err)
+kiln_status weights_bind(const graph *g, const weights_place *places, int place_count, weights **out,
+                         kiln_error *err)
 {
     *out = NULL;
     kiln_status status = graph_finish(g, err);
     if (status)
         return status;
     if (place_count < 1)
-        return fail(err, KILN_BAD_ARGUMENT, "there is no file to take %d parameters from", g->parameter_count);
+        return fail(err, KILN_BAD_ARGUMENT, "there is no file to take %d parameters from",
+                    g->parameter_count);
     problem_list problems = {.file = tensor_file_path(places[0].file)};
     weights *w = weights_new(g->parameter_count, places, place_count);
     if (!w)
@@ -335,7 +343,8 @@ static kiln_status read_bound(void *self, const parameter *p, int index, float *
 {
     const weights *w = self;
     if (index < 0 || index >= w->count || !shape_equal(p->shape, w->bindings[index].shape))
-        return fail(err, KILN_INTERNAL, "parameter '%s' is not the one that was bound as number %d", p->canonical, index);
+        return fail(err, KILN_INTERNAL, "parameter '%s' is not the one that was bound as number %d",
+                    p->canonical, index);
     const binding *b = &w->bindings[index];
     if (b->marks.transposed)
         return read_transposed(b, to, err);

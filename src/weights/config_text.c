@@ -71,7 +71,9 @@ static json_t *texts(int count, const char *(*text)(const void *self, int i), co
 
 static char *finish(config_writer *w)
 {
-    char *text = w->failures || !w->object ? NULL : json_dumps(w->object, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(9));
+    char *text = w->failures || !w->object
+                     ? NULL
+                     : json_dumps(w->object, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(9));
     json_decref(w->object);
     return text;
 }
@@ -111,8 +113,10 @@ static void put_depth(config_writer *w, const unet_config *c)
         int depth = c->depth[i][0] ? c->depth[i][0] : c->up_depth[i][0], k = c->levels - 1 - i;
         if (!depth)
             depth = i == c->levels - 1 && c->middle_depth ? c->middle_depth : 1;
-        json_array_append_new(down, plain || !c->depth[i][0] ? json_integer(depth) : ints(c->depth[i], c->layers[i]));
-        json_array_append_new(up, c->up_depth[k][0] ? ints(c->up_depth[k], c->layers[k] + 1) : json_integer(1));
+        json_array_append_new(down, plain || !c->depth[i][0] ? json_integer(depth)
+                                                             : ints(c->depth[i], c->layers[i]));
+        json_array_append_new(up,
+                              c->up_depth[k][0] ? ints(c->up_depth[k], c->layers[k] + 1) : json_integer(1));
     }
     put(w, "transformer_layers_per_block", down);
     put(w, "reverse_transformer_layers_per_block", plain ? json_null() : json_incref(up));
@@ -126,7 +130,8 @@ static void put_conditions(config_writer *w, const unet_config *c)
     put_positive(w, "addition_time_embed_dim", c->added_time_channels);
     put_text(w, "class_embed_type", kinds[c->class_kind]);
     put_positive(w, "num_class_embeds", c->class_count);
-    put_positive(w, "projection_class_embeddings_input_dim", c->text_time ? c->added_channels : c->class_channels);
+    put_positive(w, "projection_class_embeddings_input_dim",
+                 c->text_time ? c->added_channels : c->class_channels);
     put_positive(w, "time_cond_proj_dim", c->time_condition_channels);
     put_positive(w, "time_embedding_dim", c->time_channels == 4 * c->channels[0] ? 0 : c->time_channels);
 }
@@ -285,7 +290,8 @@ static const char *pipeline_class(const model_parts *parts)
     }
 }
 
-static void put_class(config_writer *w, const char *field, bool present, const char *library, const char *class_name)
+static void put_class(config_writer *w, const char *field, bool present, const char *library,
+                      const char *class_name)
 {
     put(w, field, present ? json_pack("[s, s]", library, class_name) : json_pack("[n, n]"));
 }
@@ -316,7 +322,8 @@ char *model_index_text(const model_parts *parts, const char *note)
     put_class(&w, "feature_extractor", false, NULL, NULL);
     put_class(&w, "image_encoder", false, NULL, NULL);
     if (xl) {
-        put_class(&w, "text_encoder_2", part[PART_TEXT_2].present, "transformers", "CLIPTextModelWithProjection");
+        put_class(&w, "text_encoder_2", part[PART_TEXT_2].present, "transformers",
+                  "CLIPTextModelWithProjection");
         put_class(&w, "tokenizer_2", part[PART_TEXT_2].present, "transformers", "CLIPTokenizer");
         put_bool(&w, "force_zeros_for_empty_prompt", parts->zero_empty_prompt);
         if (parts->time_ids_score)
@@ -332,8 +339,8 @@ char *model_index_text(const model_parts *parts, const char *note)
 
 static json_t *special_token(const char *content)
 {
-    return json_pack("{s:s, s:b, s:b, s:b, s:b}", "content", content, "lstrip", 0, "normalized", 1, "rstrip", 0,
-                     "single_word", 0);
+    return json_pack("{s:s, s:b, s:b, s:b, s:b}", "content", content, "lstrip", 0, "normalized", 1, "rstrip",
+                     0, "single_word", 0);
 }
 
 char *tokenizer_config_text(const char *pad)

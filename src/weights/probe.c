@@ -27,7 +27,8 @@ kiln_status probe_file_open(model_parts *parts, const char *path, const tensor_f
     return status;
 }
 
-void part_found(model_parts *parts, part_kind kind, const tensor_file *file, const char *prefix, dialect names)
+void part_found(model_parts *parts, part_kind kind, const tensor_file *file, const char *prefix,
+                dialect names)
 {
     parts->part[kind] = (model_part){.present = true, .place = {file, prefix, names}};
 }
@@ -40,7 +41,8 @@ kiln_status part_missing(model_parts *parts, part_kind kind, kiln_error *err, co
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     parts->part[kind] = (model_part){.why_not = arena_text(&parts->memory->arena, text)};
-    return parts->part[kind].why_not ? KILN_OK : fail(err, KILN_NO_MEMORY, "%s: not enough memory", parts->path);
+    return parts->part[kind].why_not ? KILN_OK
+                                     : fail(err, KILN_NO_MEMORY, "%s: not enough memory", parts->path);
 }
 
 bool has_tensor(const tensor_file *file, const char *prefix, const char *name)
@@ -88,8 +90,8 @@ static model_family family_of(const model_parts *parts)
 
 static const char *family_name(const model_parts *parts)
 {
-    static const char *const names[] = {"Stable Diffusion 1",          "Stable Diffusion 2",
-                                        "Stable Diffusion XL",         "Stable Diffusion XL refiner",
+    static const char *const names[] = {"Stable Diffusion 1",           "Stable Diffusion 2",
+                                        "Stable Diffusion XL",          "Stable Diffusion XL refiner",
                                         "Stable Diffusion x4 upscaler", "parts of a model"};
     const char *task = "";
     if (parts->part[PART_UNET].present && parts->family != FAMILY_X4_UPSCALER)
@@ -113,7 +115,8 @@ static const char *custom_prediction(const model_parts *parts)
 /* scheduler_config.json as the family's first release has it. */
 static const char *custom_scheduler(const model_parts *parts, bool zero_snr)
 {
-    const char *class_name = "DDIMScheduler", *more = "\"clip_sample\": false,\n  \"set_alpha_to_one\": false";
+    const char *class_name = "DDIMScheduler",
+               *more = "\"clip_sample\": false,\n  \"set_alpha_to_one\": false";
     const char *start = "0.00085", *end = "0.012";
     if (parts->family == FAMILY_SD1 || parts->family == FAMILY_OTHER) {
         class_name = "PNDMScheduler";
@@ -125,15 +128,15 @@ static const char *custom_scheduler(const model_parts *parts, bool zero_snr)
         start = "0.0001";
         end = "0.02";
     }
-    return arena_format(&parts->memory->arena,
-                        "{\n  \"_class_name\": \"%s\",\n  \"_diffusers_version\": \"0.31.0\",\n"
-                        "  \"beta_end\": %s,\n  \"beta_schedule\": \"scaled_linear\",\n  \"beta_start\": %s,\n"
-                        "  \"num_train_timesteps\": 1000,\n  \"prediction_type\": \"%s\",\n"
-                        "%s  \"steps_offset\": 1,\n  \"timestep_spacing\": \"%s\",\n  %s,\n"
-                        "  \"trained_betas\": null\n}\n",
-                        class_name, end, start, parts->prediction,
-                        zero_snr ? "  \"rescale_betas_zero_snr\": true,\n" : "", zero_snr ? "trailing" : "leading",
-                        more);
+    return arena_format(
+        &parts->memory->arena,
+        "{\n  \"_class_name\": \"%s\",\n  \"_diffusers_version\": \"0.31.0\",\n"
+        "  \"beta_end\": %s,\n  \"beta_schedule\": \"scaled_linear\",\n  \"beta_start\": %s,\n"
+        "  \"num_train_timesteps\": 1000,\n  \"prediction_type\": \"%s\",\n"
+        "%s  \"steps_offset\": 1,\n  \"timestep_spacing\": \"%s\",\n  %s,\n"
+        "  \"trained_betas\": null\n}\n",
+        class_name, end, start, parts->prediction, zero_snr ? "  \"rescale_betas_zero_snr\": true,\n" : "",
+        zero_snr ? "trailing" : "leading", more);
 }
 
 kiln_status probe_conclude(model_parts *parts, const char *prediction, bool zero_snr, kiln_error *err)
@@ -243,9 +246,13 @@ graph *probe_draw(const model_parts *parts, part_kind kind, bool encoder, kiln_e
     graph *g = graph_new();
     int factor = kind == PART_VAE ? vae_factor(&parts->vae) : 1;
     int step = kind == PART_UNET ? 1 << parts->unet.levels : 1;
-    const unet_shape small_unet = {
-        .batch = 1, .height = step, .width = step, .context_tokens = 1, .time_ids = parts->time_ids_score ? 5 : 6};
-    const clip_text_shape small_text = {.batch = 1, .tokens = 1, .outputs = CLIP_LAST_HIDDEN_STATE, .skip = 1};
+    const unet_shape small_unet = {.batch = 1,
+                                   .height = step,
+                                   .width = step,
+                                   .context_tokens = 1,
+                                   .time_ids = parts->time_ids_score ? 5 : 6};
+    const clip_text_shape small_text = {
+        .batch = 1, .tokens = 1, .outputs = CLIP_LAST_HIDDEN_STATE, .skip = 1};
     if (!g) {
         fail(err, KILN_NO_MEMORY, "%s: not enough memory", parts->path);
         return NULL;

@@ -36,7 +36,8 @@ typedef struct model_part {
 } model_part;
 
 typedef struct probe_options {
-    const char *hints;   /* path of a JSON file: the fields below, flat or under the model's file stem; NULL: none */
+    const char
+        *hints; /* path of a JSON file: the fields below, flat or under the model's file stem; NULL: none */
     const char *vae;     /* take the VAE from this file or folder, in either dialect; NULL: the model's own */
     const char *variant; /* "fp16": prefer this variant of a folder's weights; NULL: the plain one first */
 } probe_options;
@@ -55,9 +56,10 @@ typedef struct model_parts {
     model_part part[PART_COUNT];
     unet_config unet; /* each valid when the part is present */
     vae_config vae;
-    clip_text_config text, text_2; /* layers in use: the last one of an SD 2.x file, which is never run, is left out */
+    clip_text_config text,
+        text_2; /* layers in use: the last one of an SD 2.x file, which is never run, is left out */
     const char *tokenizer, *tokenizer_2; /* folders; NULL where the model has none */
-    const char *scheduler;               /* text of scheduler_config.json; the family's custom where there is none */
+    const char *scheduler; /* text of scheduler_config.json; the family's custom where there is none */
     bool scheduler_assumed;
     bool zero_empty_prompt; /* SDXL: an empty negative prompt is a context of zeros */
     bool time_ids_score;    /* SDXL's refiner: five time ids with an aesthetic score */
@@ -67,7 +69,8 @@ typedef struct model_parts {
 /* Open a folder or a file. *out is freed with probe_close, which closes the files: free weights bound to them first.
  * KILN_NOT_FOUND when there is nothing of the kind at all; missing parts are no failure. A VAE beside a checkpoint
  * ("model.vae.safetensors", .vae.pt, .vae.ckpt) is taken instead of the checkpoint's own. */
-kiln_status probe_open(const char *path, const probe_options *options, model_parts **out, kiln_error *err) KILN_CHECKED;
+kiln_status probe_open(const char *path, const probe_options *options, model_parts **out,
+                       kiln_error *err) KILN_CHECKED;
 void probe_close(model_parts *);
 
 /* KILN_OK when all parts of the set (bits 1 << PART_UNET, ...) are there, else KILN_NOT_FOUND with a sentence that names

@@ -27,8 +27,8 @@ static part_kind kind_of_config(const json_t *config)
     return PART_COUNT;
 }
 
-kiln_status part_parse_config(model_parts *parts, part_kind kind, const char *text, size_t length, const char *name,
-                              kiln_error *err)
+kiln_status part_parse_config(model_parts *parts, part_kind kind, const char *text, size_t length,
+                              const char *name, kiln_error *err)
 {
     kiln_error own;
     err = err ? err : &own;
@@ -95,7 +95,8 @@ kiln_status probe_component(model_parts *parts, const char *folder, const char *
     part_kind kind = kind_of_config(document);
     json_decref(document);
     if (kind == PART_COUNT)
-        return fail(err, KILN_UNSUPPORTED, "%s: this is the configuration of no known part of a model", config);
+        return fail(err, KILN_UNSUPPORTED, "%s: this is the configuration of no known part of a model",
+                    config);
     return read_part(parts, kind, folder, file, variant, err);
 }
 
@@ -116,7 +117,8 @@ static kiln_status read_tokenizer(model_parts *parts, const char *name, const ch
     return KILN_OK;
 }
 
-static kiln_status read_scheduler(model_parts *parts, const char **prediction, bool *zero_snr, kiln_error *err)
+static kiln_status read_scheduler(model_parts *parts, const char **prediction, bool *zero_snr,
+                                  kiln_error *err)
 {
     arena *memory = &parts->memory->arena;
     const char *path = arena_format(memory, "%s/scheduler/scheduler_config.json", parts->path), *text;
@@ -156,7 +158,8 @@ static kiln_status read_index(model_parts *parts, json_t **index, kiln_error *er
     if (!json_is_object(*index)) {
         json_decref(*index);
         *index = NULL;
-        return fail(err, KILN_BAD_FORMAT, "%s: not a JSON object (line %d: %s)", path, where.line, where.text);
+        return fail(err, KILN_BAD_FORMAT, "%s: not a JSON object (line %d: %s)", path, where.line,
+                    where.text);
     }
     parts->zero_empty_prompt = json_is_true(json_object_get(*index, "force_zeros_for_empty_prompt"));
     parts->time_ids_score = json_is_true(json_object_get(*index, "requires_aesthetics_score"));
@@ -196,7 +199,8 @@ static kiln_status check_known(const model_parts *parts, const json_t *index, ki
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         const char *class_name = json_string_value(json_array_get(json_object_get(index, others[i]), 1));
         if (class_name)
-            return fail(err, KILN_UNSUPPORTED, "%s: the model is built around a %.100s, which is not supported", parts->path,
+            return fail(err, KILN_UNSUPPORTED,
+                        "%s: the model is built around a %.100s, which is not supported", parts->path,
                         class_name);
     }
     return KILN_OK;
@@ -225,8 +229,10 @@ kiln_status probe_folder(model_parts *parts, const probe_options *options, kiln_
             status = read_scheduler(parts, &prediction, &zero_snr, err);
     }
     if (!status && !index && !any_present(parts))
-        status = fail(err, KILN_NOT_FOUND, "%s: the folder is no model: it has neither model_index.json nor unet/, vae/ "
-                                           "or text_encoder/", parts->path);
+        status = fail(err, KILN_NOT_FOUND,
+                      "%s: the folder is no model: it has neither model_index.json nor unet/, vae/ "
+                      "or text_encoder/",
+                      parts->path);
     json_decref(index);
     return status ? status : probe_conclude(parts, prediction, zero_snr, err);
 }

@@ -43,7 +43,8 @@ static void read_fields(config_reader *r, model_hints *h)
         h->prediction = "v_prediction";
 }
 
-kiln_status hints_read(const char *path, const char *model_path, arena *memory, model_hints *out, kiln_error *err)
+kiln_status hints_read(const char *path, const char *model_path, arena *memory, model_hints *out,
+                       kiln_error *err)
 {
     *out = (model_hints){0};
     if (!path)

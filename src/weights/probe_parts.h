@@ -21,7 +21,8 @@ typedef struct model_hints {
 } model_hints;
 
 /* Read the hints file (path NULL: none) for the model at `model_path`. */
-kiln_status hints_read(const char *path, const char *model_path, arena *memory, model_hints *out, kiln_error *err);
+kiln_status hints_read(const char *path, const char *model_path, arena *memory, model_hints *out,
+                       kiln_error *err);
 
 /* Open a weights file that is closed with the parts. */
 kiln_status probe_file_open(model_parts *, const char *path, const tensor_file **out, kiln_error *err);
@@ -41,12 +42,14 @@ bool has_tensor(const tensor_file *, const char *prefix, const char *name);
 kiln_status probe_folder(model_parts *, const probe_options *, kiln_error *err);
 kiln_status probe_single_file(model_parts *, const model_hints *, kiln_error *err);
 /* A folder with config.json and weights is one part; `file` NULL: the weights are looked for. */
-kiln_status probe_component(model_parts *, const char *folder, const char *file, const char *variant, kiln_error *err);
+kiln_status probe_component(model_parts *, const char *folder, const char *file, const char *variant,
+                            kiln_error *err);
 /* Parse a part's config.json into the parts. */
 kiln_status part_parse_config(model_parts *, part_kind, const char *text, size_t length, const char *name,
                               kiln_error *err);
 /* Take the VAE from a file or folder of its own, in either dialect. scaling 0: as the file's kind has it. */
-kiln_status probe_vae(model_parts *, const char *path, const char *variant, float scaling, int groups, kiln_error *err);
+kiln_status probe_vae(model_parts *, const char *path, const char *variant, float scaling, int groups,
+                      kiln_error *err);
 
 /* Family, its text, prediction and scheduler out of what was found. `prediction` NULL: not told by the files. */
 kiln_status probe_conclude(model_parts *, const char *prediction, bool zero_snr, kiln_error *err);

@@ -36,7 +36,8 @@ static bool read_told_config(model_parts *parts, part_kind kind, const tensor_fi
     return true;
 }
 
-static kiln_status find_unet(model_parts *parts, const tensor_file *file, const model_hints *hints, kiln_error *err)
+static kiln_status find_unet(model_parts *parts, const tensor_file *file, const model_hints *hints,
+                             kiln_error *err)
 {
     prefix_finder below = {file, UNET_ORIGINAL_PREFIX};
     tensor_finder finder = finder_of(&below);
@@ -44,7 +45,8 @@ static kiln_status find_unet(model_parts *parts, const tensor_file *file, const 
     if (!has_tensor(file, below.prefix, first)) {
         below.prefix = "";
         if (!has_tensor(file, below.prefix, first))
-            return part_missing(parts, PART_UNET, err, "there is no tensor '%s%s'", UNET_ORIGINAL_PREFIX, first);
+            return part_missing(parts, PART_UNET, err, "there is no tensor '%s%s'", UNET_ORIGINAL_PREFIX,
+                                first);
     }
     kiln_status status;
     if (!read_told_config(parts, PART_UNET, file, &status, err))
@@ -54,15 +56,18 @@ static kiln_status find_unet(model_parts *parts, const tensor_file *file, const 
     return status;
 }
 
-static kiln_status find_vae(model_parts *parts, const tensor_file *file, const model_hints *hints, kiln_error *err)
+static kiln_status find_vae(model_parts *parts, const tensor_file *file, const model_hints *hints,
+                            kiln_error *err)
 {
     prefix_finder below = {file, VAE_ORIGINAL_PREFIX};
     tensor_finder finder = finder_of(&below);
     static const char first[] = "decoder.conv_in.weight";
     if (!has_tensor(file, below.prefix, first)) {
         below.prefix = "";
-        if (!has_tensor(file, below.prefix, first) || !has_tensor(file, "", "decoder.mid.block_1.conv1.weight"))
-            return part_missing(parts, PART_VAE, err, "there is no tensor '%s%s'", VAE_ORIGINAL_PREFIX, first);
+        if (!has_tensor(file, below.prefix, first) ||
+            !has_tensor(file, "", "decoder.mid.block_1.conv1.weight"))
+            return part_missing(parts, PART_VAE, err, "there is no tensor '%s%s'", VAE_ORIGINAL_PREFIX,
+                                first);
     }
     float scaling = hints->vae_scaling;
     if (scaling <= 0.0f && parts->part[PART_UNET].present && parts->unet.text_time)
@@ -81,7 +86,8 @@ static clip_dialect text_dialect(const tensor_file *file, const char *prefix)
 {
     if (has_tensor(file, prefix, "text_model.embeddings.token_embedding.weight"))
         return CLIP_DIALECT_TRANSFORMERS;
-    return has_tensor(file, prefix, "embeddings.token_embedding.weight") ? CLIP_DIALECT_BARE : CLIP_DIALECT_OPENCLIP;
+    return has_tensor(file, prefix, "embeddings.token_embedding.weight") ? CLIP_DIALECT_BARE
+                                                                         : CLIP_DIALECT_OPENCLIP;
 }
 
 /* What a first encoder is not told by its tensors alone: it has no projection, and SD 2.x runs without the last of
@@ -93,8 +99,8 @@ static void trim_first_text(clip_text_config *c)
         c->layers--;
 }
 
-static kiln_status find_text(model_parts *parts, part_kind kind, const tensor_file *file, const char *prefix, int heads,
-                             const char *activation, kiln_error *err)
+static kiln_status find_text(model_parts *parts, part_kind kind, const tensor_file *file, const char *prefix,
+                             int heads, const char *activation, kiln_error *err)
 {
     prefix_finder below = {file, prefix};
     tensor_finder finder = finder_of(&below);
@@ -122,7 +128,8 @@ static bool has_text(const tensor_file *file, const char *prefix)
            has_tensor(file, prefix, "token_embedding.weight");
 }
 
-static kiln_status find_texts(model_parts *parts, const tensor_file *file, const model_hints *hints, kiln_error *err)
+static kiln_status find_texts(model_parts *parts, const tensor_file *file, const model_hints *hints,
+                              kiln_error *err)
 {
     static const char *const firsts[] = {CLIP_PREFIX_SD1, CLIP_PREFIX_SDXL_1, CLIP_PREFIX_SD2, NULL};
     const char *first = NULL, *second = has_text(file, CLIP_PREFIX_SDXL_2) ? CLIP_PREFIX_SDXL_2 : NULL;
@@ -139,8 +146,8 @@ static kiln_status find_texts(model_parts *parts, const tensor_file *file, const
     if (first)
         status = find_text(parts, PART_TEXT, file, first, hints->text_heads, hints->activation, err);
     else
-        status = part_missing(parts, PART_TEXT, err, "there are no tensors below '%s', '%s' or '%s'", CLIP_PREFIX_SD1,
-                              CLIP_PREFIX_SD2, CLIP_PREFIX_SDXL_1);
+        status = part_missing(parts, PART_TEXT, err, "there are no tensors below '%s', '%s' or '%s'",
+                              CLIP_PREFIX_SD1, CLIP_PREFIX_SD2, CLIP_PREFIX_SDXL_1);
     if (status)
         return status;
     if (second)
@@ -171,8 +178,8 @@ static const char *vae_beside(const model_parts *parts)
     if (!dot || (slash && dot < slash))
         return NULL;
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        const char *path = arena_format(&parts->memory->arena, "%.*s.%s", (int)(dot - parts->path), parts->path,
-                                        endings[i]);
+        const char *path =
+            arena_format(&parts->memory->arena, "%.*s.%s", (int)(dot - parts->path), parts->path, endings[i]);
         if (path && path_is_file(path))
             return path;
     }
@@ -183,7 +190,8 @@ static const char *vae_beside(const model_parts *parts)
 static kiln_status try_component_file(model_parts *parts, const tensor_file *file, kiln_error *err)
 {
     const char *slash = strrchr(parts->path, '/');
-    const char *folder = slash ? arena_text_part(&parts->memory->arena, parts->path, (size_t)(slash - parts->path)) : ".";
+    const char *folder =
+        slash ? arena_text_part(&parts->memory->arena, parts->path, (size_t)(slash - parts->path)) : ".";
     const char *config = folder ? arena_format(&parts->memory->arena, "%s/config.json", folder) : NULL;
     if (config && path_is_file(config))
         return probe_component(parts, folder, parts->path, NULL, err);
@@ -191,11 +199,14 @@ static kiln_status try_component_file(model_parts *parts, const tensor_file *fil
     describe_file(file, what);
     const tensor_entry *first = tensor_file_entry(file, 0);
     if (what[0])
-        return fail(err, KILN_UNSUPPORTED, "%s: the file is %s, not a model of the Stable Diffusion family under its "
-                                           "checkpoint names", parts->path, what);
-    return fail(err, KILN_UNSUPPORTED, "%s: no part of a diffusion model is in this file: no UNet, VAE or text encoder "
-                                       "under the names of Stable Diffusion checkpoints (%zu tensors, the first is "
-                                       "'%.100s')",
+        return fail(err, KILN_UNSUPPORTED,
+                    "%s: the file is %s, not a model of the Stable Diffusion family under its "
+                    "checkpoint names",
+                    parts->path, what);
+    return fail(err, KILN_UNSUPPORTED,
+                "%s: no part of a diffusion model is in this file: no UNet, VAE or text encoder "
+                "under the names of Stable Diffusion checkpoints (%zu tensors, the first is "
+                "'%.100s')",
                 parts->path, tensor_file_count(file), first ? first->name : "");
 }
 

@@ -21,8 +21,8 @@ static const shape *find_translated(void *self, const char *name)
         do
             snprintf(translated, sizeof translated, "decoder.up_blocks.%d.resnets.0.conv1.weight", levels);
         while (tensor_file_find(f->file, translated) && levels++ < VAE_MAX_LEVELS);
-        snprintf(translated, sizeof translated, "decoder.up_blocks.%d.resnets.%d.%s", levels - 1 - level, layer,
-                 name + end);
+        snprintf(translated, sizeof translated, "decoder.up_blocks.%d.resnets.%d.%s", levels - 1 - level,
+                 layer, name + end);
     } else if (strcmp(name, "decoder.mid.attn_1.q.weight") == 0) {
         e = tensor_file_find(f->file, "decoder.mid_block.attentions.0.query.weight");
         if (e)
@@ -42,11 +42,13 @@ static bool read_config_beside(model_parts *parts, const char *path)
     size_t length;
     arena *memory = &parts->memory->arena;
     const char *config = arena_format(memory, "%.*sconfig.json", slash ? (int)(slash + 1 - path) : 0, path);
-    return config && path_is_file(config) && small_file_read(config, memory, &text, &length, NULL) == KILN_OK &&
+    return config && path_is_file(config) &&
+           small_file_read(config, memory, &text, &length, NULL) == KILN_OK &&
            vae_config_parse(text, length, config, &parts->vae, &(kiln_error){0}) == KILN_OK;
 }
 
-static kiln_status probe_vae_file(model_parts *parts, const char *path, float scaling, int groups, kiln_error *err)
+static kiln_status probe_vae_file(model_parts *parts, const char *path, float scaling, int groups,
+                                  kiln_error *err)
 {
     const tensor_file *file;
     kiln_status status = probe_file_open(parts, path, &file, err);

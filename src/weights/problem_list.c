@@ -46,7 +46,8 @@ kiln_status problem_report(const problem_list *list, kiln_error *err)
     if (!list->missing.count && !list->misshaped.count)
         return KILN_OK;
     tell(&list->missing, "tensor is missing", "tensors are missing", missing, sizeof missing);
-    tell(&list->misshaped, "tensor has another shape", "tensors have another shape", misshaped, sizeof misshaped);
+    tell(&list->misshaped, "tensor has another shape", "tensors have another shape", misshaped,
+         sizeof misshaped);
     return fail(err, KILN_MISMATCH, "%s: %s%s%s", list->file, missing, missing[0] && misshaped[0] ? "; " : "",
                 misshaped);
 }

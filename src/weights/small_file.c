@@ -5,7 +5,8 @@
 
 #include <sys/stat.h>
 
-kiln_status small_file_read(const char *path, arena *memory, const char **text, size_t *length, kiln_error *err)
+kiln_status small_file_read(const char *path, arena *memory, const char **text, size_t *length,
+                            kiln_error *err)
 {
     byte_source source;
     *text = NULL;
@@ -15,8 +16,9 @@ kiln_status small_file_read(const char *path, arena *memory, const char **text, 
         return status;
     char *bytes = NULL;
     if (source.size > SMALL_FILE_MAX)
-        status = fail(err, KILN_BAD_FORMAT, "%s: %" PRIu64 " bytes are too many for a file of this kind (at most %d)",
-                      path, source.size, (int)SMALL_FILE_MAX);
+        status = fail(err, KILN_BAD_FORMAT,
+                      "%s: %" PRIu64 " bytes are too many for a file of this kind (at most %d)", path,
+                      source.size, (int)SMALL_FILE_MAX);
     else if (!(bytes = arena_alloc(memory, (size_t)source.size + 1)))
         status = fail(err, KILN_NO_MEMORY, "%s: not enough memory to read it", path);
     else

@@ -44,7 +44,8 @@ static shape rank_of_dialect(const weights_output *o, const char *name, shape s)
 {
     static const char *const original[] = {".attn_1.q.weight", ".attn_1.k.weight", ".attn_1.v.weight",
                                            ".attn_1.proj_out.weight"};
-    static const char *const canonical[] = {".to_q.weight", ".to_k.weight", ".to_v.weight", ".to_out.0.weight"};
+    static const char *const canonical[] = {".to_q.weight", ".to_k.weight", ".to_v.weight",
+                                            ".to_out.0.weight"};
     for (int i = 0; i < 4; i++) {
         if (o->dialect == DIALECT_ORIGINAL && s.rank == 2 && ends_with(name, original[i]))
             return SHAPE4(s.dim[0], s.dim[1], 1, 1);
@@ -64,7 +65,8 @@ static shape stored_shape(const weights_output *o, int i, const storage_marks *m
     return rank_of_dialect(o, name, s);
 }
 
-kiln_status weights_check_range(const char *name, dtype type, const float *values, int64_t count, kiln_error *err)
+kiln_status weights_check_range(const char *name, dtype type, const float *values, int64_t count,
+                                kiln_error *err)
 {
     /* The largest that does not round to infinity. */
     float largest = type == DTYPE_F16       ? 65519.99f
@@ -73,8 +75,8 @@ kiln_status weights_check_range(const char *name, dtype type, const float *value
                                             : INFINITY;
     for (int64_t i = 0; i < count; i++)
         if (fabsf(values[i]) > largest && isfinite(values[i]))
-            return fail(err, KILN_MISMATCH, "tensor '%s' holds %g, which is too large for %s", name, (double)values[i],
-                        dtype_name(type));
+            return fail(err, KILN_MISMATCH, "tensor '%s' holds %g, which is too large for %s", name,
+                        (double)values[i], dtype_name(type));
     return KILN_OK;
 }
 
@@ -86,7 +88,8 @@ kiln_status weights_declare(safetensors_writer *writer, const weights_output *o,
         storage_marks marks = marks_of(o, i);
         name_of(o, i, &marks, name);
         if (marks.part == 0)
-            status = safetensors_writer_declare(writer, name, type_of(o, i), stored_shape(o, i, &marks, name), err);
+            status = safetensors_writer_declare(writer, name, type_of(o, i), stored_shape(o, i, &marks, name),
+                                                err);
     }
     return status;
 }
@@ -107,8 +110,8 @@ static void transpose(const float *from, int64_t rows, int64_t columns, float *t
 }
 
 /* One parameter's values in stored order and type, appended to the tensor `name`. */
-static kiln_status write_one(safetensors_writer *writer, const weights_output *o, int i, dtype type, const char *name,
-                             bool transposed, kiln_error *err)
+static kiln_status write_one(safetensors_writer *writer, const weights_output *o, int i, dtype type,
+                             const char *name, bool transposed, kiln_error *err)
 {
     const parameter *p = &o->graph->parameters[i];
     size_t count = (size_t)shape_count(p->shape), bytes = count * dtype_size(type);
@@ -144,8 +147,9 @@ static bool index_originals(const weights_output *o, name_index *index)
     return true;
 }
 
-static kiln_status write_parts(safetensors_writer *writer, const weights_output *o, int first, const storage_marks *marks,
-                               const name_index *index, const weights_progress *progress, kiln_error *err)
+static kiln_status write_parts(safetensors_writer *writer, const weights_output *o, int first,
+                               const storage_marks *marks, const name_index *index,
+                               const weights_progress *progress, kiln_error *err)
 {
     char name[FULL_NAME], key[FULL_NAME];
     kiln_status status = KILN_OK;
@@ -153,8 +157,8 @@ static kiln_status write_parts(safetensors_writer *writer, const weights_output 
     for (int k = 0; k < marks->parts && !status; k++) {
         int64_t i = first;
         if (k > 0) {
-            snprintf(key, sizeof key, "%.*s[%d/%d]", marks->name_length, o->graph->parameters[first].original, k,
-                     marks->parts);
+            snprintf(key, sizeof key, "%.*s[%d/%d]", marks->name_length, o->graph->parameters[first].original,
+                     k, marks->parts);
             i = name_index_find(index, key);
         }
         if (i < 0)
@@ -168,13 +172,14 @@ static kiln_status write_parts(safetensors_writer *writer, const weights_output 
     return status;
 }
 
-kiln_status weights_write(safetensors_writer *writer, const weights_output *o, const weights_progress *progress,
-                          kiln_error *err)
+kiln_status weights_write(safetensors_writer *writer, const weights_output *o,
+                          const weights_progress *progress, kiln_error *err)
 {
     name_index index = {0};
     kiln_status status = KILN_OK;
     if (o->dialect == DIALECT_ORIGINAL && !index_originals(o, &index))
-        status = fail(err, KILN_NO_MEMORY, "out of memory for the names of %d parameters", o->graph->parameter_count);
+        status = fail(err, KILN_NO_MEMORY, "out of memory for the names of %d parameters",
+                      o->graph->parameter_count);
     for (int i = 0; i < o->graph->parameter_count && !status; i++) {
         storage_marks marks = marks_of(o, i);
         if (marks.part == 0)

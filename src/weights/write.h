@@ -14,8 +14,8 @@ typedef struct weights_output {
     parameter_source source; /* gives their values */
     const char *prefix;
     dialect dialect;
-    dtype type;              /* of every tensor, unless: */
-    const weights *as;       /* not NULL: each tensor keeps the type that it has there (f64 becomes f32) */
+    dtype type;        /* of every tensor, unless: */
+    const weights *as; /* not NULL: each tensor keeps the type that it has there (f64 becomes f32) */
 } weights_output;
 
 /* Called after each parameter with the bytes of it; false stops with KILN_CANCELLED. NULL: none. */
@@ -25,7 +25,8 @@ typedef struct weights_progress {
 } weights_progress;
 
 /* KILN_MISMATCH naming tensor and value when a finite one does not fit the type (70000 as f16). */
-kiln_status weights_check_range(const char *name, dtype, const float *values, int64_t count, kiln_error *err) KILN_CHECKED;
+kiln_status weights_check_range(const char *name, dtype, const float *values, int64_t count,
+                                kiln_error *err) KILN_CHECKED;
 
 /* Announce the tensors to the writer. */
 kiln_status weights_declare(safetensors_writer *, const weights_output *, kiln_error *err) KILN_CHECKED;

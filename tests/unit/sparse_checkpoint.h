@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 /* An entry of the header; the data in f16 from *offset on. */
-static inline void sparse_entry(FILE *header, const char *prefix, const char *name, char *dims, uint64_t *offset)
+static inline void sparse_entry(FILE *header, const char *prefix, const char *name, char *dims,
+                                uint64_t *offset)
 {
     uint64_t bytes = 2;
     fprintf(header, "%s\"%s%s\":{\"dtype\":\"F16\",\"shape\":[", *offset ? "," : "", prefix, name);

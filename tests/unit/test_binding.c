@@ -54,8 +54,8 @@ static void make_file(const made *tensors, int count)
     kiln_error err;
     assert_int_equal(safetensors_writer_open(in_folder("a.safetensors"), &w, &err), KILN_OK);
     for (int i = 0; i < count; i++)
-        assert_int_equal(safetensors_writer_declare(w, tensors[i].name, tensors[i].type, tensors[i].shape, &err),
-                         KILN_OK);
+        assert_int_equal(
+            safetensors_writer_declare(w, tensors[i].name, tensors[i].type, tensors[i].shape, &err), KILN_OK);
     for (int i = 0; i < count; i++) {
         float x[256] = {0};
         unsigned char bytes[2048] = {0};
@@ -64,8 +64,9 @@ static void make_file(const made *tensors, int count)
             x[k] = tensors[i].first + (float)k;
         if (dtype_is_floating(tensors[i].type))
             convert_from_f32(x, bytes, tensors[i].type, (size_t)n);
-        assert_int_equal(
-            safetensors_writer_write(w, tensors[i].name, bytes, (size_t)n * dtype_size(tensors[i].type), &err), KILN_OK);
+        assert_int_equal(safetensors_writer_write(w, tensors[i].name, bytes,
+                                                  (size_t)n * dtype_size(tensors[i].type), &err),
+                         KILN_OK);
     }
     assert_int_equal(safetensors_writer_finish(w, &err), KILN_OK);
 }
@@ -83,8 +84,8 @@ static graph *draw_marks(void)
     return g;
 }
 
-static kiln_status open_and_bind(const graph *g, const char *prefix, dialect names, tensor_file **file, weights **w,
-                                 kiln_error *err)
+static kiln_status open_and_bind(const graph *g, const char *prefix, dialect names, tensor_file **file,
+                                 weights **w, kiln_error *err)
 {
     assert_int_equal(tensor_file_open(in_folder("a.safetensors"), file, err), KILN_OK);
     weights_place place = {*file, prefix, names};
@@ -227,7 +228,8 @@ static void read_one(const graph *g, const weights *w)
 }
 
 /* Every parameter binds, and nothing is left over but `leftover` tensors. */
-static model_parts *open_whole(const char *path, const char *hints, model_family family, unsigned parts_expected, int leftover)
+static model_parts *open_whole(const char *path, const char *hints, model_family family,
+                               unsigned parts_expected, int leftover)
 {
     model_parts *parts;
     kiln_error err = {0};
@@ -260,12 +262,17 @@ static model_parts *open_whole(const char *path, const char *hints, model_family
     return parts;
 }
 
-static void check_whole(const char *path, const char *hints, model_family family, unsigned parts_expected, int leftover)
+static void check_whole(const char *path, const char *hints, model_family family, unsigned parts_expected,
+                        int leftover)
 {
     probe_close(open_whole(path, hints, family, parts_expected, leftover));
 }
 
-enum { THREE = 1 << PART_UNET | 1 << PART_VAE | 1 << PART_TEXT, FOUR = THREE | 1 << PART_TEXT_2, UNET = 1 << PART_UNET };
+enum {
+    THREE = 1 << PART_UNET | 1 << PART_VAE | 1 << PART_TEXT,
+    FOUR = THREE | 1 << PART_TEXT_2,
+    UNET = 1 << PART_UNET
+};
 
 static void folders_bind(void **state)
 {
@@ -339,7 +346,8 @@ static void variants_are_found(void **state)
     skip_without(TEST_SHARED "/golden/models/sd1-tiny");
     unlink(in_folder("a.safetensors"));
     link_to("models/sd1-tiny/vae/config.json", "config.json");
-    link_to("models/sd1-tiny/vae/diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors");
+    link_to("models/sd1-tiny/vae/diffusion_pytorch_model.safetensors",
+            "diffusion_pytorch_model.fp16.safetensors");
     check_whole(folder, NULL, FAMILY_OTHER, 1 << PART_VAE, 0);
     /* A file within a component's folder is that component. */
     check_whole(in_folder("diffusion_pytorch_model.fp16.safetensors"), NULL, FAMILY_OTHER, 1 << PART_VAE, 0);
@@ -384,7 +392,11 @@ static void write_text(const char *name, const char *text)
 static void broken_descriptions_are_refused(void **state)
 {
     (void)state;
-    static const char *const indexes[] = {"", "[]", "{", "{\"unet\": 3}", "{\"unet\": [1, 2], \"vae\": [null, {}]}",
+    static const char *const indexes[] = {"",
+                                          "[]",
+                                          "{",
+                                          "{\"unet\": 3}",
+                                          "{\"unet\": [1, 2], \"vae\": [null, {}]}",
                                           "{\"transformer\": [\"diffusers\", \"FluxTransformer2DModel\"]}"};
     model_parts *parts;
     kiln_error err;
@@ -397,12 +409,14 @@ static void broken_descriptions_are_refused(void **state)
     }
     assert_non_null(strstr(err.text, "FluxTransformer2DModel"));
     unlink(in_folder("model_index.json"));
-    static const char *const hints[] = {"", "3", "{\"heads\": \"eight\"}", "{\"heads\": -1}", "{\"vae_scaling\": \"x\"}"};
+    static const char *const hints[] = {"", "3", "{\"heads\": \"eight\"}", "{\"heads\": -1}",
+                                        "{\"vae_scaling\": \"x\"}"};
     for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {
         write_text("hints.json", hints[i]);
         skip_without(TEST_SHARED "/golden/single_file/sd1-single.ckpt");
         probe_options o = {.hints = in_folder("hints.json")};
-        assert_int_not_equal(probe_open(TEST_SHARED "/golden/single_file/sd1-single.ckpt", &o, &parts, &err), KILN_OK);
+        assert_int_not_equal(probe_open(TEST_SHARED "/golden/single_file/sd1-single.ckpt", &o, &parts, &err),
+                             KILN_OK);
         assert_non_null(strstr(err.text, "hints.json"));
     }
     unlink(in_folder("hints.json"));
@@ -453,12 +467,18 @@ static void what_is_no_model_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(marks_are_honoured),      cmocka_unit_test(all_problems_are_named),
-        cmocka_unit_test(many_problems_are_counted), cmocka_unit_test(whole_numbers_are_no_weights),
-        cmocka_unit_test(old_names_bind),          cmocka_unit_test(folders_bind),
-        cmocka_unit_test(single_files_bind),       cmocka_unit_test(missing_parts_are_named),
-        cmocka_unit_test(what_is_no_model_is_refused), cmocka_unit_test(real_checkpoints_bind),
-        cmocka_unit_test(variants_are_found),      cmocka_unit_test(the_neighbour_vae_is_taken),
+        cmocka_unit_test(marks_are_honoured),
+        cmocka_unit_test(all_problems_are_named),
+        cmocka_unit_test(many_problems_are_counted),
+        cmocka_unit_test(whole_numbers_are_no_weights),
+        cmocka_unit_test(old_names_bind),
+        cmocka_unit_test(folders_bind),
+        cmocka_unit_test(single_files_bind),
+        cmocka_unit_test(missing_parts_are_named),
+        cmocka_unit_test(what_is_no_model_is_refused),
+        cmocka_unit_test(real_checkpoints_bind),
+        cmocka_unit_test(variants_are_found),
+        cmocka_unit_test(the_neighbour_vae_is_taken),
         cmocka_unit_test(broken_descriptions_are_refused),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -163,7 +163,8 @@ static void check_same_model(const char *a, const char *hints, const char *b)
     for (int k = 0; k < PART_COUNT; k++) {
         assert_int_equal(p->part[k].present, q->part[k].present);
         for (int half = 0; half < (k == PART_VAE ? 2 : 1) && p->part[k].present; half++) {
-            graph *g = probe_draw(p, (part_kind)k, half == 1, &err), *h = probe_draw(q, (part_kind)k, half == 1, &err);
+            graph *g = probe_draw(p, (part_kind)k, half == 1, &err),
+                  *h = probe_draw(q, (part_kind)k, half == 1, &err);
             weights *v, *w;
             if (!g || !h || weights_bind(g, &p->part[k].place, 1, &v, &err) ||
                 weights_bind(h, &q->part[k].place, 1, &w, &err))
@@ -192,7 +193,8 @@ static void check_same_model(const char *a, const char *hints, const char *b)
 static void checkpoints_become_folders(void **state)
 {
     (void)state;
-    static const char *const names[] = {"sd1-single.ckpt", "sd2-single.safetensors", "sdxl-single.safetensors"};
+    static const char *const names[] = {"sd1-single.ckpt", "sd2-single.safetensors",
+                                        "sdxl-single.safetensors"};
     for (int i = 0; i < 3; i++) {
         char path[512], to[32];
         snprintf(path, sizeof path, SINGLE "%s", names[i]);
@@ -217,7 +219,8 @@ static void names_are_kept(void **state)
     assert_int_equal(tensor_file_open(at_test("f32.safetensors"), &file, &err), KILN_OK);
     assert_int_equal(tensor_file_find(file, "model.diffusion_model.out.2.bias")->type, DTYPE_F32);
     assert_int_equal(
-        tensor_file_find(file, "cond_stage_model.transformer.text_model.embeddings.position_ids")->type, DTYPE_I64);
+        tensor_file_find(file, "cond_stage_model.transformer.text_model.embeddings.position_ids")->type,
+        DTYPE_I64);
     tensor_file_close(file);
 }
 
@@ -245,7 +248,8 @@ static void types_are_changed(void **state)
 static void tokenizers_are_written(void **state)
 {
     (void)state;
-    static const char text[] = "a photograph of an astronaut riding a horse, 4k!! ca\xc3\xb1on \xf0\x9f\x90\xb4 1234";
+    static const char text[] =
+        "a photograph of an astronaut riding a horse, 4k!! ca\xc3\xb1on \xf0\x9f\x90\xb4 1234";
     skip_without(TEST_ROOT "/data/clip/bpe_simple_vocab_16e6.txt.gz");
     bool written;
     kiln_error err = {0};
@@ -257,7 +261,8 @@ static void tokenizers_are_written(void **state)
     assert_int_equal(convert_tokenizer(NULL, TEST_ROOT "/data", 1000, "!", to, &written, &err), KILN_OK);
     assert_false(written);
     if (convert_tokenizer(NULL, TEST_ROOT "/data", 49408, "<|endoftext|>", to, &written, &err) || !written ||
-        tokenizer_open(to, &a, &err) || tokenizer_open_gz(TEST_ROOT "/data/clip/bpe_simple_vocab_16e6.txt.gz", &b, &err))
+        tokenizer_open(to, &a, &err) ||
+        tokenizer_open_gz(TEST_ROOT "/data/clip/bpe_simple_vocab_16e6.txt.gz", &b, &err))
         fail_msg("%s", err.text);
     assert_int_equal(tokenizer_size(a), tokenizer_size(b));
     assert_int_equal(tokenizer_encode(a, text, &x, &err), KILN_OK);
@@ -274,7 +279,8 @@ static void tokenizers_are_written(void **state)
 static void configurations_are_written(void **state)
 {
     (void)state;
-    static const unet_config *const unets[] = {&unet_sd15, &unet_sd15_inpaint, &unet_sd21, &unet_sdxl, &unet_x4_upscaler};
+    static const unet_config *const unets[] = {&unet_sd15, &unet_sd15_inpaint, &unet_sd21, &unet_sdxl,
+                                               &unet_x4_upscaler};
     static const vae_config *const vaes[] = {&vae_sd, &vae_sdxl, &vae_x4_upscaler};
     static const clip_text_config *const texts[] = {&clip_text_l, &clip_text_h, &clip_text_big_g};
     kiln_error err = {0};
@@ -331,16 +337,20 @@ static void failures_leave_nothing(void **state)
     assert_int_equal(kiln_convert(MODELS "none", at_test("no"), NULL, &err), KILN_NOT_FOUND);
     assert_int_equal(kiln_convert(MODELS "sd1-tiny", folder, NULL, &err), KILN_BAD_ARGUMENT);
     assert_non_null(strstr(err.text, "not empty"));
-    assert_int_equal(kiln_convert(MODELS "sd1-tiny", "/no/such/place.safetensors", NULL, &err), KILN_NOT_FOUND);
+    assert_int_equal(kiln_convert(MODELS "sd1-tiny", "/no/such/place.safetensors", NULL, &err),
+                     KILN_NOT_FOUND);
     assert_int_equal(entries_in(folder), before);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(folders_survive_the_round_trip), cmocka_unit_test(checkpoints_become_folders),
-        cmocka_unit_test(names_are_kept),                 cmocka_unit_test(types_are_changed),
-        cmocka_unit_test(failures_leave_nothing),         cmocka_unit_test(tokenizers_are_written),
+        cmocka_unit_test(folders_survive_the_round_trip),
+        cmocka_unit_test(checkpoints_become_folders),
+        cmocka_unit_test(names_are_kept),
+        cmocka_unit_test(types_are_changed),
+        cmocka_unit_test(failures_leave_nothing),
+        cmocka_unit_test(tokenizers_are_written),
         cmocka_unit_test(configurations_are_written),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -107,10 +107,12 @@ static void check_real_header(const char *keys, const char *family, const char *
 static void large_files_take_no_time(void **state)
 {
     (void)state;
-    check_real_header(TEST_SHARED "/golden/keys/sdxl.txt", "Stable Diffusion XL", "UNet, VAE, text encoder 1, text encoder 2",
-                      6900000000u);
-    check_real_header(TEST_SHARED "/golden/keys/sd15.txt", "Stable Diffusion 1.x", "UNet, VAE, text encoder", 2100000000u);
-    check_real_header(TEST_SHARED "/golden/keys/sd21.txt", "Stable Diffusion 2.x", "UNet, VAE, text encoder", 2500000000u);
+    check_real_header(TEST_SHARED "/golden/keys/sdxl.txt", "Stable Diffusion XL",
+                      "UNet, VAE, text encoder 1, text encoder 2", 6900000000u);
+    check_real_header(TEST_SHARED "/golden/keys/sd15.txt", "Stable Diffusion 1.x", "UNet, VAE, text encoder",
+                      2100000000u);
+    check_real_header(TEST_SHARED "/golden/keys/sd21.txt", "Stable Diffusion 2.x", "UNet, VAE, text encoder",
+                      2500000000u);
     write_file("", 0);
 }
 
@@ -199,8 +201,8 @@ static void digests_are_those_of_others(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(large_files_take_no_time),   cmocka_unit_test(folders_are_told),
-        cmocka_unit_test(pickles_show_their_numbers), cmocka_unit_test(what_is_wrong_is_said),
+        cmocka_unit_test(large_files_take_no_time),    cmocka_unit_test(folders_are_told),
+        cmocka_unit_test(pickles_show_their_numbers),  cmocka_unit_test(what_is_wrong_is_said),
         cmocka_unit_test(digests_are_those_of_others),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
