@@ -1,6 +1,7 @@
 /* elementwise.c - ops that treat every element alone: activation, add, multiply, scale, clamp, cast, prelu, and the
  * broadcasts add_channels and add_positions. The work is cut into fixed blocks, whatever the number of threads. */
 #include "backend/cpu/block.h"
+#include "backend/cpu/hot_avx512.h"
 #include "backend/cpu/step.h"
 
 /* Elements i .. i+n-1 of the second operand that belong to elements of x from `offset` on. */
@@ -23,6 +24,11 @@ static void load_repeated(const step *s, const kernel_arguments *a, int64_t offs
 static void elementwise_block(const step *s, const kernel_arguments *a, int64_t offset, int64_t n)
 {
     float x[BLOCK], y[BLOCK];
+    if (s->op == OP_ACTIVATION && s->attributes.activation.kind == ACTIVATION_SILU && s->features.avx512_bf16 &&
+        s->input_type[0] == DTYPE_BF16 && s->type == DTYPE_BF16) {
+        hot_silu_bf16((const uint16_t *)a->input[0] + offset, (uint16_t *)a->output + offset, 1, n);
+        return;
+    }
     block_load(s->input_type[0], a->input[0], offset, n, x);
     switch (s->op) {
     case OP_ACTIVATION: block_activate(s->attributes.activation.kind, s->attributes.activation.slope, x, n); break;
