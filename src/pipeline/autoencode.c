@@ -28,6 +28,15 @@ int autoencode_factor(const kiln_model *m)
     return vae_factor(&m->parts->vae);
 }
 
+kiln_status autoencode_check(const kiln_model *m, kiln_error *err)
+{
+    const vae_config *v = &m->parts->vae;
+    if (m->parts->part[PART_VAE].present && (v->in_channels != 3 || v->out_channels != 3))
+        return fail(err, KILN_UNSUPPORTED, "the VAE of %s takes pictures of %d channels and gives %d; only RGB (3 and 3) is known here", m->path,
+                    v->in_channels, v->out_channels);
+    return KILN_OK;
+}
+
 /* Raw latent r to the sampler's: (r - shift) * scale, or by the file's statistics. */
 static void normalisation(const vae_config *v, int channel, float *shift, float *scale)
 {
@@ -59,6 +68,8 @@ kiln_status autoencode_encode(kiln_session *s, const float *picture, int height,
     const plan *p = NULL;
     run *r = NULL;
     kiln_status status = model_need(s->model, NETWORK_VAE_ENCODER, err);
+    if (status == KILN_OK)
+        status = autoencode_check(s->model, err);
     if (status == KILN_OK)
         status = session_get_plan(s, NETWORK_VAE_ENCODER, &size, &p, err);
     if (status == KILN_OK)
@@ -120,12 +131,17 @@ typedef struct tiling {
     int height, width, th, tw, overlap, rows, columns; /* in latents */
 } tiling;
 
+int autoencode_tile(const kiln_model *m, int tile_px, int side)
+{
+    int tile = tile_px ? tile_px / autoencode_factor(m) : side;
+    tile = tile < 4 ? 4 : tile;
+    return tile < side ? tile : side;
+}
+
 static tiling make_tiling(const kiln_model *m, int height, int width, int tile_px)
 {
-    int tile = tile_px ? tile_px / autoencode_factor(m) : 1 << 30;
-    tile = tile < 4 ? 4 : tile;
-    tiling t = {.height = height, .width = width, .th = height < tile ? height : tile, .tw = width < tile ? width : tile};
-    t.overlap = tile_px ? tile / 4 : 0;
+    tiling t = {.height = height, .width = width, .th = autoencode_tile(m, tile_px, height), .tw = autoencode_tile(m, tile_px, width)};
+    t.overlap = tile_px ? (t.th > t.tw ? t.th : t.tw) / 4 : 0;
     t.rows = tile_count(height, t.th, t.overlap);
     t.columns = tile_count(width, t.tw, t.overlap);
     return t;
@@ -163,6 +179,8 @@ kiln_status autoencode_decode(kiln_session *s, const float *latents, int height,
     float *weight = NULL;
     kiln_status status = model_need(s->model, NETWORK_VAE_DECODER, err);
     if (status == KILN_OK)
+        status = autoencode_check(s->model, err);
+    if (status == KILN_OK)
         status = session_get_plan(s, NETWORK_VAE_DECODER, &size, &p, err);
     if (status == KILN_OK)
         status = run_new(p, &r, err);
@@ -190,9 +208,14 @@ kiln_status kiln_encode_image(kiln_session *s, const kiln_image *picture, kiln_m
     kiln_status status = model_need(s->model, NETWORK_VAE_ENCODER, err);
     if (status != KILN_OK)
         return status;
+    if (!picture)
+        return fail(err, KILN_BAD_ARGUMENT, "there is no picture to encode");
     int f = autoencode_factor(s->model), width = kiln_image_width(picture), height = kiln_image_height(picture);
     if (width % f || height % f)
         return fail(err, KILN_BAD_ARGUMENT, "the picture is %dx%d; its sides must be multiples of %d", width, height, f);
+    status = memory_check_encode(s, height, width, err);
+    if (status != KILN_OK)
+        return status;
     int channels = s->model->parts->vae.latent_channels;
     float *pixels = malloc((size_t)width * (size_t)height * 3 * sizeof *pixels);
     float *latents = malloc((size_t)channels * (size_t)(width / f) * (size_t)(height / f) * sizeof *latents);
@@ -223,18 +246,21 @@ kiln_status kiln_decode_latents(kiln_session *s, const kiln_map *map, kiln_image
     if (status != KILN_OK)
         return status;
     shape l = {0};
-    const float *latents = map_find(map, "latents", &l);
+    const float *latents = map ? map_find(map, "latents", &l) : NULL;
     int f = autoencode_factor(s->model);
     if (!latents || l.rank != 4 || l.dim[0] != 1 || l.dim[1] != s->model->parts->vae.latent_channels)
         return fail(err, KILN_MISMATCH, "the map holds no tensor 'latents' [1,%d,h,w] for this model", s->model->parts->vae.latent_channels);
     if (l.dim[2] < 1 || l.dim[3] < 1 || l.dim[2] * f > IMAGE_MAX_SIDE || l.dim[3] * f > IMAGE_MAX_SIDE || l.dim[2] * l.dim[3] * f * f > IMAGE_MAX_PIXELS)
         return fail(err, KILN_BAD_ARGUMENT, "latents of %lldx%lld give a picture that is too large", (long long)l.dim[3], (long long)l.dim[2]);
-    int height = (int)l.dim[2] * f, width = (int)l.dim[3] * f;
+    int height = (int)l.dim[2] * f, width = (int)l.dim[3] * f, tile = 0;
+    status = memory_check_decode(s, (int)l.dim[2], (int)l.dim[3], &tile, err);
+    if (status != KILN_OK)
+        return status;
     float *pixels = malloc((size_t)width * (size_t)height * 3 * sizeof *pixels);
     image *picture = NULL;
     if (!pixels)
         return fail(err, KILN_NO_MEMORY, "out of memory for the picture");
-    status = autoencode_decode(s, latents, (int)l.dim[2], (int)l.dim[3], 0, pixels, err);
+    status = autoencode_decode(s, latents, (int)l.dim[2], (int)l.dim[3], tile, pixels, err);
     if (status == KILN_OK)
         status = image_from_tensor(pixels, width, height, 3, 8, &picture, err);
     free(pixels);

@@ -4,8 +4,12 @@
 #include "pipeline/map.h"
 #include "text/chunks.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* More than the longest text that the tokenizer takes ever needs. */
+enum { MAX_WINDOWS = 2048 };
 
 /* One encoder's part of a prompt. */
 typedef struct encoding {
@@ -147,6 +151,26 @@ kiln_status conditioning_of_text(kiln_session *s, const char *prompt, int clip_s
     return status;
 }
 
+kiln_status conditioning_tokens(const kiln_model *m, const char *prompt, int clip_skip, int *tokens, kiln_error *err)
+{
+    *tokens = 0;
+    encoding e[2] = {{0}};
+    int count = encoders_of(m, e, clip_skip);
+    kiln_status status = count ? cut(m, e, count, prompt, err) : model_need(m, NETWORK_TEXT_1, err);
+    if (status == KILN_OK)
+        *tokens = e[0].chunks.count * CHUNK_LENGTH;
+    for (int i = 0; i < count; i++)
+        chunks_free(&e[i].chunks);
+    return status;
+}
+
+int conditioning_map_tokens(const kiln_map *map)
+{
+    shape context = {0};
+    map_find(map, "context", &context);
+    return (int)context.dim[1];
+}
+
 kiln_status conditioning_of_nothing(const kiln_map *like, kiln_map **out, kiln_error *err)
 {
     *out = NULL;
@@ -161,23 +185,37 @@ kiln_status conditioning_of_nothing(const kiln_map *like, kiln_map **out, kiln_e
     return status;
 }
 
+static bool all_finite(const float *x, shape size)
+{
+    for (int64_t i = 0, n = shape_count(size); i < n; i++)
+        if (!isfinite(x[i]))
+            return false;
+    return true;
+}
+
 kiln_status conditioning_check(const kiln_model *m, const kiln_map *map, const char *what, kiln_error *err)
 {
     shape context = {0}, pooled = {0};
+    const float *words = map_find(map, "context", &context), *whole = map_find(map, "pooled", &pooled);
     int width = m->parts->unet.context_channels, wanted = m->parts->unet.text_time ? unet_pooled_channels(&m->parts->unet, 0) : 0;
-    if (strcmp(kiln_map_kind(map), "conditioning") != 0 || !map_find(map, "context", &context) || context.rank != 3 || context.dim[0] != 1)
+    if (strcmp(kiln_map_kind(map), "conditioning") != 0 || !words || context.rank != 3 || context.dim[0] != 1)
         return fail(err, KILN_BAD_ARGUMENT, "%s is not a conditioning: it holds no tensor 'context' [1,T,D]", what);
     if (context.dim[2] != width)
         return fail(err, KILN_MISMATCH, "%s has a context of width %lld, the model wants %d", what, (long long)context.dim[2], width);
-    if (context.dim[1] < 1 || context.dim[1] > 100 * CHUNK_LENGTH)
-        return fail(err, KILN_BAD_ARGUMENT, "%s has %lld tokens, expected 1 to %d", what, (long long)context.dim[1], 100 * CHUNK_LENGTH);
-    if (wanted && (!map_find(map, "pooled", &pooled) || pooled.rank != 2 || pooled.dim[1] != wanted))
+    if (context.dim[1] < 1 || context.dim[1] > MAX_WINDOWS * CHUNK_LENGTH)
+        return fail(err, KILN_BAD_ARGUMENT, "%s has %lld tokens, expected 1 to %d", what, (long long)context.dim[1], MAX_WINDOWS * CHUNK_LENGTH);
+    if (wanted && (!whole || pooled.rank != 2 || pooled.dim[0] != 1 || pooled.dim[1] != wanted))
         return fail(err, KILN_MISMATCH, "%s lacks the tensor 'pooled' [1,%d] that the model wants", what, wanted);
+    if (!all_finite(words, context) || (wanted && !all_finite(whole, pooled)))
+        return fail(err, KILN_BAD_ARGUMENT, "%s holds NaN or infinity", what);
     return KILN_OK;
 }
 
 kiln_status kiln_encode_text(kiln_session *s, const char *prompt, int clip_skip, kiln_map **out, kiln_error *err)
 {
+    *out = NULL;
     session_begin(s);
+    if (!prompt)
+        return fail(err, KILN_BAD_ARGUMENT, "there is no prompt to encode");
     return conditioning_of_text(s, prompt, clip_skip, out, err);
 }

@@ -41,28 +41,35 @@ static kiln_status tell(const work *w, const char *stage, int64_t done, int64_t 
 
 /* ------------------------------------------------------------------------------------ words */
 
+static kiln_status encode_negative(work *w, kiln_error *err)
+{
+    const kiln_draw_options *o = w->request.options;
+    w->drawing.negative = o->negative_conditioning;
+    if (w->drawing.negative)
+        return KILN_OK;
+    kiln_status status = w->request.zero_negative
+                             ? conditioning_of_nothing(w->drawing.conditioning, &w->negative, err)
+                             : conditioning_of_text(w->session, o->negative ? o->negative : "", o->clip_skip, &w->negative, err);
+    w->drawing.negative = w->negative;
+    return status == KILN_OK ? conditioning_check(w->session->model, w->negative, "the negative prompt's conditioning", err) : status;
+}
+
 static kiln_status encode_words(work *w, kiln_error *err)
 {
     const kiln_draw_options *o = w->request.options;
     kiln_status status = tell(w, "text", 0, 0, NULL, err);
-    if (status == KILN_OK && !o->conditioning)
+    if (status == KILN_OK && !o->conditioning) {
         status = conditioning_of_text(w->session, o->prompt, o->clip_skip, &w->positive, err);
-    w->drawing.conditioning = o->conditioning ? o->conditioning : w->positive;
-    if (status != KILN_OK || !w->request.guided)
-        return status;
-    if (o->negative_conditioning)
-        w->drawing.negative = o->negative_conditioning;
-    else {
-        if (w->request.zero_negative)
-            status = conditioning_of_nothing(w->drawing.conditioning, &w->negative, err);
-        else
-            status = conditioning_of_text(w->session, o->negative ? o->negative : "", o->clip_skip, &w->negative, err);
-        w->drawing.negative = w->negative;
+        if (status == KILN_OK)
+            status = conditioning_check(w->session->model, w->positive, "the prompt's conditioning", err);
     }
+    w->drawing.conditioning = o->conditioning ? o->conditioning : w->positive;
+    if (status == KILN_OK && w->request.guided)
+        status = encode_negative(w, err);
     /* The text encoders have done their work: their memory is the UNet's now. */
     session_drop(w->session, NETWORK_TEXT_1);
     session_drop(w->session, NETWORK_TEXT_2);
-    return status == KILN_OK ? conditioning_check(w->session->model, w->drawing.conditioning, "the prompt's conditioning", err) : status;
+    return status;
 }
 
 /* ------------------------------------------------------------------------------------ pictures in */
@@ -171,7 +178,9 @@ static kiln_status to_picture(work *w, const float *latents, kiln_image **out, k
     if (status == KILN_OK)
         status = kiln_image_wrap(picture, out, err);
     char *text = status == KILN_OK ? request_infotext(w->session, &w->request, w->index) : NULL;
-    if (text)
+    if (status == KILN_OK && !text)
+        status = fail(err, KILN_NO_MEMORY, "out of memory for the picture's text");
+    if (status == KILN_OK)
         status = kiln_image_set_text(*out, PICTURE_TEXT_PARAMETERS, text, err);
     free(text);
     return status;
@@ -220,9 +229,13 @@ kiln_status kiln_draw(kiln_session *s, const kiln_draw_options *options, kiln_im
 {
     session_begin(s);
     work w = {.session = s};
+    /* Before the first write to out: as many places as a sane batch has, and no more, are the caller's. */
+    kiln_status status = request_check_batch(options, err);
+    if (status != KILN_OK)
+        return status;
     for (int i = 0; i < options->batch; i++)
         out[i] = NULL;
-    kiln_status status = request_resolve(s, options, &w.request, err);
+    status = request_resolve(s, options, &w.request, err);
     if (status == KILN_OK)
         status = request_plan_memory(s, &w.request, err);
     if (status == KILN_OK) {

@@ -2,6 +2,7 @@
 #include "pipeline/request.h"
 
 #include "image/image.h"
+#include "image/picture_text.h"
 #include "pipeline/autoencode.h"
 #include "pipeline/conditioning.h"
 #include "pipeline/image_api.h"
@@ -63,6 +64,11 @@ static kiln_status check_number(const char *name, double given, double low, doub
     return fail(err, KILN_BAD_ARGUMENT, "%s is a number from %g to %g, not %g", name, low, high, given);
 }
 
+kiln_status request_check_batch(const kiln_draw_options *o, kiln_error *err)
+{
+    return check_number("batch", o->batch, 1, 10000, err);
+}
+
 static kiln_status check_numbers(const kiln_draw_options *o, const schedule *s, kiln_error *err)
 {
     kiln_status status = check_number("steps", o->steps, 1, s->count, err);
@@ -73,7 +79,7 @@ static kiln_status check_numbers(const kiln_draw_options *o, const schedule *s, 
     if (status == KILN_OK)
         status = check_number("clip_skip", o->clip_skip, 1, 100, err);
     if (status == KILN_OK)
-        status = check_number("batch", o->batch, 1, 10000, err);
+        status = request_check_batch(o, err);
     if (status == KILN_OK && o->init)
         status = check_number("strength", o->strength, 0, 1, err);
     if (status == KILN_OK && o->eta != -1)
@@ -113,31 +119,70 @@ static kiln_status resolve_sampler(const kiln_session *s, request *r, kiln_error
     return sampler_plan_new(&r->sampler, s->model->schedule, &q, err);
 }
 
-static kiln_status check_words(const kiln_session *s, const kiln_draw_options *o, kiln_error *err)
+/* A text is recorded with the picture, so it has to be UTF-8 even where it is not encoded (`tokens` NULL). */
+static kiln_status check_text(const kiln_session *s, const request *r, const char *what, const char *text, int *tokens, kiln_error *err)
 {
     kiln_status status = KILN_OK;
-    if (o->conditioning)
-        status = conditioning_check(s->model, o->conditioning, "the given conditioning", err);
-    else if (!o->prompt)
-        status = fail(err, KILN_BAD_ARGUMENT, "there is neither a prompt nor a conditioning");
-    else
-        status = model_need(s->model, NETWORK_TEXT_1, err);
-    if (status == KILN_OK && o->negative_conditioning)
-        status = conditioning_check(s->model, o->negative_conditioning, "the given negative conditioning", err);
+    if (tokens)
+        status = conditioning_tokens(s->model, text ? text : "", r->options->clip_skip, tokens, err);
+    else if (text && !text_is_utf8(text, strlen(text)))
+        status = fail(err, KILN_BAD_ARGUMENT, "the %s is not UTF-8", what);
     return status;
+}
+
+static kiln_status check_map(const kiln_session *s, const kiln_map *map, const char *what, int *tokens, kiln_error *err)
+{
+    kiln_status status = conditioning_check(s->model, map, what, err);
+    if (status == KILN_OK)
+        *tokens = conditioning_map_tokens(map);
+    return status;
+}
+
+/* Guidance that needs words of its own: neither a map nor zeros stand in for them. */
+static bool encodes_negative(const request *r)
+{
+    return r->guided && !r->zero_negative && !r->options->negative_conditioning;
+}
+
+static kiln_status check_words(const kiln_session *s, request *r, kiln_error *err)
+{
+    const kiln_draw_options *o = r->options;
+    if (!o->conditioning && !o->prompt)
+        return fail(err, KILN_BAD_ARGUMENT, "there is neither a prompt nor a conditioning");
+    kiln_status status = check_text(s, r, "prompt", o->prompt, o->conditioning ? NULL : &r->tokens, err);
+    if (status == KILN_OK && o->conditioning)
+        status = check_map(s, o->conditioning, "the given conditioning", &r->tokens, err);
+    if (status == KILN_OK)
+        status = check_text(s, r, "negative prompt", o->negative, encodes_negative(r) ? &r->negative_tokens : NULL, err);
+    if (status == KILN_OK && o->negative_conditioning)
+        status = check_map(s, o->negative_conditioning, "the given negative conditioning", &r->negative_tokens, err);
+    if (r->zero_negative)
+        r->negative_tokens = r->tokens;
+    if (!r->guided)
+        r->negative_tokens = 0;
+    return status;
+}
+
+static kiln_status check_model(const kiln_session *s, const request *r, kiln_error *err)
+{
+    const model_parts *parts = s->model->parts;
+    unsigned needed = 1u << PART_UNET | 1u << PART_VAE;
+    if (!r->options->conditioning || encodes_negative(r))
+        needed |= probe_drawing_parts(parts);
+    kiln_status status = probe_require(parts, needed, err);
+    if (status == KILN_OK && parts->family == FAMILY_X4_UPSCALER)
+        status = fail(err, KILN_UNSUPPORTED, "%s is an upscaler: it enlarges pictures and draws none", s->model->path);
+    if (status == KILN_OK && parts->family == FAMILY_SDXL_REFINER)
+        status = fail(err, KILN_UNSUPPORTED, "%s is a refiner: it finishes another model's picture and draws none", s->model->path);
+    return status == KILN_OK ? autoencode_check(s->model, err) : status;
 }
 
 kiln_status request_resolve(kiln_session *s, const kiln_draw_options *o, request *r, kiln_error *err)
 {
     *r = (request){.options = o};
     r->guided = o->cfg != 1;
-    r->zero_negative = s->model->parts->zero_empty_prompt && !o->negative && !o->negative_conditioning;
-    unsigned parts = 1u << PART_UNET | 1u << PART_VAE;
-    kiln_status status = probe_require(s->model->parts, o->conditioning ? parts : parts | probe_drawing_parts(s->model->parts), err);
-    if (status == KILN_OK && s->model->parts->family == FAMILY_X4_UPSCALER)
-        status = fail(err, KILN_UNSUPPORTED, "%s is an upscaler: it enlarges pictures and draws none", s->model->path);
-    if (status == KILN_OK && s->model->parts->family == FAMILY_SDXL_REFINER)
-        status = fail(err, KILN_UNSUPPORTED, "%s is a refiner: it finishes another model's picture and draws none", s->model->path);
+    r->zero_negative = r->guided && s->model->parts->zero_empty_prompt && !o->negative && !o->negative_conditioning;
+    kiln_status status = check_model(s, r, err);
     if (status == KILN_OK)
         status = check_numbers(o, s->model->schedule, err);
     if (status == KILN_OK)
@@ -145,7 +190,7 @@ kiln_status request_resolve(kiln_session *s, const kiln_draw_options *o, request
     if (status == KILN_OK)
         status = resolve_noise(r, err);
     if (status == KILN_OK)
-        status = check_words(s, o, err);
+        status = check_words(s, r, err);
     if (status == KILN_OK)
         status = resolve_sampler(s, r, err);
     return status;

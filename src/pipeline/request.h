@@ -13,10 +13,12 @@ typedef struct request {
     sampler_plan *sampler;
     bool guided;
     bool zero_negative;            /* SDXL without a negative prompt: a context of zeros */
+    int tokens, negative_tokens;   /* of the two contexts; negative 0 without guidance */
     int vae_tile;                  /* px, resolved; 0: whole */
     kiln_memory_plan memory;
 } request;
 
+kiln_status request_check_batch(const kiln_draw_options *, kiln_error *);
 /* Check every option against the model and resolve defaults. Free with request_fini, also after a failure. */
 kiln_status request_resolve(kiln_session *, const kiln_draw_options *, request *, kiln_error *);
 void request_fini(request *);
