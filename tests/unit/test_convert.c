@@ -207,6 +207,84 @@ static void checkpoints_become_folders(void **state)
     }
 }
 
+/* Checkpoint to folder to checkpoint: every tensor written is one of the original file, byte for byte. */
+static void checkpoints_come_back(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"sd1-single.ckpt", "sd2-single.safetensors",
+                                        "sdxl-single.safetensors"};
+    static const size_t unused[] = {0, 13, 0}; /* SD 2: its last layer and projection */
+    for (int i = 0; i < 3; i++) {
+        char path[512], there[32], back[64];
+        snprintf(path, sizeof path, SINGLE "%s", names[i]);
+        skip_without(path);
+        snprintf(there, sizeof there, "there%d", i);
+        snprintf(back, sizeof back, "back%d.safetensors", i);
+        convert(path, at_test(there), NULL, SINGLE "hints.json");
+        convert(at_test(there), at_test(back), NULL, NULL);
+        check_contained(at_test(back), path);
+        tensor_file *a, *b;
+        kiln_error err;
+        assert_int_equal(tensor_file_open(path, &a, &err), KILN_OK);
+        assert_int_equal(tensor_file_open(at_test(back), &b, &err), KILN_OK);
+        size_t harmless = 0;
+        for (size_t k = 0; k < tensor_file_count(a); k++)
+            harmless += weights_is_harmless(tensor_file_entry(a, k)->name);
+        assert_int_equal(tensor_file_count(b), tensor_file_count(a) - harmless - unused[i]);
+        tensor_file_close(a);
+        tensor_file_close(b);
+    }
+}
+
+/* CLIP below cond_stage_model.transformer. without its "text_model." level, as some merges have it. */
+static void bare_text_encoders_are_found(void **state)
+{
+    (void)state;
+    skip_without(MODELS "sd1-tiny");
+    model_parts *parts, *again;
+    kiln_error err = {0};
+    weights *w, *bound;
+    safetensors_writer *writer;
+    assert_int_equal(probe_open(MODELS "sd1-tiny", NULL, &parts, &err), KILN_OK);
+    parts->text.dialect = CLIP_DIALECT_BARE;
+    graph *g = probe_draw(parts, PART_TEXT, false, &err);
+    assert_int_equal(weights_bind(g, &parts->part[PART_TEXT].place, 1, &w, &err), KILN_OK);
+    weights_output output = {.graph = g,
+                             .source = weights_source(w),
+                             .prefix = CLIP_PREFIX_SD1,
+                             .dialect = DIALECT_ORIGINAL,
+                             .type = DTYPE_F32};
+    assert_int_equal(safetensors_writer_open(at_test("bare.safetensors"), &writer, &err), KILN_OK);
+    assert_int_equal(weights_declare(writer, &output, &err), KILN_OK);
+    assert_int_equal(weights_write(writer, &output, NULL, &err), KILN_OK);
+    assert_int_equal(safetensors_writer_finish(writer, &err), KILN_OK);
+    if (probe_open(at_test("bare.safetensors"), NULL, &again, &err))
+        fail_msg("%s", err.text);
+    assert_true(again->part[PART_TEXT].present);
+    assert_int_equal(again->text.dialect, CLIP_DIALECT_BARE);
+    graph *h = probe_draw(again, PART_TEXT, false, &err);
+    if (weights_bind(h, &again->part[PART_TEXT].place, 1, &bound, &err))
+        fail_msg("%s", err.text);
+    weights_free(bound);
+    weights_free(w);
+    graph_free(g);
+    graph_free(h);
+    probe_close(parts);
+    probe_close(again);
+}
+
+/* Numbers that half precision does not hold are named, not turned to infinity. */
+static void ranges_are_checked(void **state)
+{
+    (void)state;
+    kiln_error err;
+    const float small[] = {65504.0f, -65519.0f, INFINITY}, large[] = {1.0f, -65520.0f};
+    assert_int_equal(weights_check_range("a", DTYPE_F16, small, 3, &err), KILN_OK);
+    assert_int_equal(weights_check_range("a", DTYPE_F16, large, 2, &err), KILN_MISMATCH);
+    assert_non_null(strstr(err.text, "'a' holds -65520, which is too large for F16"));
+    assert_int_equal(weights_check_range("a", DTYPE_BF16, large, 2, &err), KILN_OK);
+}
+
 static void names_are_kept(void **state)
 {
     (void)state;
@@ -352,6 +430,9 @@ int main(void)
         cmocka_unit_test(failures_leave_nothing),
         cmocka_unit_test(tokenizers_are_written),
         cmocka_unit_test(configurations_are_written),
+        cmocka_unit_test(checkpoints_come_back),
+        cmocka_unit_test(bare_text_encoders_are_found),
+        cmocka_unit_test(ranges_are_checked),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
