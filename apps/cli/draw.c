@@ -83,6 +83,7 @@ static int read_command_line(drawing *d, const command *c, int argc, char **argv
 {
     d->options = kiln_draw_defaults();
     d->values = draw_values_of(&d->options);
+    d->values.prompt = NULL;
     int status = arguments_parse(c, argc, argv, &d->values, &d->arguments);
     if (status || d->arguments.help)
         return status;

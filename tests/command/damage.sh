@@ -1,0 +1,50 @@
+# damage.sh - sourced by run.sh: files that are not what they should be, in $WORK.
+
+# One copy for each kind of damage to the UNet's weights.
+damaged truncated
+head -c 100000 "$MODEL/$UNET" >"$WORK/truncated/$UNET"
+damaged empty
+: >"$WORK/empty/$UNET"
+damaged garbage
+head -c 100000 "$MODEL/vae/diffusion_pytorch_model.safetensors" | tail -c 50000 >"$WORK/garbage/$UNET"
+damaged huge-header
+patch_bytes "$WORK/huge-header/$UNET" 0 '\377\377\377\377\377\377\377\177'
+damaged not-json
+patch_bytes "$WORK/not-json/$UNET" 8 'xxxxxxxx'
+damaged other-part
+cp "$MODEL/vae/diffusion_pytorch_model.safetensors" "$WORK/other-part/$UNET"
+damaged nan
+patch_bytes "$WORK/nan/$UNET" $(($(size_of "$MODEL/$UNET") - 4)) '\000\000\300\177'
+damaged inf
+patch_bytes "$WORK/inf/$UNET" $(($(size_of "$MODEL/$UNET") - 4)) '\000\000\200\177'
+damaged missing-weights
+rm "$WORK/missing-weights/$UNET"
+damaged missing-config
+rm "$WORK/missing-config/unet/config.json"
+damaged bad-config
+echo '{"in_channels": "four"' >"$WORK/bad-config/unet/config.json"
+damaged odd-config
+sed 's/"in_channels": 4/"in_channels": -4/' "$MODEL/unet/config.json" >"$WORK/odd-config/unet/config.json"
+damaged missing-vae
+rm -r "$WORK/missing-vae/vae"
+damaged missing-tokenizer
+rm -r "$WORK/missing-tokenizer/tokenizer"
+damaged bad-vocabulary
+head -c 200 "$MODEL/tokenizer/vocab.json" >"$WORK/bad-vocabulary/tokenizer/vocab.json"
+mkdir "$WORK/folder" "$WORK/folder.png"
+
+printf 'not a picture at all' >"$WORK/garbage.png"
+: >"$WORK/empty.png"
+: >"$WORK/empty.safetensors"
+printf '\003\000\000\000\000\000\000\000{}x' >"$WORK/small.safetensors"
+printf 'PK\003\004garbage' >"$WORK/garbage.ckpt"
+printf '\200\002}q\000.' >"$WORK/nothing.ckpt"
+PICTURE=$WORK/picture.png
+"$KILN" draw "a lighthouse" -q -m "$MODEL" --size 64x64 --steps 2 --seed 3 -o "$PICTURE" >/dev/null
+head -c 700 "$PICTURE" >"$WORK/cut.png"
+cp "$PICTURE" "$WORK/changed.png"
+LATENTS=$WORK/latents.safetensors
+"$KILN" encode "$PICTURE" -m "$MODEL" -o "$LATENTS" >/dev/null
+LONG=$(awk 'BEGIN { for (i = 0; i < 5000; i++) printf "word%d ", i % 97 }')
+NOT_UTF8=$(printf 'a \377 b')
+export MODEL WORK PICTURE LATENTS LONG NOT_UTF8

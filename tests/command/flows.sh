@@ -1,0 +1,131 @@
+#!/bin/sh
+# flows.sh KILN DATA - what the command promises about pictures: the same bytes at any number of threads, batches,
+# recipes that repeat, Ctrl-C that leaves nothing, conversions that change nothing.
+set -eu
+KILN=$1
+DATA=$2
+. "$(dirname "$0")/prepare.sh"
+cd "$WORK"
+export KILN_MODEL=$MODEL
+
+say() {
+    echo "flows: $1"
+}
+draw() {
+    "$KILN" draw -q --size 64x48 --steps 3 "$@" >>out.log
+}
+refused() {
+    ! "$@" >/dev/null 2>&1
+}
+
+say "the same bytes with one thread and with two"
+for precision in f32 bf16; do
+    draw "a red fox" --seed 11 --precision $precision --threads 1 -o one.png
+    draw "a red fox" --seed 11 --precision $precision --threads 2 -o two.png
+    cmp one.png two.png
+done
+
+say "picture k of a batch is the picture of seed + k"
+draw "a red fox" --seed 20 --batch 3 -o batch.png
+for k in 1 2 3; do
+    draw "a red fox" --seed $((19 + k)) -o alone.png
+    [ $k = 1 ] && name=batch.png || name=batch-$k.png
+    cmp $name alone.png
+done
+refused cmp batch.png batch-2.png
+
+say "another seed, prompt, sampler, noise and strength each give another picture"
+draw "a red fox" --seed 20 -o base.png
+i=0
+for option in "--seed 21" "--sampler Euler" "--rng nv" "--cfg 3" "--steps 4" "--negative blue" "--clip-skip 2"; do
+    i=$((i + 1))
+    draw "a red fox" --seed 20 $option -o other$i.png
+    refused cmp base.png other$i.png
+done
+
+say "--like repeats, and options given as well win"
+draw "a red fox, \"quoted\": yes" -n "blue, [x]" --seed 9 --sampler "Euler a" --schedule Karras --cfg 5.5 -o recipe.png
+"$KILN" draw -q --like recipe.png -o again.png >>out.log
+cmp recipe.png again.png
+"$KILN" draw -q --like recipe.png --seed 10 -o seed.png >>out.log
+refused cmp recipe.png seed.png
+"$KILN" draw -q --seed 10 --like recipe.png -o seed2.png >>out.log
+cmp seed.png seed2.png
+
+say "verify proves it, and tells a changed picture"
+"$KILN" verify recipe.png -q | grep -q 'identical, 3072 pixels'
+"$KILN" verify batch-3.png -q | grep -q identical
+draw "a red fox" --seed 3 -o photo.jpg
+if "$KILN" verify -q photo.jpg >verdict; then exit 1; fi
+grep -q 'different: [0-9]* of 3072 pixels, the largest difference is' verdict
+
+say "image to image"
+draw "a red fox" --seed 4 --init base.png --strength 0.5 -o from.png
+refused cmp base.png from.png
+refused "$KILN" verify -q from.png
+"$KILN" verify -q from.png --init base.png | grep -q identical
+
+say "conditioning from a file draws the same picture"
+"$KILN" encode "a red fox" -o fox.safetensors >>out.log
+draw --cond fox.safetensors --seed 20 -o cond.png
+draw "a red fox" --seed 20 -o prompt.png
+"$KILN" draw -q --cond fox.safetensors --seed 20 --size 64x48 --steps 3 -o cond2.png >>out.log
+cmp cond.png cond2.png
+
+say "a picture to latents and back"
+"$KILN" encode base.png -o latents.safetensors >>out.log
+"$KILN" encode latents.safetensors -o back.png >>out.log
+[ -s back.png ]
+
+say "converted models draw the same picture"
+"$KILN" convert -q "$MODEL" single.safetensors >>out.log
+"$KILN" convert -q single.safetensors folder/ >>out.log
+draw "a red fox" --seed 20 --precision f32 -o before.png
+draw "a red fox" --seed 20 --precision f32 -m folder --tokenizer "$MODEL/tokenizer" -o after.png
+"$KILN" verify -q before.png >>out.log
+cmp_pixels() {
+    # The recipes name other models, so compare through verify, which compares pixels.
+    "$KILN" verify -q "$1" -m "$2" --tokenizer "$MODEL/tokenizer" 2>/dev/null | grep -q identical
+}
+cmp_pixels before.png folder
+cmp_pixels before.png single.safetensors
+
+say "previews, traces"
+draw "a red fox" --seed 20 --preview preview.png --preview-every 1 --trace trace.tsv -o with.png
+cmp base.png with.png
+[ -s preview.png ]
+[ "$(head -n 1 trace.tsv | cut -f 1-4)" = "path	op	kernel	shape" ]
+[ "$(wc -l <trace.tsv)" -gt 100 ]
+
+say "Ctrl-C stops within a step and leaves nothing"
+mkdir stopped
+(
+    cd stopped
+    "$KILN" draw "a red fox" --size 512x512 --steps 1000 -o x.png >out 2>err &
+    echo $! >pid
+    sleep 1
+    kill -INT "$(cat pid)" 2>/dev/null || true
+    status=0
+    wait "$(cat pid)" || status=$?
+    echo "$status" >status
+)
+# A shell may start background programs with SIGINT ignored; then it is TERM that reaches them.
+[ "$(cat stopped/status)" = 130 ] || {
+    echo "exit status $(cat stopped/status):"
+    cat stopped/err
+    exit 1
+}
+grep -q 'kiln: stopped' stopped/err
+[ -z "$(find stopped -name 'x*')" ]
+
+say "an existing file stays as it was when the drawing fails"
+cp base.png keep.png
+refused "$KILN" draw -q "x" --memory 1M -o keep.png
+cmp base.png keep.png
+
+say "nothing is written to standard error with -q, and no bar where there is no terminal"
+"$KILN" draw -q x --size 32x32 --steps 2 2>err >>out.log
+[ ! -s err ]
+"$KILN" draw x --size 32x32 --steps 2 2>err >>out.log
+[ "$(wc -l <err)" = 1 ]
+echo "flows: as expected"
