@@ -64,7 +64,14 @@ void packed_store_free(packed_store *s)
 
 size_t packed_store_bytes(const packed_store *s)
 {
-    return s ? s->total : 0;
+    if (!s)
+        return 0;
+    /* Another thread may be packing. */
+    pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&s->lock;
+    pthread_mutex_lock(lock);
+    size_t total = s->total;
+    pthread_mutex_unlock(lock);
+    return total;
 }
 
 static kiln_status reserve_lists(packed_store *s, int count, kiln_error *err)

@@ -137,8 +137,10 @@ static kiln_status load(const tensor_file *f, const char *path, kiln_map **out, 
 {
     const char *kind = tensor_file_metadata(f, kind_key);
     size_t count = tensor_file_count(f);
-    if (!kind || count < 1 || count > MAP_MAX_TENSORS)
+    if (!kind)
         return fail(err, KILN_BAD_FORMAT, "%s is not a semantic map: its metadata has no '%s'", path, kind_key);
+    if (count < 1 || count > MAP_MAX_TENSORS)
+        return fail(err, KILN_BAD_FORMAT, "%s is not a semantic map: it has %zu tensors, expected 1 to %d", path, count, MAP_MAX_TENSORS);
     kiln_status status = map_new(kind, out, err);
     for (size_t i = 0; status == KILN_OK && i < count; i++) {
         const tensor_entry *e = tensor_file_entry(f, i);

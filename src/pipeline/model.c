@@ -3,6 +3,7 @@
 #include "pipeline/model.h"
 
 #include "formats/hash.h"
+#include "image/picture_text.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -208,6 +209,10 @@ static char *stem_of(const char *path)
     char *name = strndup(path + start, end - start), *dot = name ? strrchr(name, '.') : NULL;
     if (dot && dot != name && !is_folder(path))
         *dot = '\0';
+    /* The name is written into pictures, whose texts are UTF-8. */
+    for (char *p = name; p && !text_is_utf8(name, strlen(name)); p++)
+        if ((unsigned char)*p >= 0x80)
+            *p = '_';
     return name;
 }
 
@@ -266,6 +271,8 @@ static void model_free(kiln_model *m)
 kiln_status kiln_model_open(const char *path, const kiln_model_options *options, kiln_model **out, kiln_error *err)
 {
     *out = NULL;
+    if (!path)
+        return fail(err, KILN_BAD_ARGUMENT, "there is no model to open");
     kiln_model_options defaults = kiln_model_defaults();
     kiln_error own;
     kiln_model *m = calloc(1, sizeof *m);

@@ -12,6 +12,8 @@
 
 /* ------------------------------------------------------------------------------------ writing */
 
+static const char empty_negative[] = "Empty negative prompt";
+
 static void set_format(infotext *t, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 static void set_format(infotext *t, const char *key, const char *format, ...)
@@ -22,6 +24,18 @@ static void set_format(infotext *t, const char *key, const char *format, ...)
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     (void)!infotext_set(t, key, text, NULL);
+}
+
+/* As short as reads back to the same number. */
+static void set_real(infotext *t, const char *key, double v)
+{
+    char text[32];
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, v);
+        if (strtod(text, NULL) == v)
+            break;
+    }
+    set_format(t, key, "%s", text);
 }
 
 /* The sampler as it has to be asked for again: diffusers' class in the folder view, else A1111's label. */
@@ -53,19 +67,22 @@ char *request_infotext(const kiln_session *s, const request *r, int index)
     set_format(t, "Sampler", "%s", sampler_again(r->sampler));
     if (sampler_plan_curve(r->sampler)[0])
         set_format(t, "Schedule type", "%s", sampler_plan_curve(r->sampler));
-    set_format(t, "CFG scale", "%.10g", o->cfg);
+    set_real(t, "CFG scale", o->cfg);
     set_format(t, "Seed", "%" PRIu64, o->seed + (uint64_t)index);
     set_format(t, "Size", "%dx%d", r->width, r->height);
     add_model(t, s->model);
     if (o->init)
-        set_format(t, "Denoising strength", "%.10g", o->strength);
+        set_real(t, "Denoising strength", o->strength);
     if (o->clip_skip > 1)
         set_format(t, "Clip skip", "%d", o->clip_skip);
     set_format(t, "RNG", "%s", r->noise == NOISE_TORCH ? "CPU" : "NV");
     if (o->eta != -1)
-        set_format(t, "Eta", "%.10g", o->eta);
+        set_real(t, "Eta", o->eta);
     if (o->cfg_rescale > 0)
-        set_format(t, "CFG rescale", "%.10g", o->cfg_rescale);
+        set_real(t, "CFG rescale", o->cfg_rescale);
+    /* SDXL tells an empty negative prompt from none, and the text does not. */
+    if (s->model->parts->zero_empty_prompt && o->negative && !*o->negative)
+        set_format(t, empty_negative, "%s", "encoded");
     if (o->conditioning || o->negative_conditioning)
         set_format(t, "Conditioning", "%s", "from a file");
     if (r->vae_tile)
@@ -88,6 +105,8 @@ struct kiln_recipe {
 kiln_status kiln_recipe_read(const char *parameters, kiln_recipe **out, kiln_error *err)
 {
     *out = NULL;
+    if (!parameters)
+        return fail(err, KILN_BAD_ARGUMENT, "there is no text to read a recipe from");
     kiln_recipe *r = calloc(1, sizeof *r);
     if (!r)
         return fail(err, KILN_NO_MEMORY, "out of memory for a recipe");
@@ -139,7 +158,7 @@ static void read_int(const kiln_recipe *r, const char *name, int *out)
 void kiln_recipe_apply(const kiln_recipe *r, kiln_draw_options *o)
 {
     o->prompt = r->prompt;
-    o->negative = r->text->negative[0] ? r->text->negative : NULL;
+    o->negative = r->text->negative[0] || infotext_get(r->text, empty_negative) ? r->text->negative : NULL;
     read_int(r, "Steps", &o->steps);
     read_real(r, "CFG scale", &o->cfg);
     read_real(r, "Denoising strength", &o->strength);
@@ -148,7 +167,11 @@ void kiln_recipe_apply(const kiln_recipe *r, kiln_draw_options *o)
     o->clip_skip = 1;
     read_int(r, "Clip skip", &o->clip_skip);
     read_int(r, "VAE tile", &o->vae_tile);
-    infotext_get_size(r->text, "Size", &o->width, &o->height);
+    int width, height;
+    if (infotext_get_size(r->text, "Size", &width, &height)) {
+        o->width = width;
+        o->height = height;
+    }
     const char *seed = infotext_get(r->text, "Seed"), *rng = infotext_get(r->text, "RNG");
     if (seed)
         o->seed = strtoull(seed, NULL, 10);
