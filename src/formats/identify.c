@@ -45,10 +45,10 @@ void identify_by_context(identity *out, int width)
         int width;
         weights_family family;
         const char *text;
-    } families[] = {{768, FAMILY_SD1, "Stable Diffusion 1.x"},
-                    {1024, FAMILY_SD2, "Stable Diffusion 2.x"},
-                    {2048, FAMILY_SDXL, "Stable Diffusion XL"},
-                    {1280, FAMILY_SDXL_REFINER, "Stable Diffusion XL refiner"}};
+    } families[] = {{768, WEIGHTS_FAMILY_SD1, "Stable Diffusion 1.x"},
+                    {1024, WEIGHTS_FAMILY_SD2, "Stable Diffusion 2.x"},
+                    {2048, WEIGHTS_FAMILY_SDXL, "Stable Diffusion XL"},
+                    {1280, WEIGHTS_FAMILY_SDXL_REFINER, "Stable Diffusion XL refiner"}};
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if (families[i].width == width) {
             out->family = families[i].family;
@@ -102,28 +102,28 @@ static void family_of_unet(const tensor_file *file, const unet_facts *facts, ide
 {
     bool two_encoders = any(file, "conditioner.embedders.1.");
     if (facts->class_labels && facts->in_channels == 7)
-        name_family(out, FAMILY_UPSCALER_X4, "Stable Diffusion x4 upscaler");
+        name_family(out, WEIGHTS_FAMILY_UPSCALER_X4, "Stable Diffusion x4 upscaler");
     else if (facts->context == 1280 ||
              (any(file, "conditioner.embedders.0.model.") && !two_encoders && facts->labels == 2560))
-        name_family(out, FAMILY_SDXL_REFINER, "Stable Diffusion XL refiner");
+        name_family(out, WEIGHTS_FAMILY_SDXL_REFINER, "Stable Diffusion XL refiner");
     else if (two_encoders || facts->context == 2048 || facts->labels == 2816)
-        name_family(out, FAMILY_SDXL, "Stable Diffusion XL");
+        name_family(out, WEIGHTS_FAMILY_SDXL, "Stable Diffusion XL");
     else if (facts->labels && any(file, "embedder.model."))
-        name_family(out, FAMILY_OTHER, "Stable Diffusion 2.1 unCLIP");
+        name_family(out, WEIGHTS_FAMILY_OTHER, "Stable Diffusion 2.1 unCLIP");
     else if (facts->labels)
-        name_family(out, FAMILY_SDXL, "Stable Diffusion XL");
+        name_family(out, WEIGHTS_FAMILY_SDXL, "Stable Diffusion XL");
     else if (facts->linear_projection)
-        name_family(out, FAMILY_SD2, "Stable Diffusion 2.x");
+        name_family(out, WEIGHTS_FAMILY_SD2, "Stable Diffusion 2.x");
     else
-        name_family(out, FAMILY_SD1, "Stable Diffusion 1.x");
-    out->supported = out->family != FAMILY_OTHER && out->family != FAMILY_SDXL_REFINER;
+        name_family(out, WEIGHTS_FAMILY_SD1, "Stable Diffusion 1.x");
+    out->supported = out->family != WEIGHTS_FAMILY_OTHER && out->family != WEIGHTS_FAMILY_SDXL_REFINER;
     out->channels = facts->in_channels;
     const char *variant = "";
-    if (out->family != FAMILY_UPSCALER_X4 && facts->in_channels == 9)
+    if (out->family != WEIGHTS_FAMILY_UPSCALER_X4 && facts->in_channels == 9)
         variant = " inpainting";
-    else if (out->family != FAMILY_UPSCALER_X4 && facts->in_channels == 8)
+    else if (out->family != WEIGHTS_FAMILY_UPSCALER_X4 && facts->in_channels == 8)
         variant = " InstructPix2Pix";
-    else if (out->family == FAMILY_SD2 && facts->in_channels == 5)
+    else if (out->family == WEIGHTS_FAMILY_SD2 && facts->in_channels == 5)
         variant = " depth";
     out->inpainting = strcmp(variant, " inpainting") == 0;
     out->edits_images = strcmp(variant, " InstructPix2Pix") == 0;
@@ -146,27 +146,27 @@ static void prediction_of(const tensor_file *file, identity *out)
     const char *base = tensor_file_metadata(file, "ss_base_model_version");
     out->zero_snr = tensor_file_find(file, "ztsnr") != NULL;
     if (tensor_file_find(file, "edm_mean") || tensor_file_find(file, "edm_vpred.sigma_max")) {
-        say_prediction(out, PREDICTION_UNKNOWN, "EDM (not supported)");
+        say_prediction(out, WEIGHTS_PREDICTION_UNKNOWN, "EDM (not supported)");
         out->supported = false;
     } else if (tensor_file_find(file, "v_pred"))
-        say_prediction(out, PREDICTION_V,
+        say_prediction(out, WEIGHTS_PREDICTION_V,
                        out->zero_snr ? "v, zero terminal SNR (marked in the file)"
                                      : "v (marked in the file)");
     else if (told && (strcmp(told, "v") == 0 || strcmp(told, "v_prediction") == 0))
-        say_prediction(out, PREDICTION_V, "v (from the metadata)");
+        say_prediction(out, WEIGHTS_PREDICTION_V, "v (from the metadata)");
     else if (told && begins(told, "eps"))
-        say_prediction(out, PREDICTION_EPSILON, "epsilon (from the metadata)");
+        say_prediction(out, WEIGHTS_PREDICTION_EPSILON, "epsilon (from the metadata)");
     else if ((architecture && strstr(architecture, "-768-v")) || (base && strstr(base, "_768_v")))
-        say_prediction(out, PREDICTION_V, "v (from the metadata)");
-    else if (out->family == FAMILY_UPSCALER_X4)
-        say_prediction(out, PREDICTION_V, "v");
-    else if (out->family == FAMILY_SD2 && !out->inpainting && out->channels == 4)
-        say_prediction(out, PREDICTION_UNKNOWN,
+        say_prediction(out, WEIGHTS_PREDICTION_V, "v (from the metadata)");
+    else if (out->family == WEIGHTS_FAMILY_UPSCALER_X4)
+        say_prediction(out, WEIGHTS_PREDICTION_V, "v");
+    else if (out->family == WEIGHTS_FAMILY_SD2 && !out->inpainting && out->channels == 4)
+        say_prediction(out, WEIGHTS_PREDICTION_UNKNOWN,
                        "not recorded in the file (v for 768-v models, else epsilon)");
-    else if (out->family == FAMILY_SDXL)
-        say_prediction(out, PREDICTION_EPSILON, "epsilon (nothing in the file says v)");
-    else if (out->family != FAMILY_NONE && out->family != FAMILY_OTHER)
-        say_prediction(out, PREDICTION_EPSILON, "epsilon");
+    else if (out->family == WEIGHTS_FAMILY_SDXL)
+        say_prediction(out, WEIGHTS_PREDICTION_EPSILON, "epsilon (nothing in the file says v)");
+    else if (out->family != WEIGHTS_FAMILY_NONE && out->family != WEIGHTS_FAMILY_OTHER)
+        say_prediction(out, WEIGHTS_PREDICTION_EPSILON, "epsilon");
 }
 
 static void list_part(char *list, size_t size, const char *part)
@@ -197,7 +197,7 @@ static void find_parts(const tensor_file *file, identity *out)
     } else {
         part(out, out->has_vae_encoder, "VAE");
     }
-    if (out->family == FAMILY_SDXL) {
+    if (out->family == WEIGHTS_FAMILY_SDXL) {
         part(out, out->has_text_encoder, "text encoder 1");
         part(out, out->has_text_encoder_2, "text encoder 2");
     } else {

@@ -33,16 +33,16 @@ typedef enum weights_kind {
 } weights_kind;
 
 typedef enum weights_family {
-    FAMILY_NONE,
-    FAMILY_SD1,
-    FAMILY_SD2,
-    FAMILY_SDXL,
-    FAMILY_SDXL_REFINER,
-    FAMILY_UPSCALER_X4,
-    FAMILY_OTHER /* recognised by name, not supported */
+    WEIGHTS_FAMILY_NONE,
+    WEIGHTS_FAMILY_SD1,
+    WEIGHTS_FAMILY_SD2,
+    WEIGHTS_FAMILY_SDXL,
+    WEIGHTS_FAMILY_SDXL_REFINER,
+    WEIGHTS_FAMILY_UPSCALER_X4,
+    WEIGHTS_FAMILY_OTHER /* recognised by name, not supported */
 } weights_family;
 
-typedef enum weights_prediction { PREDICTION_UNKNOWN, PREDICTION_EPSILON, PREDICTION_V } weights_prediction;
+typedef enum weights_prediction { WEIGHTS_PREDICTION_UNKNOWN, WEIGHTS_PREDICTION_EPSILON, WEIGHTS_PREDICTION_V } weights_prediction;
 
 typedef struct identity {
     weights_kind kind;

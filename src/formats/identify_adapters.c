@@ -62,7 +62,7 @@ static void family_from_metadata(const tensor_file *file, identity *out)
     else if (begins(text, "sdxl") || begins(text, "stable-diffusion-xl"))
         identify_by_context(out, 2048);
     else if (*text) {
-        out->family = FAMILY_OTHER;
+        out->family = WEIGHTS_FAMILY_OTHER;
         out->supported = false;
         SAY(family_text, "%.60s", text);
     }
@@ -79,7 +79,7 @@ static void family_from_names(const tensor_file *file, identity *out)
                  {"img_mod", "Qwen-Image"}};
     for (size_t i = 0; i < sizeof names / sizeof *names && !out->family; i++)
         if (containing(file, names[i].part)) {
-            out->family = FAMILY_OTHER;
+            out->family = WEIGHTS_FAMILY_OTHER;
             out->supported = false;
             SAY(family_text, "%s", names[i].family);
         }
@@ -145,7 +145,7 @@ static void describe_inversion(identity *out, const tensor_entry *entry, const c
     out->vectors = rank == 2 ? (int)entry->shape.dim[0] : 1;
     out->width = rank >= 1 ? (int)entry->shape.dim[rank - 1] : 0;
     out->supported = rank == 1 || rank == 2;
-    out->family = out->width == 768 ? FAMILY_SD1 : out->width == 1024 ? FAMILY_SD2 : FAMILY_OTHER;
+    out->family = out->width == 768 ? WEIGHTS_FAMILY_SD1 : out->width == 1024 ? WEIGHTS_FAMILY_SD2 : WEIGHTS_FAMILY_OTHER;
     const char *family = embedding_family(out->width);
     SAY(family_text, "%s", family ? family : "unknown text encoder");
     SAY(dialect, "%s", dialect);
@@ -155,7 +155,7 @@ static void describe_inversion(identity *out, const tensor_entry *entry, const c
 static void describe_pair(identity *out, const tensor_entry *l, const tensor_entry *g, const char *dialect)
 {
     describe_inversion(out, l, dialect);
-    out->family = FAMILY_SDXL;
+    out->family = WEIGHTS_FAMILY_SDXL;
     SAY(family_text, "Stable Diffusion XL");
     int rank = g->shape.rank;
     SAY(detail, "%d vector%s of %d and %d", out->vectors, out->vectors == 1 ? "" : "s", out->width,

@@ -262,7 +262,7 @@ bool identify_other(const tensor_file *file, identity *out)
                 continue;
             out->kind =
                 strcmp(other_families[row].family, "IP-Adapter") == 0 ? WEIGHTS_OTHER : WEIGHTS_CHECKPOINT;
-            out->family = FAMILY_OTHER;
+            out->family = WEIGHTS_FAMILY_OTHER;
             SAY(family_text, "%s", other_families[row].family);
             /* The width of the text encoder: Gemma 2 2B or Qwen3-4B. */
             if (begins(other_families[row].name, "cap_embedder") && entry->shape.rank == 1)

@@ -2,6 +2,7 @@
  * takes milliseconds. */
 #include "pipeline/inspect.h"
 
+#include "formats/hash.h"
 #include "formats/identify.h"
 
 #include <stdio.h>
@@ -47,6 +48,10 @@ static kiln_status inspect_file(kiln_inspection *found, const char *path, kiln_e
     if (good && tensor_file_outside_count(file))
         good = add_fact(found, "other tensors", "%zu outside the wrapper (of an optimizer, say)",
                         tensor_file_outside_count(file));
+    /* The one hash that reads 64 KiB however large the file is. */
+    char old[9];
+    if (good && tensor_file_size(file) > 0x110000 && hash_file_old(path, old, NULL) == KILN_OK)
+        good = add_fact(found, "old hash", "%s", old);
     found->files[found->file_count++] = (inspected_file){file, ""};
     return good ? KILN_OK : fail(err, KILN_NO_MEMORY, "%s: not enough memory to inspect it", path);
 }

@@ -107,11 +107,11 @@ static void test_real_checkpoints(void **state)
         weights_family is;
         weights_prediction prediction;
     } rows[] = {
-        {"sd15", "Stable Diffusion 1.x", "UNet, VAE, text encoder", FAMILY_SD1, PREDICTION_EPSILON},
-        {"sd21", "Stable Diffusion 2.x", "UNet, VAE, text encoder", FAMILY_SD2, PREDICTION_UNKNOWN},
-        {"sdxl", "Stable Diffusion XL", "UNet, VAE, text encoder 1, text encoder 2", FAMILY_SDXL,
-         PREDICTION_EPSILON},
-        {"sd15-inpaint-unet", "Stable Diffusion 1.x inpainting", "UNet", FAMILY_SD1, PREDICTION_EPSILON},
+        {"sd15", "Stable Diffusion 1.x", "UNet, VAE, text encoder", WEIGHTS_FAMILY_SD1, WEIGHTS_PREDICTION_EPSILON},
+        {"sd21", "Stable Diffusion 2.x", "UNet, VAE, text encoder", WEIGHTS_FAMILY_SD2, WEIGHTS_PREDICTION_UNKNOWN},
+        {"sdxl", "Stable Diffusion XL", "UNet, VAE, text encoder 1, text encoder 2", WEIGHTS_FAMILY_SDXL,
+         WEIGHTS_PREDICTION_EPSILON},
+        {"sd15-inpaint-unet", "Stable Diffusion 1.x inpainting", "UNet", WEIGHTS_FAMILY_SD1, WEIGHTS_PREDICTION_EPSILON},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char *list = key_list(rows[i].list);
@@ -145,23 +145,23 @@ static void test_variants(void **state)
         weights_prediction prediction;
         bool supported;
     } rows[] = {
-        {UNET("8", "768", CONV), NULL, "Stable Diffusion 1.x InstructPix2Pix", PREDICTION_EPSILON, true},
-        {UNET("9", "1024", LINEAR), NULL, "Stable Diffusion 2.x inpainting", PREDICTION_EPSILON, true},
-        {UNET("5", "1024", LINEAR), NULL, "Stable Diffusion 2.x depth", PREDICTION_EPSILON, false},
+        {UNET("8", "768", CONV), NULL, "Stable Diffusion 1.x InstructPix2Pix", WEIGHTS_PREDICTION_EPSILON, true},
+        {UNET("9", "1024", LINEAR), NULL, "Stable Diffusion 2.x inpainting", WEIGHTS_PREDICTION_EPSILON, true},
+        {UNET("5", "1024", LINEAR), NULL, "Stable Diffusion 2.x depth", WEIGHTS_PREDICTION_EPSILON, false},
         {UNET("7", "1024", LINEAR) "model.diffusion_model.label_emb.weight 1000x1024\n", NULL,
-         "Stable Diffusion x4 upscaler", PREDICTION_V, true},
+         "Stable Diffusion x4 upscaler", WEIGHTS_PREDICTION_V, true},
         {UNET("4", "1280", LINEAR) "model.diffusion_model.label_emb.0.0.weight 1536x2560\n"
                                    "conditioner.embedders.0.model.ln_final.weight 1280\n",
-         NULL, "Stable Diffusion XL refiner", PREDICTION_EPSILON, false},
+         NULL, "Stable Diffusion XL refiner", WEIGHTS_PREDICTION_EPSILON, false},
         {UNET("4", "2048",
               LINEAR) "model.diffusion_model.label_emb.0.0.weight 1280x2816\nv_pred 0\nztsnr 0\n",
-         NULL, "Stable Diffusion XL", PREDICTION_V, true},
+         NULL, "Stable Diffusion XL", WEIGHTS_PREDICTION_V, true},
         {UNET("4", "2048", LINEAR) "model.diffusion_model.label_emb.0.0.weight 1280x2816\nedm_mean 4\n", NULL,
-         "Stable Diffusion XL", PREDICTION_UNKNOWN, false},
+         "Stable Diffusion XL", WEIGHTS_PREDICTION_UNKNOWN, false},
         {UNET("4", "1024", LINEAR), "{\"modelspec.architecture\":\"stable-diffusion-v2-768-v\"}",
-         "Stable Diffusion 2.x", PREDICTION_V, true},
+         "Stable Diffusion 2.x", WEIGHTS_PREDICTION_V, true},
         {UNET("4", "1024", LINEAR), "{\"modelspec.prediction_type\":\"epsilon\"}", "Stable Diffusion 2.x",
-         PREDICTION_EPSILON, true},
+         WEIGHTS_PREDICTION_EPSILON, true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         identity about = identify_listed(rows[i].list, rows[i].metadata);
