@@ -1,14 +1,16 @@
 # What is installed: the command, libkiln.so and libkiln.a, the header, kiln.pc, the manual page, shared data.
 #
-# A program that uses libkiln sees kiln_* and nothing else. The shared library hides the rest by visibility; for the
-# static one all objects are linked into one first, and its hidden symbols are made local to it. The internal target
+# A program that uses libkiln sees kiln_* and nothing else. The shared library hides the rest by a version script; for
+# the static one all objects are linked into one first, and its other symbols are made local to it. The internal target
 # `kiln` keeps them: tests look inside.
 include(GNUInstallDirs)
 
 if(NOT KILN_SANITIZE)
     add_library(kiln_shared SHARED ${KILN_OBJECTS})
     target_link_libraries(kiln_shared PRIVATE ${KILN_LIBRARIES})
-    target_link_options(kiln_shared PRIVATE -Wl,--no-undefined)
+    target_link_options(kiln_shared PRIVATE -Wl,--no-undefined
+        -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/kiln.map)
+    set_target_properties(kiln_shared PROPERTIES LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/kiln.map)
     set_target_properties(kiln_shared PROPERTIES OUTPUT_NAME kiln VERSION ${PROJECT_VERSION} SOVERSION 0
         LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib LINKER_LANGUAGE C)
 
@@ -16,7 +18,7 @@ if(NOT KILN_SANITIZE)
     add_custom_command(OUTPUT ${closed}
         COMMAND ${CMAKE_COMMAND} -E make_directory ${PROJECT_BINARY_DIR}/lib
         COMMAND ${CMAKE_LINKER} -r -o ${PROJECT_BINARY_DIR}/lib/kiln.o ${KILN_OBJECTS}
-        COMMAND ${CMAKE_OBJCOPY} --localize-hidden ${PROJECT_BINARY_DIR}/lib/kiln.o
+        COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=kiln_* ${PROJECT_BINARY_DIR}/lib/kiln.o
         COMMAND ${CMAKE_COMMAND} -E rm -f ${closed}
         COMMAND ${CMAKE_AR} rcs ${closed} ${PROJECT_BINARY_DIR}/lib/kiln.o
         DEPENDS ${KILN_OBJECTS} COMMAND_EXPAND_LISTS VERBATIM COMMENT "Closing libkiln.a")

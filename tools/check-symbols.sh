@@ -21,11 +21,16 @@ for library in "$build/lib/libkiln.so" "$build/lib/libkiln.a"; do
     fi
 done
 
-# Writable data: .data (d, D) and .bss (b, B), common (C). Tables of pointers are const and lie in .data.rel.ro, which
-# nm also shows as d; so ask for the section.
+# Writable data: objects in .data, .bss and their kin. Tables of pointers are const and lie in .data.rel.ro.
 writable=$(objdump -t "$build/lib/libkiln.a" | awk '
-    $0 ~ /[ \t](\.data|\.bss|\.tdata|\.tbss|\*COM\*)(\.[^r][^ \t]*)?[ \t]/ && $0 !~ / d  \./ { print $NF }' |
-    grep -v -x -F -f tools/writable-symbols.txt || true)
+    {
+        section = substr($0, 26)
+        sub(/[ \t].*/, "", section)
+        flags = substr($0, 18, 7)
+    }
+    flags ~ /O/ && (section ~ /^\.(data|bss|tdata|tbss)/ || section == "*COM*") && section !~ /^\.data\.rel\.ro/ {
+        print $NF
+    }' | grep -v -x -F -f tools/writable-symbols.txt || true)
 if [ -n "$writable" ]; then
     echo "libkiln holds state that can change:" $writable
     failed=1

@@ -23,7 +23,14 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = 4096, URL_BYTES = 8192, LISTING_BYTES = 64 << 20, LISTING_PAGES = 200, ATTEMPTS = 6 };
+enum {
+    PATH_BYTES = 4096,
+    URL_BYTES = 8192,
+    LISTING_BYTES = 64 << 20,
+    LISTING_PAGES = 200,
+    ATTEMPTS = 6,
+    LISTING_ATTEMPTS = 4
+};
 
 typedef struct pull {
     const kiln_pull_options *options;
@@ -130,7 +137,7 @@ static kiln_status get_page(pull *p, const char *url, char **next, kiln_error *e
             free(text);
             return status;
         }
-        if (!p->http.again || attempt >= ATTEMPTS)
+        if (!p->http.again || attempt >= LISTING_ATTEMPTS)
             return status;
         kiln_status waited = http_wait(&p->http, attempt, 0, err);
         if (waited != KILN_OK)

@@ -67,8 +67,8 @@ static void answer_resource(int connection, resource *r, const char *range)
     if (!r->announce_more)
         n += snprintf(head + n, sizeof head - (size_t)n, "Content-Length: %zu\r\n", size);
     if (status == 206)
-        n += snprintf(head + n, sizeof head - (size_t)n, "Content-Range: bytes %zu-%zu/%zu\r\n", from, r->size - 1,
-                      r->size);
+        n += snprintf(head + n, sizeof head - (size_t)n, "Content-Range: bytes %zu-%zu/%zu\r\n", from,
+                      r->size - 1, r->size);
     if (r->location)
         n += snprintf(head + n, sizeof head - (size_t)n, "Location: %s\r\n", r->location);
     if (r->link)

@@ -41,8 +41,8 @@ int main(int argc, char **argv)
         if (!r->body)
             return 1;
         size_t n = strlen(listing);
-        snprintf(listing + n, sizeof listing - n, "%s{\"type\":\"file\",\"path\":\"%s\",\"size\":%zu}", count ? "," : "",
-                 argv[i], r->size);
+        snprintf(listing + n, sizeof listing - n, "%s{\"type\":\"file\",\"path\":\"%s\",\"size\":%zu}",
+                 count ? "," : "", argv[i], r->size);
         cut = 0;
         count++;
     }

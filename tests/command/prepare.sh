@@ -2,7 +2,7 @@
 #
 # Expects KILN (the program) and DATA (tests/data). Sets WORK and leaves with it removed.
 
-export LC_ALL=C OMP_NUM_THREADS=2
+export LC_ALL=C
 unset KILN_MODEL KILN_DATA HF_TOKEN HF_ENDPOINT || true
 
 MODEL=$DATA/sd1-tiny

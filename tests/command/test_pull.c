@@ -56,8 +56,9 @@ static void hub_list(hub *h, const char *path, const void *body, size_t size)
     char digits[65] = "", row[512];
     if (body)
         sha256_of(body, size, digits);
-    snprintf(row, sizeof row, "%s{\"type\":\"file\",\"path\":\"%s\",\"size\":%zu%s%s%s}", h->listing[1] ? "," : "", path,
-             body ? 130 : size, body ? ",\"lfs\":{\"oid\":\"" : "", digits, "");
+    snprintf(row, sizeof row, "%s{\"type\":\"file\",\"path\":\"%s\",\"size\":%zu%s%s%s}",
+             h->listing[1] ? "," : "", path, body ? 130 : size, body ? ",\"lfs\":{\"oid\":\"" : "", digits,
+             "");
     h->listing[strlen(h->listing) - (h->listing[1] ? 1 : 0)] = '\0';
     if (body)
         snprintf(row + strlen(row) - 1, sizeof row - strlen(row), "\",\"size\":%zu}}", size);
@@ -165,13 +166,22 @@ static resource *small_hub(hub *h)
 static void takes_what_a_pipeline_needs(void **state)
 {
     (void)state;
-    static const char *const wanted[] = {UNET, "unet/config.json", "vae/diffusion_pytorch_model.bin",
-                                         "tokenizer/vocab.json", "tokenizer/merges.txt", "model_index.json"};
-    static const char *const others[] = {
-        "unet/diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.fp16.safetensors",
-        "unet/diffusion_pytorch_model.non_ema.safetensors", "vae/diffusion_pytorch_model.fp16.bin",
-        "unet/model.onnx", "unet/openvino_model.bin", "safety_checker/model.safetensors", "v1-5.safetensors",
-        "README.md", "unet/deep/config.json"};
+    static const char *const wanted[] = {UNET,
+                                         "unet/config.json",
+                                         "vae/diffusion_pytorch_model.bin",
+                                         "tokenizer/vocab.json",
+                                         "tokenizer/merges.txt",
+                                         "model_index.json"};
+    static const char *const others[] = {"unet/diffusion_pytorch_model.bin",
+                                         "unet/diffusion_pytorch_model.fp16.safetensors",
+                                         "unet/diffusion_pytorch_model.non_ema.safetensors",
+                                         "vae/diffusion_pytorch_model.fp16.bin",
+                                         "unet/model.onnx",
+                                         "unet/openvino_model.bin",
+                                         "safety_checker/model.safetensors",
+                                         "v1-5.safetensors",
+                                         "README.md",
+                                         "unet/deep/config.json"};
     hub *h = hub_new();
     char urls[COUNT(wanted)][128];
     for (size_t i = 0; i < COUNT(others); i++)
@@ -204,8 +214,8 @@ static void takes_the_variant_and_the_shards(void **state)
              FILE_URL("text_encoder/model-00001-of-00002.safetensors"), "one", 3);
     hub_file(h, "text_encoder/model-00002-of-00002.safetensors",
              FILE_URL("text_encoder/model-00002-of-00002.safetensors"), "two", 3);
-    hub_file(h, "text_encoder/model.safetensors.index.json", FILE_URL("text_encoder/model.safetensors.index.json"), "{}",
-             2);
+    hub_file(h, "text_encoder/model.safetensors.index.json",
+             FILE_URL("text_encoder/model.safetensors.index.json"), "{}", 2);
     hub_list(h, "text_encoder/pytorch_model.bin.index.json", "x", 1);
     hub_list(h, "text_encoder/pytorch_model-00001-of-00001.bin", "x", 1);
     hub_start(h);
@@ -395,7 +405,10 @@ static void says_what_the_hub_answers(void **state)
         int code;
         kiln_status status;
         const char *word;
-    } cases[] = {{401, KILN_IO, "token"}, {403, KILN_IO, "terms"}, {404, KILN_NOT_FOUND, "no such repository"}, {410, KILN_IO, "410"}};
+    } cases[] = {{401, KILN_IO, "token"},
+                 {403, KILN_IO, "terms"},
+                 {404, KILN_NOT_FOUND, "no such repository"},
+                 {410, KILN_IO, "410"}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         for (int listing = 0; listing < 2; listing++) {
             hub *h = hub_new();
@@ -413,9 +426,10 @@ static void says_what_the_hub_answers(void **state)
 static void refuses_evil_names(void **state)
 {
     (void)state;
-    static const char *const names[] = {"../evil",   "/etc/evil", "unet/../../evil", "unet//evil", "unet/./evil",
-                                        "unet/evil/", "a\\\\evil", "a\\u0001evil",   "",           "..",
-                                        "unet/evil\\nx"};
+    static const char *const names[] = {"../evil",    "/etc/evil",    "unet/../../evil",
+                                        "unet//evil", "unet/./evil",  "unet/evil/",
+                                        "a\\\\evil",  "a\\u0001evil", "",
+                                        "..",         "unet/evil\\nx"};
     for (size_t i = 0; i < COUNT(names); i++) {
         hub *h = hub_new();
         small_hub(h);
@@ -561,7 +575,8 @@ static void stops_and_keeps_the_part(void **state)
 static void refuses_bad_requests(void **state)
 {
     (void)state;
-    static const char *const repositories[] = {"", "model", "a/b/c", "../model", "a/..", "a/b?c", "/b", "a/", "a b/c"};
+    static const char *const repositories[] = {"",      "model", "a/b/c", "../model", "a/..",
+                                               "a/b?c", "/b",    "a/",    "a b/c"};
     kiln_error err;
     for (size_t i = 0; i < COUNT(repositories); i++) {
         kiln_pull_options o = kiln_pull_defaults();
