@@ -28,7 +28,7 @@ writable=$(objdump -t "$build/lib/libkiln.a" | awk '
         sub(/[ \t].*/, "", section)
         flags = substr($0, 18, 7)
     }
-    flags ~ /O/ && (section ~ /^\.(data|bss|tdata|tbss)/ || section == "*COM*") && section !~ /^\.data\.rel\.ro/ {
+    flags !~ /d/ && (section ~ /^\.(data|bss|tdata|tbss)/ || section == "*COM*") && section !~ /^\.data\.rel\.ro/ {
         print $NF
     }' | grep -v -x -F -f tools/writable-symbols.txt || true)
 if [ -n "$writable" ]; then
