@@ -5,83 +5,83 @@
 #include "tensor/tensor.h"
 
 /* X(enumerator, name) */
-#define OP_MAP(X)                                                                                                      \
-    X(NONE, "none")                                                                                                    \
-    X(INPUT, "input")                                                                                                  \
-    X(PARAMETER, "parameter")                                                                                          \
-    X(CAST, "cast")                                                                                                    \
-    X(CONV2D, "conv2d")                                                                                                \
-    X(LINEAR, "linear")                                                                                                \
-    X(ATTENTION, "attention")                                                                                          \
-    X(GROUP_NORM, "group_norm")                                                                                        \
-    X(LAYER_NORM, "layer_norm")                                                                                        \
-    X(ACTIVATION, "activation")                                                                                        \
-    X(PRELU, "prelu")                                                                                                  \
-    X(GEGLU, "geglu")                                                                                                  \
-    X(ADD, "add")                                                                                                      \
-    X(MULTIPLY, "multiply")                                                                                            \
-    X(SCALE, "scale")                                                                                                  \
-    X(CLAMP, "clamp")                                                                                                  \
-    X(ADD_CHANNELS, "add_channels")                                                                                    \
-    X(ADD_POSITIONS, "add_positions")                                                                                  \
-    X(CONCAT, "concat")                                                                                                \
-    X(SLICE, "slice")                                                                                                  \
-    X(RESHAPE, "reshape")                                                                                              \
-    X(UPSAMPLE, "upsample")                                                                                            \
-    X(EMBEDDING, "embedding")                                                                                          \
-    X(TIMESTEP_EMBEDDING, "timestep_embedding")                                                                        \
-    X(GATHER_TOKENS, "gather_tokens")                                                                                  \
-    X(FILL, "fill")                                                                                                    \
-    X(EXP, "exp")                                                                                                      \
-    X(SUM_ROWS, "sum_rows")                                                                                            \
-    X(SUM_POSITIONS, "sum_positions")                                                                                  \
-    X(MEAN, "mean")                                                                                                    \
-    X(MEAN_SQUARED_ERROR, "mean_squared_error")                                                                        \
-    /* The reverse pass; see ops/backward.h. */                                                                        \
-    X(CONV2D_BACKWARD_DATA, "conv2d_backward_data")                                                                    \
-    X(CONV2D_BACKWARD_WEIGHTS, "conv2d_backward_weights")                                                              \
-    X(LINEAR_BACKWARD_DATA, "linear_backward_data")                                                                    \
-    X(LINEAR_BACKWARD_WEIGHTS, "linear_backward_weights")                                                              \
-    X(ATTENTION_BACKWARD, "attention_backward")                                                                        \
-    X(GROUP_NORM_BACKWARD_DATA, "group_norm_backward_data")                                                            \
-    X(GROUP_NORM_BACKWARD_WEIGHT, "group_norm_backward_weight")                                                        \
-    X(LAYER_NORM_BACKWARD_DATA, "layer_norm_backward_data")                                                            \
-    X(LAYER_NORM_BACKWARD_WEIGHT, "layer_norm_backward_weight")                                                        \
-    X(ACTIVATION_BACKWARD, "activation_backward")                                                                      \
-    X(PRELU_BACKWARD_DATA, "prelu_backward_data")                                                                      \
-    X(PRELU_BACKWARD_SLOPE, "prelu_backward_slope")                                                                    \
-    X(GEGLU_BACKWARD, "geglu_backward")                                                                                \
-    X(CLAMP_BACKWARD, "clamp_backward")                                                                                \
-    X(SLICE_BACKWARD, "slice_backward")                                                                                \
-    X(UPSAMPLE_BACKWARD, "upsample_backward")                                                                          \
-    X(EMBEDDING_BACKWARD, "embedding_backward")                                                                        \
-    X(GATHER_TOKENS_BACKWARD, "gather_tokens_backward")                                                                \
-    X(MEAN_BACKWARD, "mean_backward")                                                                                  \
+#define OP_MAP(X)                                                                                            \
+    X(NONE, "none")                                                                                          \
+    X(INPUT, "input")                                                                                        \
+    X(PARAMETER, "parameter")                                                                                \
+    X(CAST, "cast")                                                                                          \
+    X(CONV2D, "conv2d")                                                                                      \
+    X(LINEAR, "linear")                                                                                      \
+    X(ATTENTION, "attention")                                                                                \
+    X(GROUP_NORM, "group_norm")                                                                              \
+    X(LAYER_NORM, "layer_norm")                                                                              \
+    X(ACTIVATION, "activation")                                                                              \
+    X(PRELU, "prelu")                                                                                        \
+    X(GEGLU, "geglu")                                                                                        \
+    X(ADD, "add")                                                                                            \
+    X(MULTIPLY, "multiply")                                                                                  \
+    X(SCALE, "scale")                                                                                        \
+    X(CLAMP, "clamp")                                                                                        \
+    X(ADD_CHANNELS, "add_channels")                                                                          \
+    X(ADD_POSITIONS, "add_positions")                                                                        \
+    X(CONCAT, "concat")                                                                                      \
+    X(SLICE, "slice")                                                                                        \
+    X(RESHAPE, "reshape")                                                                                    \
+    X(UPSAMPLE, "upsample")                                                                                  \
+    X(EMBEDDING, "embedding")                                                                                \
+    X(TIMESTEP_EMBEDDING, "timestep_embedding")                                                              \
+    X(GATHER_TOKENS, "gather_tokens")                                                                        \
+    X(FILL, "fill")                                                                                          \
+    X(EXP, "exp")                                                                                            \
+    X(SUM_ROWS, "sum_rows")                                                                                  \
+    X(SUM_POSITIONS, "sum_positions")                                                                        \
+    X(MEAN, "mean")                                                                                          \
+    X(MEAN_SQUARED_ERROR, "mean_squared_error")                                                              \
+    /* The reverse pass; see ops/backward.h. */                                                              \
+    X(CONV2D_BACKWARD_DATA, "conv2d_backward_data")                                                          \
+    X(CONV2D_BACKWARD_WEIGHTS, "conv2d_backward_weights")                                                    \
+    X(LINEAR_BACKWARD_DATA, "linear_backward_data")                                                          \
+    X(LINEAR_BACKWARD_WEIGHTS, "linear_backward_weights")                                                    \
+    X(ATTENTION_BACKWARD, "attention_backward")                                                              \
+    X(GROUP_NORM_BACKWARD_DATA, "group_norm_backward_data")                                                  \
+    X(GROUP_NORM_BACKWARD_WEIGHT, "group_norm_backward_weight")                                              \
+    X(LAYER_NORM_BACKWARD_DATA, "layer_norm_backward_data")                                                  \
+    X(LAYER_NORM_BACKWARD_WEIGHT, "layer_norm_backward_weight")                                              \
+    X(ACTIVATION_BACKWARD, "activation_backward")                                                            \
+    X(PRELU_BACKWARD_DATA, "prelu_backward_data")                                                            \
+    X(PRELU_BACKWARD_SLOPE, "prelu_backward_slope")                                                          \
+    X(GEGLU_BACKWARD, "geglu_backward")                                                                      \
+    X(CLAMP_BACKWARD, "clamp_backward")                                                                      \
+    X(SLICE_BACKWARD, "slice_backward")                                                                      \
+    X(UPSAMPLE_BACKWARD, "upsample_backward")                                                                \
+    X(EMBEDDING_BACKWARD, "embedding_backward")                                                              \
+    X(GATHER_TOKENS_BACKWARD, "gather_tokens_backward")                                                      \
+    X(MEAN_BACKWARD, "mean_backward")                                                                        \
     X(MEAN_SQUARED_ERROR_BACKWARD, "mean_squared_error_backward")
 
 typedef enum op_kind {
 #define OP_ENUM(name, text) OP_##name,
     OP_MAP(OP_ENUM)
 #undef OP_ENUM
-    OP_COUNT
+        OP_COUNT
 } op_kind;
 
-#define ACTIVATION_MAP(X)                                                                                              \
-    X(NONE, "none")                                                                                                    \
-    X(SILU, "silu")             /* x * sigmoid(x) */                                                                   \
-    X(GELU, "gelu")             /* x * Phi(x), by erf */                                                               \
-    X(GELU_TANH, "gelu_tanh")   /* the tanh approximation */                                                           \
-    X(QUICK_GELU, "quick_gelu") /* x * sigmoid(1.702 x) */                                                             \
-    X(RELU, "relu")                                                                                                    \
-    X(LEAKY_RELU, "leaky_relu") /* slope in attributes */                                                              \
-    X(SIGMOID, "sigmoid")                                                                                              \
+#define ACTIVATION_MAP(X)                                                                                    \
+    X(NONE, "none")                                                                                          \
+    X(SILU, "silu")             /* x * sigmoid(x) */                                                         \
+    X(GELU, "gelu")             /* x * Phi(x), by erf */                                                     \
+    X(GELU_TANH, "gelu_tanh")   /* the tanh approximation */                                                 \
+    X(QUICK_GELU, "quick_gelu") /* x * sigmoid(1.702 x) */                                                   \
+    X(RELU, "relu")                                                                                          \
+    X(LEAKY_RELU, "leaky_relu") /* slope in attributes */                                                    \
+    X(SIGMOID, "sigmoid")                                                                                    \
     X(TANH, "tanh")
 
 typedef enum activation_kind {
 #define ACTIVATION_ENUM(name, text) ACTIVATION_##name,
     ACTIVATION_MAP(ACTIVATION_ENUM)
 #undef ACTIVATION_ENUM
-    ACTIVATION_COUNT
+        ACTIVATION_COUNT
 } activation_kind;
 
 typedef struct conv2d_attributes {
@@ -134,7 +134,7 @@ typedef struct upsample_attributes {
 } upsample_attributes;
 
 typedef struct timestep_attributes {
-    bool cosine_first;    /* diffusers' flip_sin_to_cos */
+    bool cosine_first;     /* diffusers' flip_sin_to_cos */
     float frequency_shift; /* diffusers' freq_shift (0 for Stable Diffusion) */
     float max_period;      /* 10000 */
 } timestep_attributes;

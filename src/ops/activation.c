@@ -6,16 +6,25 @@
 double activation_apply(activation_kind kind, double x, float slope)
 {
     switch (kind) {
-    case ACTIVATION_SILU: return x / (1 + exp(-x));
-    case ACTIVATION_GELU: return 0.5 * x * (1 + erf(x * 0.70710678118654752440));
-    case ACTIVATION_GELU_TANH: return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
-    case ACTIVATION_QUICK_GELU: return x / (1 + exp(-1.702 * x));
-    case ACTIVATION_RELU: return x > 0 ? x : 0;
-    case ACTIVATION_LEAKY_RELU: return x > 0 ? x : x * (double)slope;
-    case ACTIVATION_SIGMOID: return 1 / (1 + exp(-x));
-    case ACTIVATION_TANH: return tanh(x);
+    case ACTIVATION_SILU:
+        return x / (1 + exp(-x));
+    case ACTIVATION_GELU:
+        return 0.5 * x * (1 + erf(x * 0.70710678118654752440));
+    case ACTIVATION_GELU_TANH:
+        return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case ACTIVATION_QUICK_GELU:
+        return x / (1 + exp(-1.702 * x));
+    case ACTIVATION_RELU:
+        return x > 0 ? x : 0;
+    case ACTIVATION_LEAKY_RELU:
+        return x > 0 ? x : x * (double)slope;
+    case ACTIVATION_SIGMOID:
+        return 1 / (1 + exp(-x));
+    case ACTIVATION_TANH:
+        return tanh(x);
     case ACTIVATION_NONE:
-    case ACTIVATION_COUNT: break;
+    case ACTIVATION_COUNT:
+        break;
     }
     return x;
 }
@@ -63,7 +72,8 @@ value op_prelu(at a, value x, value slope)
         return NO_VALUE;
     int64_t count = shape_count(value_shape(a, slope));
     if (count != value_channels(a, x))
-        return graph_fail(a, "prelu: %lld channels, but %lld slopes", (long long)value_channels(a, x), (long long)count);
+        return graph_fail(a, "prelu: %lld channels, but %lld slopes", (long long)value_channels(a, x),
+                          (long long)count);
     return graph_emit(a, OP_PRELU, value_shape(a, x), DTYPE_F32, 2, (value[]){x, slope}, NULL);
 }
 
@@ -101,7 +111,9 @@ void reference_geglu(const op_call *c)
     const float *x = c->input[0];
     for (int64_t i = 0; i < rows; i++)
         for (int64_t k = 0; k < C; k++)
-            c->output[i * C + k] = (float)((double)x[i * 2 * C + k] * activation_apply(ACTIVATION_GELU, (double)x[i * 2 * C + C + k], 0));
+            c->output[i * C + k] =
+                (float)((double)x[i * 2 * C + k] *
+                        activation_apply(ACTIVATION_GELU, (double)x[i * 2 * C + C + k], 0));
 }
 
 void gradient_geglu(at a, const node *n, value self, value dy, const bool *wanted, value *dx)

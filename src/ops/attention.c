@@ -16,13 +16,16 @@ value op_attention(at a, value q, value k, value v, int heads, bool causal)
     shape Q = value_shape(a, q), K = value_shape(a, k), V = value_shape(a, v);
     char text[SHAPE_TEXT], other[SHAPE_TEXT];
     if (Q.rank != 3 || K.rank != 3 || V.rank != 3)
-        return graph_fail(a, "attention wants [N,T,C] values, got q %s and k %s", shape_text(Q, text), shape_text(K, other));
+        return graph_fail(a, "attention wants [N,T,C] values, got q %s and k %s", shape_text(Q, text),
+                          shape_text(K, other));
     if (Q.dim[0] != K.dim[0] || Q.dim[2] != K.dim[2] || K.dim[0] != V.dim[0] || K.dim[1] != V.dim[1])
         return graph_fail(a, "attention: q %s does not fit k %s", shape_text(Q, text), shape_text(K, other));
     if (heads < 1 || Q.dim[2] % heads || V.dim[2] % heads)
-        return graph_fail(a, "attention: %lld channels cannot be split into %d heads", (long long)Q.dim[2], heads);
+        return graph_fail(a, "attention: %lld channels cannot be split into %d heads", (long long)Q.dim[2],
+                          heads);
     op_attributes attributes = {.attention = {heads, causal}};
-    return graph_emit(a, OP_ATTENTION, SHAPE3(Q.dim[0], Q.dim[1], V.dim[2]), DTYPE_F32, 3, (value[]){q, k, v}, &attributes);
+    return graph_emit(a, OP_ATTENTION, SHAPE3(Q.dim[0], Q.dim[1], V.dim[2]), DTYPE_F32, 3, (value[]){q, k, v},
+                      &attributes);
 }
 
 static void attend(const op_call *c, int64_t n, int64_t t, int64_t h, double *score)

@@ -13,17 +13,23 @@ value op_conv2d(at a, value x, value w, value b, const conv2d_attributes *attrib
     shape X = value_shape(a, x), W = value_shape(a, w);
     char text[SHAPE_TEXT], other[SHAPE_TEXT];
     if (X.rank != 4 || W.rank != 4)
-        return graph_fail(a, "conv2d wants x [N,H,W,C] and w [O,C,kh,kw], got %s and %s", shape_text(X, text), shape_text(W, other));
+        return graph_fail(a, "conv2d wants x [N,H,W,C] and w [O,C,kh,kw], got %s and %s", shape_text(X, text),
+                          shape_text(W, other));
     if (X.dim[3] != W.dim[1])
-        return graph_fail(a, "conv2d: the weights take %lld channels, the input has %lld", (long long)W.dim[1], (long long)X.dim[3]);
+        return graph_fail(a, "conv2d: the weights take %lld channels, the input has %lld",
+                          (long long)W.dim[1], (long long)X.dim[3]);
     if (attributes->stride < 1 || (attributes->upsample != 1 && attributes->upsample != 2))
-        return graph_fail(a, "conv2d: stride %d and upsample %d are not possible", attributes->stride, attributes->upsample);
-    int64_t height = X.dim[1] * attributes->upsample + attributes->pad_top + attributes->pad_bottom - W.dim[2];
+        return graph_fail(a, "conv2d: stride %d and upsample %d are not possible", attributes->stride,
+                          attributes->upsample);
+    int64_t height =
+        X.dim[1] * attributes->upsample + attributes->pad_top + attributes->pad_bottom - W.dim[2];
     int64_t width = X.dim[2] * attributes->upsample + attributes->pad_left + attributes->pad_right - W.dim[3];
     if (height < 0 || width < 0)
-        return graph_fail(a, "conv2d: the input %s is smaller than the kernel %s", shape_text(X, text), shape_text(W, other));
+        return graph_fail(a, "conv2d: the input %s is smaller than the kernel %s", shape_text(X, text),
+                          shape_text(W, other));
     shape out = SHAPE4(X.dim[0], height / attributes->stride + 1, width / attributes->stride + 1, W.dim[0]);
-    return graph_emit(a, OP_CONV2D, out, DTYPE_F32, b.index ? 3 : 2, (value[]){x, w, b}, &(op_attributes){.conv2d = *attributes});
+    return graph_emit(a, OP_CONV2D, out, DTYPE_F32, b.index ? 3 : 2, (value[]){x, w, b},
+                      &(op_attributes){.conv2d = *attributes});
 }
 
 static double conv2d_sum(const op_call *c, int64_t n, int64_t oh, int64_t ow, int64_t o)

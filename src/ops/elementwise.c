@@ -10,7 +10,8 @@ static value binary(at a, op_kind op, const char *name, value x, value y)
     shape X = value_shape(a, x), Y = value_shape(a, y);
     char text[SHAPE_TEXT], other[SHAPE_TEXT];
     if (shape_count(X) != shape_count(Y) || op_last(X) != op_last(Y))
-        return graph_fail(a, "%s: the shapes %s and %s differ", name, shape_text(X, text), shape_text(Y, other));
+        return graph_fail(a, "%s: the shapes %s and %s differ", name, shape_text(X, text),
+                          shape_text(Y, other));
     return graph_emit(a, op, X, DTYPE_F32, 2, (value[]){x, y}, NULL);
 }
 
@@ -137,7 +138,8 @@ value op_add_positions(at a, value x, value y)
     shape X = value_shape(a, x), Y = value_shape(a, y);
     char text[SHAPE_TEXT], other[SHAPE_TEXT];
     if (X.rank != 3 || Y.rank != 2 || Y.dim[0] < X.dim[1] || Y.dim[1] != X.dim[2])
-        return graph_fail(a, "add_positions: the positions %s do not fit %s", shape_text(Y, text), shape_text(X, other));
+        return graph_fail(a, "add_positions: the positions %s do not fit %s", shape_text(Y, text),
+                          shape_text(X, other));
     return graph_emit(a, OP_ADD_POSITIONS, X, DTYPE_F32, 2, (value[]){x, y}, NULL);
 }
 
@@ -159,7 +161,8 @@ void gradient_add_positions(at a, const node *n, value self, value dy, const boo
     shape X = n->shape, P = value_shape(a, n->input[1]);
     value sum = op_sum_rows(a, op_reshape(a, dy, SHAPE2(X.dim[0], X.dim[1] * X.dim[2])));
     sum = op_reshape(a, sum, SHAPE2(X.dim[1], X.dim[2]));
-    dx[1] = P.dim[0] == X.dim[1] ? sum : op_slice_backward(a, sum, P, &(slice_attributes){.axis = 0, .start = 0});
+    dx[1] =
+        P.dim[0] == X.dim[1] ? sum : op_slice_backward(a, sum, P, &(slice_attributes){.axis = 0, .start = 0});
 }
 
 void reference_cast(const op_call *c)

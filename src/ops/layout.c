@@ -20,7 +20,8 @@ value op_concat(at a, int count, const value *values, int axis)
         for (int d = 0; fits && d < s.rank; d++)
             fits = d == axis || s.dim[d] == out.dim[d];
         if (!fits)
-            return graph_fail(a, "concat: %s does not fit %s on axis %d", shape_text(s, text), shape_text(out, other), axis);
+            return graph_fail(a, "concat: %s does not fit %s on axis %d", shape_text(s, text),
+                              shape_text(out, other), axis);
         out.dim[axis] += s.dim[axis];
     }
     return graph_emit(a, OP_CONCAT, out, DTYPE_F32, count, values, &(op_attributes){.concat = {axis}});
@@ -29,11 +30,13 @@ value op_concat(at a, int count, const value *values, int axis)
 void reference_concat(const op_call *c)
 {
     int axis = c->node->attributes.concat.axis;
-    int64_t outer = op_outer(c->shape, axis), inner = op_inner(c->shape, axis), row = c->shape.dim[axis] * inner, offset = 0;
+    int64_t outer = op_outer(c->shape, axis), inner = op_inner(c->shape, axis),
+            row = c->shape.dim[axis] * inner, offset = 0;
     for (int k = 0; k < c->node->input_count; k++) {
         int64_t part = c->input_shape[k].dim[axis] * inner;
         for (int64_t i = 0; i < outer; i++)
-            memcpy(c->output + i * row + offset, (const float *)c->input[k] + i * part, (size_t)part * sizeof(float));
+            memcpy(c->output + i * row + offset, (const float *)c->input[k] + i * part,
+                   (size_t)part * sizeof(float));
         offset += part;
     }
 }
@@ -59,10 +62,11 @@ value op_slice(at a, value x, int axis, int64_t start, int64_t length)
     axis = op_axis(out, axis);
     char text[SHAPE_TEXT];
     if (axis < 0 || axis >= out.rank || start < 0 || length < 1 || start > out.dim[axis] - length)
-        return graph_fail(a, "slice: %s has no elements %lld..%lld on axis %d", shape_text(out, text), (long long)start,
-                          (long long)(start + length - 1), axis);
+        return graph_fail(a, "slice: %s has no elements %lld..%lld on axis %d", shape_text(out, text),
+                          (long long)start, (long long)(start + length - 1), axis);
     out.dim[axis] = length;
-    return graph_emit(a, OP_SLICE, out, graph_node(a.graph, x)->type, 1, &x, &(op_attributes){.slice = {axis, start}});
+    return graph_emit(a, OP_SLICE, out, graph_node(a.graph, x)->type, 1, &x,
+                      &(op_attributes){.slice = {axis, start}});
 }
 
 void reference_slice(const op_call *c)
@@ -71,7 +75,8 @@ void reference_slice(const op_call *c)
     int64_t outer = op_outer(c->shape, p->axis), inner = op_inner(c->shape, p->axis);
     int64_t part = c->shape.dim[p->axis] * inner, row = c->input_shape[0].dim[p->axis] * inner;
     for (int64_t i = 0; i < outer; i++)
-        memcpy(c->output + i * part, (const float *)c->input[0] + i * row + p->start * inner, (size_t)part * sizeof(float));
+        memcpy(c->output + i * part, (const float *)c->input[0] + i * row + p->start * inner,
+               (size_t)part * sizeof(float));
 }
 
 void gradient_slice(at a, const node *n, value self, value dy, const bool *wanted, value *dx)
@@ -88,7 +93,8 @@ value op_reshape(at a, value x, shape s)
     shape X = value_shape(a, x);
     char text[SHAPE_TEXT], other[SHAPE_TEXT];
     if (!shape_is_valid(s) || shape_count(X) != shape_count(s))
-        return graph_fail(a, "reshape: %s does not hold as many elements as %s", shape_text(s, text), shape_text(X, other));
+        return graph_fail(a, "reshape: %s does not hold as many elements as %s", shape_text(s, text),
+                          shape_text(X, other));
     return graph_emit(a, OP_RESHAPE, s, graph_node(a.graph, x)->type, 1, &x, NULL);
 }
 
@@ -111,7 +117,8 @@ value op_upsample(at a, value x, int factor)
     shape X = value_shape(a, x);
     char text[SHAPE_TEXT];
     if (X.rank != 4 || factor < 1 || factor > 64)
-        return graph_fail(a, "upsample wants [N,H,W,C] and a factor of 1 to 64, got %s and %d", shape_text(X, text), factor);
+        return graph_fail(a, "upsample wants [N,H,W,C] and a factor of 1 to 64, got %s and %d",
+                          shape_text(X, text), factor);
     X.dim[1] *= factor;
     X.dim[2] *= factor;
     return graph_emit(a, OP_UPSAMPLE, X, DTYPE_F32, 1, &x, &(op_attributes){.upsample = {factor}});

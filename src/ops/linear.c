@@ -9,9 +9,11 @@ value op_linear(at a, value x, value w, value b)
     shape X = value_shape(a, x), W = value_shape(a, w);
     char text[SHAPE_TEXT], other[SHAPE_TEXT];
     if (X.rank < 1 || W.rank < 2 || shape_count(W) != W.dim[0] * W.dim[1])
-        return graph_fail(a, "linear wants x [...,K] and w [O,K], got %s and %s", shape_text(X, text), shape_text(W, other));
+        return graph_fail(a, "linear wants x [...,K] and w [O,K], got %s and %s", shape_text(X, text),
+                          shape_text(W, other));
     if (op_last(X) != W.dim[1])
-        return graph_fail(a, "linear: the weights take %lld features, the input has %lld", (long long)W.dim[1], (long long)op_last(X));
+        return graph_fail(a, "linear: the weights take %lld features, the input has %lld",
+                          (long long)W.dim[1], (long long)op_last(X));
     shape out = X;
     out.dim[out.rank - 1] = W.dim[0];
     return graph_emit(a, OP_LINEAR, out, DTYPE_F32, b.index ? 3 : 2, (value[]){x, w, b}, NULL);

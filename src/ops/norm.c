@@ -15,14 +15,16 @@ static value norm(at a, op_kind op, value x, value weight, value bias, norm_attr
     if (X.rank < 2 || shape_count(W) != op_last(X) || shape_count(B) != op_last(X))
         return graph_fail(a, "norm: %lld channels, but %lld weights and %lld biases", (long long)op_last(X),
                           (long long)shape_count(W), (long long)shape_count(B));
-    return graph_emit(a, op, X, DTYPE_F32, 3, (value[]){x, weight, bias}, &(op_attributes){.norm = attributes});
+    return graph_emit(a, op, X, DTYPE_F32, 3, (value[]){x, weight, bias},
+                      &(op_attributes){.norm = attributes});
 }
 
 value op_group_norm(at a, value x, value weight, value bias, int groups, float epsilon)
 {
     int64_t channels = value_channels(a, x);
     if (x.index && (groups < 1 || channels % groups))
-        return graph_fail(a, "group_norm: %lld channels cannot be split into %d groups", (long long)channels, groups);
+        return graph_fail(a, "group_norm: %lld channels cannot be split into %d groups", (long long)channels,
+                          groups);
     return norm(a, OP_GROUP_NORM, x, weight, bias, (norm_attributes){.groups = groups, .epsilon = epsilon});
 }
 
@@ -33,8 +35,8 @@ value op_layer_norm(at a, value x, value weight, value bias, float epsilon)
 
 /* One group of one sample: `positions` rows of `width` channels, `stride` channels apart, the first being channel
  * `first` (for its weight). */
-static void normalise(const op_call *c, const float *x, const float *shift, float *y, int64_t positions, int64_t width, int64_t stride,
-                      const float *w, const float *b)
+static void normalise(const op_call *c, const float *x, const float *shift, float *y, int64_t positions,
+                      int64_t width, int64_t stride, const float *w, const float *b)
 {
     const norm_attributes *p = &c->node->attributes.norm;
     double sum = 0, squares = 0, count = (double)(positions * width);
@@ -63,8 +65,8 @@ void reference_group_norm(const op_call *c)
     for (int64_t n = 0; n < N; n++)
         for (int64_t g = 0; g < groups; g++) {
             int64_t first = n * positions * C + g * width;
-            normalise(c, x + first, shift ? shift + n * C + g * width : NULL, c->output + first, positions, width, C,
-                      w + g * width, b + g * width);
+            normalise(c, x + first, shift ? shift + n * C + g * width : NULL, c->output + first, positions,
+                      width, C, w + g * width, b + g * width);
         }
 }
 
@@ -72,7 +74,8 @@ void reference_layer_norm(const op_call *c)
 {
     int64_t rows = op_rows(c->shape), C = op_last(c->shape);
     for (int64_t i = 0; i < rows; i++)
-        normalise(c, (const float *)c->input[0] + i * C, NULL, c->output + i * C, 1, C, C, c->input[1], c->input[2]);
+        normalise(c, (const float *)c->input[0] + i * C, NULL, c->output + i * C, 1, C, C, c->input[1],
+                  c->input[2]);
 }
 
 /* What both norms refuse, and the bias. */

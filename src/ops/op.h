@@ -104,7 +104,8 @@ OP_REFERENCE(mean_backward);
 OP_REFERENCE(mean_squared_error_backward);
 
 /* Gradient rules; see op_row in ops/table.h. */
-#define OP_GRADIENT(name) void gradient_##name(at, const node *, value self, value dy, const bool *wanted, value *dx)
+#define OP_GRADIENT(name)                                                                                    \
+    void gradient_##name(at, const node *, value self, value dy, const bool *wanted, value *dx)
 OP_GRADIENT(cast);
 OP_GRADIENT(conv2d);
 OP_GRADIENT(linear);

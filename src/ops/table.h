@@ -7,7 +7,7 @@
 /* What a reference kernel sees: f32 data (I32 for ids), plain layouts. An absent optional input is NULL. */
 typedef struct op_call {
     const node *node;
-    shape shape;                      /* of the output */
+    shape shape; /* of the output */
     shape input_shape[OP_MAX_INPUTS];
     const void *input[OP_MAX_INPUTS]; /* const float *, or const int32_t * for ids */
     float *output;

@@ -19,7 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h> /* last: it defines a macro called fail */
+#include <cmocka.h> /* last of the headers of others: it defines a macro called fail */
+
+#include "gradient_subject.h"
 
 /* Steps, and the largest error allowed, relative to the largest element of the gradient. */
 typedef struct tolerance {
@@ -53,129 +55,6 @@ static tolerance tolerance_of(op_kind op)
     default:
         return straight;
     }
-}
-
-/* ------------------------------------------------------------------------------------ graphs and runs */
-
-/* A graph with inputs in0, in1, ...; outputs y and, of the drawn gradients, d0, d1, ... */
-typedef struct subject {
-    graph *graph;
-    packed_store *store;
-    plan *plan;
-    run *run;
-    value input[16];
-    filling filling[16];
-    int inputs;
-    value y, weighting;
-} subject;
-
-static float random_number(uint32_t *state)
-{
-    *state = *state * 1664525u + 1013904223u;
-    return (float)(*state >> 8) / 8388608.0f - 1;
-}
-
-static void fill_floats(float *to, int64_t n, filling how, uint32_t seed)
-{
-    uint32_t state = seed * 7919u + 17u;
-    for (int64_t i = 0; i < n; i++) {
-        float x = random_number(&state), size = fabsf(x);
-        if (how == BENT_0)
-            size = 0.15f + 0.85f * size;
-        else if (how == BENT_HALF)
-            size = size < 0.5f ? 0.8f * size : 0.6f + 0.8f * (size - 0.5f);
-        to[i] = copysignf(size, x);
-    }
-}
-
-static void fill_ids(int32_t *to, int64_t n)
-{
-    static const int32_t ids[] = {3, 1, 3, 99, 0, 4};
-    for (int64_t i = 0; i < n; i++)
-        to[i] = ids[i % 6];
-}
-
-static const char *numbered(char text[16], const char *name, int i)
-{
-    snprintf(text, 16, "%s%d", name, i);
-    return text;
-}
-
-static value add_input(subject *s, shape size, filling how)
-{
-    char name[16];
-    value v =
-        graph_input(s->graph, numbered(name, "in", s->inputs), size, how == IDS ? DTYPE_I32 : DTYPE_F32);
-    s->filling[s->inputs] = how;
-    return s->input[s->inputs++] = v;
-}
-
-/* The loss, mean(y * weighting), and its gradients by every SMOOTH or BENT input. */
-static void differentiate(subject *s)
-{
-    at a = graph_root(s->graph);
-    value loss = op_mean(a, op_multiply(a, s->y, s->weighting)), wanted[16], gradient[16];
-    int count = 0;
-    for (int i = 0; i < s->inputs; i++)
-        if (s->filling[i] != FIXED && s->filling[i] != IDS)
-            wanted[count++] = s->input[i];
-    kiln_error err = {0};
-    if (graph_gradient(s->graph, loss, wanted, count, gradient, &err) != KILN_OK)
-        fail_msg("%s", err.text);
-    char name[16];
-    for (int i = 0, k = 0; i < s->inputs; i++)
-        if (s->filling[i] != FIXED && s->filling[i] != IDS) {
-            shape want = graph_node(s->graph, s->input[i])->shape,
-                  got = graph_node(s->graph, gradient[k])->shape;
-            assert_true(shape_equal(want, got));
-            graph_output(s->graph, numbered(name, "d", i), gradient[k++]);
-        }
-}
-
-static void finish_drawing(subject *s, value y)
-{
-    kiln_error err = {0};
-    if (graph_finish(s->graph, &err) != KILN_OK)
-        fail_msg("%s", err.text);
-    s->y = y;
-    s->weighting = graph_input(s->graph, "weighting", graph_node(s->graph, y)->shape, DTYPE_F32);
-    graph_output(s->graph, "y", y);
-}
-
-static void compile(subject *s, const backend *by, bool fuse)
-{
-    kiln_error err = {0};
-    plan_options options = {.backend = by, .compute = DTYPE_F32, .threads = 1, .fuse = fuse};
-    s->store = packed_store_new((parameter_source){NULL, NULL});
-    assert_non_null(s->store);
-    if (plan_compile(s->graph, &options, s->store, &s->plan, &err) != KILN_OK ||
-        run_new(s->plan, &s->run, &err) != KILN_OK)
-        fail_msg("%s", err.text);
-    char name[16];
-    for (int i = 0; i < s->inputs; i++) {
-        int64_t n = shape_count(graph_node(s->graph, s->input[i])->shape);
-        void *to = run_input(s->run, numbered(name, "in", i));
-        if (s->filling[i] == IDS)
-            fill_ids(to, n);
-        else
-            fill_floats(to, n, s->filling[i], (uint32_t)i + 1);
-    }
-    fill_floats(run_input(s->run, "weighting"), shape_count(graph_node(s->graph, s->y)->shape), SMOOTH, 99);
-}
-
-static void subject_free(subject *s)
-{
-    run_free(s->run);
-    plan_free(s->plan);
-    packed_store_free(s->store);
-    graph_free(s->graph);
-}
-
-static void run_once(subject *s)
-{
-    kiln_error err = {0};
-    if (plan_run(s->plan, s->run, NULL, NULL, NULL, &err) != KILN_OK)
-        fail_msg("%s", err.text);
 }
 
 /* ------------------------------------------------------------------------------------ finite differences */
@@ -433,6 +312,45 @@ static void fusion_and_backend_change_nothing(void **state)
     subject_free(&fast);
 }
 
+/* Every value between, forward and backward, rounded to 8 bits: the direction stays. */
+static void bf16_storage_stays_close(void **state)
+{
+    (void)state;
+    subject exact = drawn_chain(true), coarse = drawn_chain(true);
+    compile(&exact, &backend_reference, false);
+    compile_for(&coarse, &backend_reference, true, DTYPE_BF16);
+    double d = chain_difference(&exact, &coarse);
+    print_message("bf16: %.1e\n", d);
+    assert_true(d > 1e-6 && d < 0.1);
+    subject_free(&exact);
+    subject_free(&coarse);
+}
+
+/* Both backward products of a convolution or a linear layer cost what the forward one does. */
+static void costs_are_those_of_the_forward_pass(void **state)
+{
+    (void)state;
+    double forward[OP_COUNT] = {0};
+    for (int i = 0; i < GRADIENT_CASE_COUNT; i++) {
+        subject s = drawn_case(&gradient_cases[i], true);
+        for (int op = 0; op < OP_COUNT; op++)
+            forward[op] = 0;
+        for (int k = 1; k < s.graph->node_count; k++) {
+            const node *n = &s.graph->nodes[k];
+            double flops = op_flops(s.graph, n);
+            assert_true(flops >= 0 && op_bytes(s.graph, n, 4) > 0);
+            forward[n->op] = flops;
+            if (n->op == OP_CONV2D_BACKWARD_DATA || n->op == OP_CONV2D_BACKWARD_WEIGHTS)
+                assert_true(flops == forward[OP_CONV2D]);
+            if (n->op == OP_LINEAR_BACKWARD_DATA || n->op == OP_LINEAR_BACKWARD_WEIGHTS)
+                assert_true(flops == forward[OP_LINEAR]);
+            if (n->op == OP_ATTENTION_BACKWARD)
+                assert_true(flops >= 2 * forward[OP_ATTENTION] && flops <= 3 * forward[OP_ATTENTION]);
+        }
+        subject_free(&s);
+    }
+}
+
 /* ------------------------------------------------------------------------------------ what is drawn */
 
 static int count_ops(const graph *g, int from, op_kind op)
@@ -555,6 +473,8 @@ int main(void)
         cmocka_unit_test(kinks_are_those_of_torch),
         cmocka_unit_test(a_network_agrees_with_finite_differences),
         cmocka_unit_test(fusion_and_backend_change_nothing),
+        cmocka_unit_test(bf16_storage_stays_close),
+        cmocka_unit_test(costs_are_those_of_the_forward_pass),
         cmocka_unit_test(frozen_inputs_cost_nothing),
         cmocka_unit_test(any_value_may_be_wanted),
         cmocka_unit_test(what_has_no_gradient_is_refused),
