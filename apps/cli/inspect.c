@@ -9,20 +9,22 @@
 #include <sys/stat.h>
 
 typedef struct inspect_values {
-    bool json, tensors, hash;
+    bool json, tensors, metadata, hash;
 } inspect_values;
 
 static const option inspect_options[] = {
     {"tensors", 't', OPTION_FLAG, offsetof(inspect_values, tensors), NULL, NULL, 0, 0, NULL,
      "list every tensor, not only the first"},
+    {"metadata", 0, OPTION_FLAG, offsetof(inspect_values, metadata), NULL, NULL, 0, 0, NULL,
+     "list all metadata, not only the first"},
     {"hash", 0, OPTION_FLAG, offsetof(inspect_values, hash), NULL, NULL, 0, 0, NULL,
      "read the whole file for its hashes, however large it is"},
     {"json", 'j', OPTION_FLAG, offsetof(inspect_values, json), NULL, NULL, 0, 0, NULL,
-     "print JSON, with every tensor"},
+     "print JSON, with all tensors and metadata"},
     {0},
 };
 
-enum { FIRST_TENSORS = 12, VALUE_COLUMNS = 300 };
+enum { FIRST_TENSORS = 12, FIRST_METADATA = 16, VALUE_COLUMNS = 300 };
 /* Up to this size the hashes are quick enough to be printed without being asked for. */
 static const int64_t hash_limit = 256000000;
 
@@ -70,8 +72,9 @@ static void print_hashes(const hash_result *h)
 {
     if (h->known) {
         printf("%-14s %s\n", "sha256", h->hashes.sha256);
-        printf("%-14s %s (short), %s (old)", "hashes", h->hashes.short_hash, h->hashes.old_hash);
-        printf(h->hashes.data_hash[0] ? ", %s (data)\n" : "\n", h->hashes.data_hash);
+        printf("%-14s %s\n", "short hash", h->hashes.short_hash);
+        if (h->hashes.data_hash[0])
+            printf("%-14s %s\n", "data hash", h->hashes.data_hash);
     } else if (h->large) {
         printf("%-14s not computed for a file this large; --hash does\n", "sha256");
     }
@@ -95,6 +98,21 @@ static void print_tensors(const kiln_inspection *inspection, bool all)
         printf("  ... and %d more; --tensors lists all\n", i - FIRST_TENSORS);
 }
 
+static void print_metadata(const kiln_inspection *inspection, bool all)
+{
+    const char *key, *text;
+    int i = 0;
+    for (; (text = kiln_inspection_metadata(inspection, i, &key)) != NULL; i++) {
+        if (!all && i >= FIRST_METADATA)
+            continue;
+        printf(i ? "  " : "\nmetadata\n  ");
+        printf("%s: ", key);
+        print_value(text);
+    }
+    if (!all && i > FIRST_METADATA)
+        printf("  ... and %d more; --metadata lists all\n", i - FIRST_METADATA);
+}
+
 static void print_text(const kiln_inspection *inspection, const hash_result *h, const inspect_values *v)
 {
     const char *name, *text;
@@ -103,11 +121,7 @@ static void print_text(const kiln_inspection *inspection, const hash_result *h, 
         print_value(text);
     }
     print_hashes(h);
-    for (int i = 0; (text = kiln_inspection_metadata(inspection, i, &name)) != NULL; i++) {
-        printf(i ? "  " : "\nmetadata\n  ");
-        printf("%s: ", name);
-        print_value(text);
-    }
+    print_metadata(inspection, v->metadata);
     print_tensors(inspection, v->tensors);
 }
 

@@ -64,7 +64,9 @@ static void figures_text(const kiln_progress *p, double elapsed, char *text, siz
 {
     char amount[64], rate[48] = "", left[32] = "";
     bool steps = counts_steps(p->stage);
-    if (steps)
+    if (steps && p->total == 0)
+        amount[0] = '\0';
+    else if (steps)
         snprintf(amount, sizeof amount, "%lld/%lld", (long long)p->done, (long long)p->total);
     else if (p->total > 0)
         snprintf(amount, sizeof amount, "%s of %s", bytes_text(p->done), bytes_text(p->total));

@@ -12,7 +12,7 @@ say() {
     echo "flows: $1"
 }
 draw() {
-    "$KILN" draw -q --size 64x48 --steps 3 "$@" >>out.log
+    "$KILN" draw -q --size 64x48 --steps 3 --threads 1 "$@" >>out.log
 }
 refused() {
     ! "$@" >/dev/null 2>&1
@@ -45,25 +45,25 @@ done
 
 say "--like repeats, and options given as well win"
 draw "a red fox, \"quoted\": yes" -n "blue, [x]" --seed 9 --sampler "Euler a" --schedule Karras --cfg 5.5 -o recipe.png
-"$KILN" draw -q --like recipe.png -o again.png >>out.log
+"$KILN" draw -q --threads 1 --like recipe.png -o again.png >>out.log
 cmp recipe.png again.png
-"$KILN" draw -q --like recipe.png --seed 10 -o seed.png >>out.log
+"$KILN" draw -q --threads 1 --like recipe.png --seed 10 -o seed.png >>out.log
 refused cmp recipe.png seed.png
-"$KILN" draw -q --seed 10 --like recipe.png -o seed2.png >>out.log
+"$KILN" draw -q --threads 1 --seed 10 --like recipe.png -o seed2.png >>out.log
 cmp seed.png seed2.png
 
 say "verify proves it, and tells a changed picture"
-"$KILN" verify recipe.png -q | grep -q 'identical, 3072 pixels'
-"$KILN" verify batch-3.png -q | grep -q identical
+"$KILN" verify recipe.png --threads 1 -q | grep -q 'identical, 3072 pixels'
+"$KILN" verify batch-3.png --threads 1 -q | grep -q identical
 draw "a red fox" --seed 3 -o photo.jpg
-if "$KILN" verify -q photo.jpg >verdict; then exit 1; fi
+if "$KILN" verify --threads 1 -q photo.jpg >verdict; then exit 1; fi
 grep -q 'different: [0-9]* of 3072 pixels, the largest difference is' verdict
 
 say "image to image"
 draw "a red fox" --seed 4 --init base.png --strength 0.5 -o from.png
 refused cmp base.png from.png
-refused "$KILN" verify -q from.png
-"$KILN" verify -q from.png --init base.png | grep -q identical
+refused "$KILN" verify --threads 1 -q from.png
+"$KILN" verify --threads 1 -q from.png --init base.png | grep -q identical
 
 say "conditioning from a file draws the same picture"
 "$KILN" encode "a red fox" -o fox.safetensors >>out.log
@@ -82,10 +82,10 @@ say "converted models draw the same picture"
 "$KILN" convert -q single.safetensors folder/ >>out.log
 draw "a red fox" --seed 20 --precision f32 -o before.png
 draw "a red fox" --seed 20 --precision f32 -m folder --tokenizer "$MODEL/tokenizer" -o after.png
-"$KILN" verify -q before.png >>out.log
+"$KILN" verify --threads 1 -q before.png >>out.log
 cmp_pixels() {
     # The recipes name other models, so compare through verify, which compares pixels.
-    "$KILN" verify -q "$1" -m "$2" --tokenizer "$MODEL/tokenizer" 2>/dev/null | grep -q identical
+    "$KILN" verify --threads 1 -q "$1" -m "$2" --tokenizer "$MODEL/tokenizer" 2>/dev/null | grep -q identical
 }
 cmp_pixels before.png folder
 cmp_pixels before.png single.safetensors
@@ -101,7 +101,7 @@ say "Ctrl-C stops within a step and leaves nothing"
 mkdir stopped
 (
     cd stopped
-    "$KILN" draw "a red fox" --size 512x512 --steps 1000 -o x.png >out 2>err &
+    "$KILN" draw "a red fox" --size 512x512 --steps 1000 --threads 1 -o x.png >out 2>err &
     echo $! >pid
     sleep 1
     kill -INT "$(cat pid)" 2>/dev/null || true
