@@ -17,7 +17,8 @@ JOBS   ?= $(shell nproc)
 PREFIX ?= /usr/local
 BUILD  ?= build
 
-MODEL  ?= models/tiny
+# A model with random weights, for tests; name a real one: make draw MODEL=models/sd15
+MODEL  ?= tests/data/sd1-tiny
 PROMPT ?= a lighthouse at dusk
 OUT    ?= picture.png
 SECONDS_EACH ?= 20
