@@ -79,11 +79,31 @@ static int append_cast(rewriting *r, int from, dtype type)
     return append(r, &n, type);
 }
 
-/* Does this op write f32 although the plan stores bf16? The last convolution of a network does: its result is an output,
- * and rounding it to bf16 would be the largest error of all. */
+/* Sums over a whole batch: losses and the gradients of parameters. Rounding those to bf16 would throw away what
+ * summing in f32 has kept. */
+static bool is_long_sum(op_kind op)
+{
+    switch (op) {
+    case OP_MEAN:
+    case OP_MEAN_SQUARED_ERROR:
+    case OP_SUM_ROWS:
+    case OP_CONV2D_BACKWARD_WEIGHTS:
+    case OP_LINEAR_BACKWARD_WEIGHTS:
+    case OP_GROUP_NORM_BACKWARD_WEIGHT:
+    case OP_LAYER_NORM_BACKWARD_WEIGHT:
+    case OP_PRELU_BACKWARD_SLOPE:
+    case OP_EMBEDDING_BACKWARD: return true;
+    default: return false;
+    }
+}
+
+/* Does this op write f32 although the plan stores bf16? Long sums do, and so does the last convolution of a network: its
+ * result is an output, and rounding it to bf16 would be the largest error of all. */
 static bool writes_f32(const rewriting *r, int old)
 {
     const plan *p = r->plan;
+    if (is_long_sum(p->work.nodes[old].op))
+        return true;
     if (p->work.nodes[old].op != OP_CONV2D || r->users[old] > 0)
         return false;
     for (int i = 0; i < p->output_count; i++)
@@ -186,6 +206,14 @@ static kiln_status take_plain(plan *p, step *s, int k, int index, kiln_error *er
     return packed_take(p->packed, &p->work, index, NULL, 0, bytes, NULL, NULL, &s->taken[k], &s->parameter[k], err);
 }
 
+/* The parameter that a value is, perhaps under another shape; -1: none. */
+static int parameter_behind(const plan *p, value v)
+{
+    while (p->work.nodes[v.index].op == OP_RESHAPE)
+        v = p->work.nodes[v.index].input[0];
+    return p->work.nodes[v.index].parameter;
+}
+
 static kiln_status prepare_step(plan *p, int i, kiln_error *err)
 {
     const node *n = &p->work.nodes[i];
@@ -196,7 +224,7 @@ static kiln_status prepare_step(plan *p, int i, kiln_error *err)
     for (int k = 0; k < n->input_count; k++) {
         r.input_shape[k] = p->work.nodes[n->input[k].index].shape;
         r.input_type[k] = p->types[n->input[k].index];
-        r.parameter[k] = p->work.nodes[n->input[k].index].parameter;
+        r.parameter[k] = parameter_behind(p, n->input[k]);
         if (!n->input[k].index)
             r.input_shape[k] = (shape){0};
     }

@@ -2,8 +2,9 @@
  *
  *     golden [--reference] [--threads N] [--no-bf16] [--quiet] [--vocabulary PATH] DIR...
  *
- * DIR may hold: models/, single_file/, tokens.json, schedulers/, kdiffusion/, and taesd/ with refs/ (real preview files).
+ * DIR may hold: models/, single_file/, tokens.json, schedulers/, kdiffusion/, grads/, and taesd/ with refs/ (real preview files).
  * A line per case with its largest error; ends with "N passed, N failed, N skipped"; exit 0 when none failed. */
+#include "golden/grads.h"
 #include "golden/models.h"
 #include "golden/pipelines.h"
 
@@ -52,6 +53,12 @@ static void run_folder(const char *folder, const options *o, golden_report *repo
         golden_schedulers(path, report);
     if (has(folder, "kdiffusion", path))
         golden_kdiffusion(path, report);
+    if (has(folder, "grads", path)) {
+        char model[4096];
+        pass_options fused = pass_of(o, false);
+        (void)has(folder, "models/sd1-tiny", model);
+        golden_gradients(path, model, &fused, report);
+    }
     if (has(folder, "taesd", path) && has(folder, "refs", path)) {
         pass_options previews = pass_of(o, false);
         previews.limit = 2e-3;
