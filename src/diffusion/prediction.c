@@ -2,7 +2,6 @@
 #include "diffusion/prediction.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 void prediction_to_x0_ve(prediction_type type, const float *x, const float *output, float sigma, float *out,
@@ -90,10 +89,31 @@ void clip_x0(float *x0, float range, size_t n)
         x0[i] = fminf(fmaxf(x0[i], -range), range);
 }
 
-static int compare_floats(const void *a, const void *b)
+/* Let x[at] sink to its place among its children below n. */
+static void sink(float *x, size_t at, size_t n)
 {
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
+    for (size_t child; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n && x[child + 1] > x[child])
+            child++;
+        if (x[at] >= x[child])
+            return;
+        float swap = x[at];
+        x[at] = x[child];
+        x[child] = swap;
+    }
+}
+
+/* Heapsort: the C library's qsort takes memory, and this runs at every step. No NaN. */
+static void sort(float *x, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;)
+        sink(x, i, n);
+    while (n-- > 1) {
+        float swap = x[0];
+        x[0] = x[n];
+        x[n] = swap;
+        sink(x, 0, n);
+    }
 }
 
 void threshold_x0(float *x0, double ratio, double most, float *scratch, size_t n)
@@ -102,7 +122,7 @@ void threshold_x0(float *x0, double ratio, double most, float *scratch, size_t n
         return;
     for (size_t i = 0; i < n; i++)
         scratch[i] = isnan(x0[i]) ? INFINITY : fabsf(x0[i]);
-    qsort(scratch, n, sizeof *scratch, compare_floats);
+    sort(scratch, n);
     double rank = fmin(fmax(ratio, 0), 1) * (double)(n - 1);
     size_t low = (size_t)rank, high = low + 1 < n ? low + 1 : low;
     float quantile = scratch[low] + (float)(rank - (double)low) * (scratch[high] - scratch[low]);
