@@ -229,8 +229,15 @@ static kiln_status prepare_step(plan *p, int i, kiln_error *err)
             r.input_shape[k] = (shape){0};
     }
     step *s = &p->steps[p->step_count];
+    int live[OP_MAX_INPUTS] = {0};
+    for (int k = 0; k < n->input_count; k++)
+        if (r.parameter[k] >= 0 && p->options.live && p->options.live[r.parameter[k]]) {
+            live[k] = r.parameter[k] + 1;
+            r.parameter[k] = -1;
+        }
     *s = (step){.node = i, .scratch = -1, .flops = op_flops(&p->work, n), .bytes = op_bytes(&p->work, n, dtype_size(p->types[i]))};
     s->kernel.in_place = -1;
+    memcpy(s->live, live, sizeof live);
     kiln_status status = p->options.backend->prepare(&r, &s->kernel, err);
     if (status == KILN_OK && !s->kernel.run)
         status = backend_reference.prepare(&r, &s->kernel, err);
@@ -373,6 +380,7 @@ kiln_status plan_compile(const graph *g, const plan_options *options, packed_sto
     if (status == KILN_OK)
         status = lay_out(p, err);
     omp_set_num_threads(threads_before);
+    p->options.live = NULL;
     if (status != KILN_OK) {
         plan_free(p);
         return status;

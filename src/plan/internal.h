@@ -16,6 +16,7 @@ typedef struct step {
     int input[OP_MAX_INPUTS]; /* buffer, or -1 */
     const void *parameter[OP_MAX_INPUTS];
     packed *taken[OP_MAX_INPUTS]; /* plain parameters this step holds */
+    int live[OP_MAX_INPUTS];      /* 1 + the live parameter behind an input; 0: none */
     int output, scratch;          /* buffer; scratch -1: none */
     double flops, bytes;
 } step;

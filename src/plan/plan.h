@@ -20,6 +20,8 @@ typedef struct plan_options {
     int threads;   /* >= 1 */
     bool fuse;     /* merge activations, biases and residuals into kernels */
     bool taps;     /* keep every tapped value readable after a run */
+    const bool *live; /* [parameter count] or NULL: parameters that change between runs (training). They are not packed:
+                         kernels read them, plain f32, from where run_parameter says. Needed while compiling only */
 } plan_options;
 
 /* The graph must outlive the plan. */
@@ -37,6 +39,10 @@ void run_free(run *);
  * life of the run. NULL when there is no such name. */
 void *run_input(run *, const char *name);
 const float *run_output(run *, const char *name);
+
+/* Where live parameter `index` is, in its declared shape; to be said once before the first run, and again when it moves.
+ * Borrowed. */
+void run_parameter(run *, int index, const float *data);
 
 /* What a trace sees after each node. */
 typedef struct trace_row {

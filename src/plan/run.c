@@ -13,15 +13,22 @@
 struct run {
     const plan *plan;
     unsigned char *arena;
+    const float **live; /* by parameter */
 };
 
 kiln_status run_new(const plan *p, run **out, kiln_error *err)
 {
     *out = NULL;
     run *r = calloc(1, sizeof *r);
-    if (r)
+    if (r) {
         r->arena = pages_new(p->arena_bytes);
-    if (!r || !r->arena) {
+        r->live = calloc((size_t)p->work.parameter_count + 1, sizeof *r->live);
+    }
+    if (!r || !r->arena || !r->live) {
+        if (r) {
+            pages_free(r->arena, p->arena_bytes);
+            free(r->live);
+        }
         free(r);
         return fail(err, KILN_NO_MEMORY, "out of memory: %zu MB for the activations", p->arena_bytes >> 20);
     }
@@ -35,7 +42,14 @@ void run_free(run *r)
     if (!r)
         return;
     pages_free(r->arena, r->plan->arena_bytes);
+    free(r->live);
     free(r);
+}
+
+void run_parameter(run *r, int index, const float *data)
+{
+    if (index >= 0 && index < r->plan->work.parameter_count)
+        r->live[index] = data;
 }
 
 static void *at_buffer(const run *r, int b)
@@ -82,7 +96,10 @@ static kiln_status run_step(const run *r, int i, trace_function trace, void *tra
     const step *s = &p->steps[i];
     kernel_arguments a = {.output = at_buffer(r, s->output), .scratch = at_buffer(r, s->scratch), .threads = p->options.threads};
     for (int k = 0; k < p->work.nodes[s->node].input_count; k++)
-        a.input[k] = s->parameter[k] ? s->parameter[k] : at_buffer(r, s->input[k]);
+        a.input[k] = s->parameter[k] ? s->parameter[k] : s->live[k] ? (const void *)r->live[s->live[k] - 1] : at_buffer(r, s->input[k]);
+    for (int k = 0; k < OP_MAX_INPUTS; k++)
+        if (s->live[k] && !a.input[k])
+            return fail(err, KILN_INTERNAL, "the live parameter '%s' has no data", p->work.parameters[s->live[k] - 1].canonical);
     double start = trace ? now_microseconds() : 0;
     kiln_status status = s->kernel.run(&s->kernel, &a, err);
     if (status != KILN_OK)
