@@ -23,6 +23,18 @@ AVX512 static inline __m512 power_of_two_fast(__m512 x)
     return _mm512_scalef_ps(p, whole);
 }
 
+/* 2^x, relative error 7.5e-5 (degree 3): a quarter of what rounding to bf16 costs on average. */
+AVX512 static inline __m512 power_of_two_rough(__m512 x)
+{
+    __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 f = _mm512_sub_ps(x, whole);
+    __m512 p = _mm512_set1_ps(5.51712839e-2f);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.42610452e-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.93260984e-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.99928115e-1f));
+    return _mm512_scalef_ps(p, whole);
+}
+
 /* 16 (or, by mask, fewer) bf16 as f32. */
 AVX512 static inline __m512 widen(__m256i x)
 {

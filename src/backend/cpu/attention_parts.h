@@ -1,20 +1,15 @@
-/* attention_bf16.c - attention with bf16 products and f32 softmax, over the tiles of attention_tiles.h.
- *
- * For 32 queries: the keys go by 32 at a time (a "group"): scores of the next group are multiplied while this one's
- * exponentials are taken, so that the tile unit and the vector unit overlap. Probabilities of up to PENDING groups
- * wait as tiles, then are multiplied into the result at once.
- *
- * The running maximum is lazy: the maximum of the first group is subtracted, and only if a later group's sum passes
- * 2^64 is it raised and everything so far scaled down. bf16 and f32 have the range for it, and the result is the same
- * mathematics. */
+/* attention_parts.h - what the two bf16 attentions share: packing into tiles, masks, the running maximum, the end. */
+#ifndef KILN_BACKEND_CPU_ATTENTION_PARTS_H
+#define KILN_BACKEND_CPU_ATTENTION_PARTS_H
+
 #include "backend/cpu/attention.h"
 
-#include "backend/cpu/attention_tiles.h"
 #include "backend/cpu/avx512.h"
 #include "backend/cpu/transpose16.h"
 
 #if defined(__x86_64__)
-enum { GROUP = 32, PENDING = 8 };
+enum { TILE_HALVES = 512, TILE_FLOATS = 256 };
+enum { GROUP = 32, PENDING = 4 };
 
 typedef struct plan_of_head {
     int64_t key_depth;   /* tiles along the width of a key */
@@ -26,14 +21,13 @@ typedef struct plan_of_head {
     uint16_t *chances;   /* [PENDING][2] B tiles: exp(score - maximum) */
     float *scores;       /* two buffers of 2 x 2 C tiles: [key half][query half] */
     float *result;       /* [value_tile][2] C tiles, transposed */
-    const tile_product *product;
 } plan_of_head;
 
 typedef struct softmax_state {
     __m512 maximum[2], sum[2]; /* of 2 x 16 queries; scaled by log2(e) / sqrt(D) */
 } softmax_state;
 
-static plan_of_head plan(const attention_shape *s, void *work, size_t *bytes)
+static inline plan_of_head plan_head(const attention_shape *s, void *work, size_t *bytes)
 {
     plan_of_head p = {.key_depth = (s->key_width + 31) / 32, .value_tiles = (s->value_width + 15) / 16,
                       .groups = (s->keys + GROUP - 1) / GROUP};
@@ -50,10 +44,10 @@ static plan_of_head plan(const attention_shape *s, void *work, size_t *bytes)
     return p;
 }
 
-static size_t work_bytes(const attention_shape *s)
+static inline size_t attention_work_bytes(const attention_shape *s)
 {
     size_t bytes;
-    plan(s, NULL, &bytes);
+    plan_head(s, NULL, &bytes);
     return bytes;
 }
 
@@ -62,7 +56,7 @@ static inline __mmask32 first_halves(int64_t n)
     return n >= 32 ? 0xFFFFFFFFu : (__mmask32)((1u << (n < 0 ? 0 : n)) - 1u);
 }
 
-AVX512 static void pack_keys(const attention_shape *s, const attention_task *t, const plan_of_head *p)
+AVX512 static inline void pack_keys(const attention_shape *s, const attention_task *t, const plan_of_head *p)
 {
     uint16_t *to = p->keys;
     for (int64_t block = 0; block < p->groups * 2; block++)
@@ -76,7 +70,7 @@ AVX512 static void pack_keys(const attention_shape *s, const attention_task *t, 
 }
 
 /* Transposed: a row of a tile is one channel, 32 keys wide. */
-AVX512 static void pack_values(const attention_shape *s, const attention_task *t, const plan_of_head *p)
+AVX512 static inline void pack_values(const attention_shape *s, const attention_task *t, const plan_of_head *p)
 {
     for (int64_t e = 0; e < p->value_tiles; e++)
         for (int64_t group = 0; group < p->groups; group++) {
@@ -99,7 +93,7 @@ AVX512 static void pack_values(const attention_shape *s, const attention_task *t
 }
 
 /* 32 queries, transposed by pairs; absent queries are zeros. */
-AVX512 static void pack_queries(const attention_shape *s, const attention_task *t, const plan_of_head *p, int64_t first)
+AVX512 static inline void pack_queries(const attention_shape *s, const attention_task *t, const plan_of_head *p, int64_t first)
 {
     for (int64_t d = 0; d < p->key_depth; d++)
         for (int64_t half = 0; half < 2; half++) {
@@ -119,7 +113,7 @@ AVX512 static void pack_queries(const attention_shape *s, const attention_task *
 }
 
 /* Keys past the end, and keys after the query where that is asked for, get a score that has no weight. */
-AVX512 static void mask_scores(const attention_shape *s, float *scores, int64_t first_key, int64_t first_query)
+AVX512 static inline void mask_scores(const attention_shape *s, float *scores, int64_t first_key, int64_t first_query)
 {
     const __m512 nothing = _mm512_set1_ps(-1e30f);
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -134,7 +128,7 @@ AVX512 static void mask_scores(const attention_shape *s, float *scores, int64_t 
         }
 }
 
-AVX512 static __m512 column_maximum(const float *scores, int half)
+AVX512 static inline __m512 column_maximum(const float *scores, int half)
 {
     __m512 m = _mm512_loadu_ps(scores + half * TILE_FLOATS);
     for (int i = 1; i < GROUP; i++)
@@ -142,44 +136,8 @@ AVX512 static __m512 column_maximum(const float *scores, int half)
     return m;
 }
 
-/* exp of one half's scores into a B tile; returns their sums. */
-AVX512_BF16 static inline __m512 exponentials(const float *scores, int half, __m512 scale, __m512 maximum, uint16_t *to)
-{
-    const __m512i interleave = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
-                                                5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    __m512 even_sum = _mm512_setzero_ps(), odd_sum = _mm512_setzero_ps();
-    for (int tile = 0; tile < 2; tile++) {
-        const float *row = scores + (tile * 2 + half) * TILE_FLOATS;
-#pragma GCC unroll 4
-        for (int i = 0; i < 8; i++, row += 32, to += 32) {
-            __m512 even = power_of_two_fast(_mm512_fmsub_ps(_mm512_loadu_ps(row), scale, maximum));
-            __m512 odd = power_of_two_fast(_mm512_fmsub_ps(_mm512_loadu_ps(row + 16), scale, maximum));
-            even_sum = _mm512_add_ps(even_sum, even);
-            odd_sum = _mm512_add_ps(odd_sum, odd);
-            _mm512_storeu_si512(to, _mm512_permutexvar_epi16(interleave, (__m512i)_mm512_cvtne2ps_pbh(odd, even)));
-        }
-    }
-    return _mm512_add_ps(even_sum, odd_sum);
-}
-
-static void multiply_scores(const plan_of_head *p, int64_t group, float *scores)
-{
-    p->product->multiply(p->keys + group * 2 * p->key_depth * TILE_HALVES, p->key_depth * TILE_HALVES, p->query, scores, 2,
-                         p->key_depth, 0);
-}
-
-/* result += values of `count` groups from `first` on, times their waiting chances. */
-static void add_pending(const plan_of_head *p, int64_t first, int64_t count, const uint16_t *chances, int accumulate)
-{
-    if (!count)
-        return;
-    for (int64_t e = 0; e < p->value_tiles; e += 2)
-        p->product->multiply(p->values + (e * p->groups + first) * TILE_HALVES, p->groups * TILE_HALVES, chances,
-                             p->result + 2 * e * TILE_FLOATS, p->value_tiles - e > 1 ? 2 : 1, count, accumulate);
-}
-
 /* The rare case: a group so far above the maximum that its sum would overflow. */
-AVX512 static void raise_maximum(const plan_of_head *p, softmax_state *state, const float *scores, __m512 scale)
+AVX512 static inline void raise_maximum(const plan_of_head *p, softmax_state *state, const float *scores, __m512 scale)
 {
     for (int half = 0; half < 2; half++) {
         __m512 top = _mm512_max_ps(state->maximum[half], _mm512_mul_ps(column_maximum(scores, half), scale));
@@ -195,7 +153,7 @@ AVX512 static void raise_maximum(const plan_of_head *p, softmax_state *state, co
 }
 
 /* Divide by the sums, transpose back, store in the output's type. */
-AVX512_BF16 static void store_result(const attention_shape *s, const attention_task *t, const plan_of_head *p,
+AVX512_BF16 static inline void store_result(const attention_shape *s, const attention_task *t, const plan_of_head *p,
                                      const softmax_state *state, int64_t first)
 {
     for (int64_t e = 0; e < p->value_tiles; e++)
@@ -222,80 +180,27 @@ AVX512_BF16 static void store_result(const attention_shape *s, const attention_t
         }
 }
 
-AVX512_BF16 static void attend(const attention_shape *s, const attention_task *t, const plan_of_head *p, int64_t first)
+/* Two keys of 16 queries as pairs of bf16, the way a B tile wants them. */
+AVX512_BF16 static inline __m512i interleave_pairs(__m512 even, __m512 odd)
 {
-    const __m512 scale = _mm512_set1_ps(s->scale * 1.44269504f), limit = _mm512_set1_ps(0x1p64f);
-    int64_t query = t->first_query + first, groups = p->groups;
-    if (s->causal && (query + 31) / GROUP + 1 < groups)
-        groups = (query + 31) / GROUP + 1;
-    softmax_state state;
-    int64_t pending = 0, start = 0;
-    int accumulate = 0;
-    multiply_scores(p, 0, p->scores);
-    for (int64_t g = 0; g < groups; g++) {
-        float *scores = p->scores + g % 2 * 4 * TILE_FLOATS, *next = p->scores + (g + 1) % 2 * 4 * TILE_FLOATS;
-        if (g + 1 < groups)
-            multiply_scores(p, g + 1, next);
-        if ((g + 1) * GROUP > s->keys || (s->causal && (g + 1) * GROUP > query + 1))
-            mask_scores(s, scores, g * GROUP, query);
-        if (g == 0)
-            for (int half = 0; half < 2; half++) {
-                state.maximum[half] = _mm512_mul_ps(column_maximum(scores, half), scale);
-                state.sum[half] = _mm512_setzero_ps();
-            }
-        uint16_t *to = p->chances + pending * 2 * TILE_HALVES;
-        __m512 left = exponentials(scores, 0, scale, state.maximum[0], to);
-        __m512 right = exponentials(scores, 1, scale, state.maximum[1], to + TILE_HALVES);
-        if (_mm512_cmp_ps_mask(left, limit, _CMP_GT_OQ) | _mm512_cmp_ps_mask(right, limit, _CMP_GT_OQ)) {
-            add_pending(p, start, pending, p->chances, accumulate);
-            accumulate |= pending > 0;
-            start += pending;
-            pending = 0;
-            raise_maximum(p, &state, scores, scale);
-            left = exponentials(scores, 0, scale, state.maximum[0], p->chances);
-            right = exponentials(scores, 1, scale, state.maximum[1], p->chances + TILE_HALVES);
-        }
-        state.sum[0] = _mm512_add_ps(state.sum[0], left);
-        state.sum[1] = _mm512_add_ps(state.sum[1], right);
-        if (++pending == PENDING || g + 1 == groups) {
-            add_pending(p, start, pending, p->chances, accumulate);
-            accumulate = 1;
-            start += pending;
-            pending = 0;
-        }
-    }
-    store_result(s, t, p, &state, first);
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5,
+                                           20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
 }
 
-static void run(const attention_shape *s, const attention_task *t, const tile_product *product)
+/* Some query's share of this group is so large that the maximum has to be raised. */
+AVX512 static inline bool too_large(__m512 left, __m512 right)
 {
-    size_t bytes;
-    plan_of_head p = plan(s, t->work, &bytes);
-    p.product = product;
-    if (!t->packed) {
-        pack_keys(s, t, &p);
-        pack_values(s, t, &p);
-    }
-    product->begin();
-    for (int64_t first = 0; first < t->query_count; first += 32) {
-        pack_queries(s, t, &p, first);
-        attend(s, t, &p, first);
-    }
-    product->end();
+    const __m512 limit = _mm512_set1_ps(0x1p64f);
+    return _mm512_cmp_ps_mask(left, limit, _CMP_GT_OQ) | _mm512_cmp_ps_mask(right, limit, _CMP_GT_OQ);
 }
 
-static void run_amx(const attention_shape *s, const attention_task *t)
+/* How many groups of keys the 32 queries from `query` on may see. */
+static inline int64_t visible_groups(const attention_shape *s, int64_t groups, int64_t query)
 {
-    run(s, t, &tile_product_amx);
+    int64_t last = (query + 31) / GROUP + 1;
+    return s->causal && last < groups ? last : groups;
 }
+#endif
 
-static void run_vdp(const attention_shape *s, const attention_task *t)
-{
-    run(s, t, &tile_product_avx512);
-}
-
-const attention_method attention_amx = {"attention amx", work_bytes, run_amx};
-const attention_method attention_bf16 = {"attention avx512_bf16", work_bytes, run_vdp};
-#else
-const attention_method attention_amx = {0}, attention_bf16 = {0};
 #endif
