@@ -4,5 +4,5 @@ set -eu
 build=${1:-build}
 jobs=${2:-2}
 cd "$(dirname "$0")/.."
-git ls-files 'src/*.c' 'apps/*.c' 'examples/*.c' 'tests/*.c' 'bench/*.c' | grep -v '^tests/data/' |
+git ls-files 'src/*.c' 'apps/*.c' 'examples/*.c' 'tests/command/*.c' |
     xargs -P "$jobs" -n 4 clang-tidy -p "$build" --quiet --warnings-as-errors='*' 2>/dev/null

@@ -58,7 +58,8 @@ static void answer_resource(int connection, resource *r, const char *range)
     if (r->refuse > 0) {
         r->refuse--;
         status = 503;
-    } else if (status == 200 && range[0] && !r->no_range && sscanf(range, "bytes=%zu-", &from) == 1) {
+    } else if (status == 200 && range[0] && !r->no_range && strncmp(range, "bytes=", 6) == 0) {
+        from = strtoul(range + 6, NULL, 10);
         status = from < r->size ? 206 : 416;
     }
     bool sends = status == 200 || status == 206;
