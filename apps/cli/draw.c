@@ -121,16 +121,12 @@ static int check_command_line(const drawing *d)
     return status;
 }
 
-static int check_outputs(drawing *d)
+static int check_outputs(const drawing *d)
 {
     const draw_values *v = &d->values;
     int status = output_check_pictures(v->output, v->batch);
     if (status == EXIT_OK && v->preview)
         status = output_check_pictures(v->preview, 1);
-    if (status == EXIT_OK && v->trace && !(d->trace = fopen(v->trace, "w"))) {
-        complain("%s: the trace cannot be written there", v->trace);
-        status = EXIT_FAILED;
-    }
     return status;
 }
 
@@ -156,10 +152,21 @@ static void prepare(drawing *d)
     if (!d->options.prompt)
         d->options.prompt = "";
     kiln_session_profile(d->open.session, d->values.profile);
-    if (d->trace) {
-        fprintf(d->trace, "path\top\tkernel\tshape\tmicroseconds\tminimum\tmean\tmaximum\tnot_finite\n");
-        kiln_session_trace(d->open.session, write_trace, d->trace, true);
+}
+
+/* Only once everything else is known to be right: a trace that was begun stays, since it tells how a drawing failed. */
+static int begin_trace(drawing *d)
+{
+    if (!d->values.trace)
+        return EXIT_OK;
+    d->trace = fopen(d->values.trace, "w");
+    if (!d->trace) {
+        complain("%s: the trace cannot be written there", d->values.trace);
+        return EXIT_FAILED;
     }
+    fprintf(d->trace, "path\top\tkernel\tshape\tmicroseconds\tminimum\tmean\tmaximum\tnot_finite\n");
+    kiln_session_trace(d->open.session, write_trace, d->trace, true);
+    return EXIT_OK;
 }
 
 static int print_plan(drawing *d)
@@ -213,6 +220,8 @@ static int draw(drawing *d)
         return status;
     prepare(d);
     status = print_plan(d);
+    if (status == EXIT_OK)
+        status = begin_trace(d);
     if (status)
         return status;
     d->pictures = calloc((size_t)d->options.batch, sizeof(kiln_image *));
