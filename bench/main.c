@@ -198,7 +198,12 @@ int main(int argc, char **argv)
     options o = {.compute = backend_best_precision(), .threads = omp_get_num_procs(), .repeat = 2};
     if (!read_options(argc, argv, &o))
         return usage();
-    double f32 = peak_gflops(DTYPE_F32, o.threads), bf16 = peak_gflops(DTYPE_BF16, o.threads);
+    double f32 = 0, bf16 = 0;
+    kiln_error err = {0};
+    if (peak_measure(DTYPE_F32, o.threads, 5, &f32, &err) != KILN_OK || peak_measure(DTYPE_BF16, o.threads, 5, &bf16, &err) != KILN_OK) {
+        fprintf(stderr, "bench: %s\n", err.text);
+        return 1;
+    }
     printf("matmul peak with %d threads: %.0f GFLOP/s f32, %.0f GFLOP/s bf16; running in %s\n", o.threads, f32, bf16,
            o.compute == DTYPE_BF16 ? "bf16" : "f32");
     double peak = o.compute == DTYPE_BF16 ? bf16 : f32;
