@@ -229,6 +229,9 @@ static void test_conv2d(void **state)
         {1, 5, 3, 3, 6, 3, 1, 1, 1, 1, 1, 2, true, true, ACTIVATION_RELU},
         {2, 33, 64, 128, 160, 3, 1, 1, 1, 1, 1, 2, true, false, ACTIVATION_NONE},
         {1, 1, 1, 7, 9, 3, 1, 1, 1, 1, 1, 1, false, false, ACTIVATION_NONE},
+        {2, 8, 8, 1280, 64, 3, 1, 1, 1, 1, 1, 1, false, false, ACTIVATION_NONE},
+        {1, 7, 9, 2560, 96, 3, 1, 1, 1, 1, 1, 1, true, true, ACTIVATION_NONE},
+        {2, 8, 8, 1280, 128, 3, 2, 1, 1, 1, 1, 1, true, false, ACTIVATION_NONE},
         {1, 6, 6, 64, 64, 8, 1, 3, 4, 3, 4, 1, true, false, ACTIVATION_LEAKY_RELU},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

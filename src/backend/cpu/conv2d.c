@@ -1,4 +1,4 @@
-/* conv2d.c - convolution by oneDNN, plain. The enlarging form is in conv2d_upsample.c. */
+/* conv2d.c - convolution by oneDNN, plain. conv2d_upsample.c and conv2d_split.c are the other forms. */
 #include "backend/cpu/conv2d.h"
 
 #include "backend/cpu/products.h"
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 typedef struct conv2d {
-    weighted weighted;
+    weighted_group group;
     bool bias, residual;
     dtype input_type, compute_type;
     int64_t input_count;
@@ -27,17 +27,17 @@ static kiln_status conv2d_run(const struct kernel *k, const kernel_arguments *a,
     }
     if (c->residual && a->output != a->input[3])
         copy_activations(a->output, a->input[3], c->output_bytes, a->threads);
-    product_arguments arguments = {.input = input, .weights = c->weighted.weights,
+    product_arguments arguments = {.input = input, .weights = c->group.part[0].weights,
                                    .bias = c->bias ? a->input[2] : NULL, .output = a->output,
                                    .scratch = (char *)a->scratch + c->converted_bytes};
-    return product_run(c->weighted.product, &arguments, err);
+    return product_run(c->group.part[0].product, &arguments, err);
 }
 
 static void conv2d_release(struct kernel *k)
 {
     conv2d *c = k->state;
     if (c)
-        weighted_free(&c->weighted);
+        weighted_group_free(&c->group);
     free(c);
 }
 
@@ -61,8 +61,8 @@ static kiln_status prepare_plain(const kernel_request *r, const product_request 
     conv2d *c = calloc(1, sizeof *c);
     if (!c)
         return fail(err, KILN_NO_MEMORY, "not enough memory for a kernel");
-    kiln_status status = weighted_new(request, r, 1, NULL, &c->weighted, err);
-    if (status != KILN_OK || !c->weighted.product) {
+    kiln_status status = weighted_group_new(request, 1, r, 1, NULL, &c->group, err);
+    if (status != KILN_OK || !c->group.count) {
         free(c);
         return status;
     }
@@ -75,7 +75,7 @@ static kiln_status prepare_plain(const kernel_request *r, const product_request 
     if (c->input_type != r->compute)
         c->converted_bytes = scratch_rounded((size_t)c->input_count * dtype_size(r->compute));
     *out = (kernel){.label = "onednn conv2d", .run = conv2d_run, .release = conv2d_release, .state = c,
-                    .scratch_bytes = c->converted_bytes + product_scratch_bytes(c->weighted.product),
+                    .scratch_bytes = c->converted_bytes + product_scratch_bytes(c->group.part[0].product),
                     .in_place = request->residual ? 3 : -1, .packed = 1u << 1};
     return KILN_OK;
 }
@@ -88,5 +88,11 @@ kiln_status prepare_conv2d(const kernel_request *r, kernel *out, kiln_error *err
         return KILN_OK;
     if (r->node->attributes.conv2d.upsample == 2)
         return prepare_conv2d_upsample(r, &request, out, err);
+    cpu_features features = cpu_features_detect();
+    if (conv2d_splits(&request, &features)) {
+        kiln_status status = prepare_conv2d_split(r, &request, out, err);
+        if (status != KILN_OK || out->run)
+            return status;
+    }
     return prepare_plain(r, &request, out, err);
 }

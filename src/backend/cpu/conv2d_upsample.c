@@ -20,7 +20,7 @@
 enum { BAND_BYTES = 1 << 20 };
 
 typedef struct upsampling {
-    weighted phase[4]; /* 2 * row parity + column parity */
+    weighted_group phases; /* 2 * row parity + column parity */
     bool bias, residual;
     dtype input_type, compute_type, output_type;
     int64_t batch, height, width, in_channels, out_channels, band;
@@ -29,18 +29,18 @@ typedef struct upsampling {
 
 typedef struct phase_weights {
     int64_t out_channels, in_channels;
-    int row, column;
 } phase_weights;
 
 /* Kernel row i of 3 falls on row (i + parity + 1) / 2 - parity of the 2x2 kernel. */
-static void sum_phase(const void *self, const float *from, float *to)
+static void sum_phase(const void *self, int part, const float *from, float *to)
 {
     const phase_weights *p = self;
+    int row_parity = part / 2, column_parity = part % 2;
     for (int64_t k = 0; k < p->out_channels * p->in_channels; k++) {
         double sum[4] = {0};
         for (int i = 0; i < 3; i++)
             for (int j = 0; j < 3; j++) {
-                int row = (i + p->row + 1) / 2 - p->row, column = (j + p->column + 1) / 2 - p->column;
+                int row = (i + row_parity + 1) / 2 - row_parity, column = (j + column_parity + 1) / 2 - column_parity;
                 sum[2 * row + column] += (double)from[9 * k + 3 * i + j];
             }
         for (int i = 0; i < 4; i++)
@@ -106,10 +106,10 @@ static kiln_status run_band(const upsampling *u, const kernel_arguments *a, int6
     copy_band(u, (const char *)a->input[0] + (size_t)image * in_image, first, band);
     size_t row_bytes = (size_t)(u->width * u->in_channels) * dtype_size(u->compute_type);
     for (int i = 0; i < 4; i++) {
-        product_arguments arguments = {.input = band + (size_t)(i / 2) * row_bytes, .weights = u->phase[i].weights,
+        product_arguments arguments = {.input = band + (size_t)(i / 2) * row_bytes, .weights = u->phases.part[i].weights,
                                        .bias = u->bias ? a->input[2] : NULL,
                                        .output = phases + (size_t)i * u->output_bytes, .scratch = scratch};
-        kiln_status status = product_run(u->phase[i].product, &arguments, err);
+        kiln_status status = product_run(u->phases.part[i].product, &arguments, err);
         if (status != KILN_OK)
             return status;
     }
@@ -135,33 +135,29 @@ static kiln_status upsampling_run(const struct kernel *k, const kernel_arguments
 static void upsampling_release(struct kernel *k)
 {
     upsampling *u = k->state;
-    for (int i = 0; u && i < 4; i++)
-        weighted_free(&u->phase[i]);
+    if (u)
+        weighted_group_free(&u->phases);
     free(u);
 }
 
 static kiln_status make_phases(upsampling *u, const kernel_request *r, const product_request *request, kiln_error *err)
 {
-    kiln_status status = KILN_OK;
-    for (int i = 0; i < 4 && status == KILN_OK; i++) {
-        product_request phase = *request;
-        int row = i / 2, column = i % 2;
-        phase.batch = 1;
-        phase.height = u->band + 1;
-        phase.out_height = u->band;
-        phase.out_width = u->width;
-        phase.kernel_height = phase.kernel_width = 2;
-        phase.pad_top = phase.pad_bottom = 0;
-        phase.pad_left = 1 - column;
-        phase.pad_right = column;
-        phase.residual = false;
-        phase_weights weights = {u->out_channels, u->in_channels, row, column};
-        weight_variant variant = {sum_phase, &weights, u->out_channels * u->in_channels * 4, (char)('a' + i)};
-        status = weighted_new(&phase, r, 1, &variant, &u->phase[i], err);
-        if (status == KILN_OK && !u->phase[i].product)
-            break;
+    product_request phase[4];
+    for (int i = 0; i < 4; i++) {
+        phase[i] = *request;
+        phase[i].batch = 1;
+        phase[i].height = u->band + 1;
+        phase[i].out_height = u->band;
+        phase[i].out_width = u->width;
+        phase[i].kernel_height = phase[i].kernel_width = 2;
+        phase[i].pad_top = phase[i].pad_bottom = 0;
+        phase[i].pad_left = 1 - i % 2;
+        phase[i].pad_right = i % 2;
+        phase[i].residual = false;
     }
-    return status;
+    const phase_weights weights = {u->out_channels, u->in_channels};
+    const weight_change change = {sum_phase, &weights, u->out_channels * u->in_channels * 4, 'u'};
+    return weighted_group_new(phase, 4, r, 1, &change, &u->phases, err);
 }
 
 kiln_status prepare_conv2d_upsample(const kernel_request *r, const product_request *p, kernel *out, kiln_error *err)
@@ -182,13 +178,15 @@ kiln_status prepare_conv2d_upsample(const kernel_request *r, const product_reque
     kernel made = {.label = "onednn conv2d enlarging", .run = upsampling_run, .release = upsampling_release, .state = u,
                    .in_place = -1, .packed = 1u << 1};
     kiln_status status = make_phases(u, r, p, err);
-    if (status != KILN_OK || !u->phase[3].product) {
+    if (status != KILN_OK || !u->phases.count) {
         upsampling_release(&made);
         return status;
     }
     size_t scratch = 0;
-    for (int i = 0; i < 4; i++)
-        scratch = product_scratch_bytes(u->phase[i].product) > scratch ? product_scratch_bytes(u->phase[i].product) : scratch;
+    for (int i = 0; i < 4; i++) {
+        size_t bytes = product_scratch_bytes(u->phases.part[i].product);
+        scratch = bytes > scratch ? bytes : scratch;
+    }
     made.scratch_bytes = u->input_bytes + 4 * u->output_bytes + scratch;
     *out = made;
     return KILN_OK;

@@ -14,7 +14,7 @@
 #include <string.h>
 
 typedef struct linear {
-    weighted weighted;
+    weighted_group group;
     bool bias, residual;
     dtype input_type, compute_type;
     int64_t input_count;
@@ -31,17 +31,17 @@ static kiln_status linear_run(const struct kernel *k, const kernel_arguments *a,
     }
     if (l->residual && a->output != a->input[3])
         copy_activations(a->output, a->input[3], l->output_bytes, a->threads);
-    product_arguments arguments = {.input = input, .weights = l->weighted.weights,
+    product_arguments arguments = {.input = input, .weights = l->group.part[0].weights,
                                    .bias = l->bias ? a->input[2] : NULL, .output = a->output,
                                    .scratch = (char *)a->scratch + l->converted_bytes};
-    return product_run(l->weighted.product, &arguments, err);
+    return product_run(l->group.part[0].product, &arguments, err);
 }
 
 static void linear_release(struct kernel *k)
 {
     linear *l = k->state;
     if (l)
-        weighted_free(&l->weighted);
+        weighted_group_free(&l->group);
     free(l);
 }
 
@@ -68,8 +68,8 @@ kiln_status prepare_linear(const kernel_request *r, kernel *out, kiln_error *err
     linear *l = calloc(1, sizeof *l);
     if (!l)
         return fail(err, KILN_NO_MEMORY, "not enough memory for a kernel");
-    kiln_status status = weighted_new(&request, r, 1, NULL, &l->weighted, err);
-    if (status != KILN_OK || !l->weighted.product) {
+    kiln_status status = weighted_group_new(&request, 1, r, 1, NULL, &l->group, err);
+    if (status != KILN_OK || !l->group.count) {
         free(l);
         return status;
     }
@@ -82,7 +82,7 @@ kiln_status prepare_linear(const kernel_request *r, kernel *out, kiln_error *err
     if (l->input_type != r->compute)
         l->converted_bytes = scratch_rounded((size_t)l->input_count * dtype_size(r->compute));
     *out = (kernel){.label = "onednn linear", .run = linear_run, .release = linear_release, .state = l,
-                    .scratch_bytes = l->converted_bytes + product_scratch_bytes(l->weighted.product),
+                    .scratch_bytes = l->converted_bytes + product_scratch_bytes(l->group.part[0].product),
                     .in_place = residual ? 3 : -1, .packed = 1u << 1};
     return KILN_OK;
 }

@@ -1,61 +1,105 @@
 /* weights.c - see weights.h. */
 #include "backend/cpu/weights.h"
 
+#include "backend/cpu/products.h"
+
 #include "base/error.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_BYTES = 1024 };
-
 typedef struct pack_arguments {
-    const product *product;
-    const weight_variant *variant;
+    const weighted_group *group;
+    const weight_change *change;
 } pack_arguments;
 
 static kiln_status pack(const void *self, const float *from, int64_t count, void *to, kiln_error *err)
 {
     const pack_arguments *a = self;
-    if (!a->variant)
-        return product_pack(a->product, from, count, to, err);
-    float *changed = malloc((size_t)a->variant->changed_count * sizeof(float));
-    if (!changed)
+    char *target = to;
+    kiln_status status = KILN_OK;
+    float *changed = a->change ? malloc((size_t)a->change->count * sizeof(float)) : NULL;
+    if (a->change && !changed)
         return fail(err, KILN_NO_MEMORY, "not enough memory to pack weights");
-    a->variant->change(a->variant->arguments, from, changed);
-    kiln_status status = product_pack(a->product, changed, a->variant->changed_count, to, err);
+    for (int i = 0; i < a->group->count && status == KILN_OK; i++) {
+        const product *p = a->group->part[i].product;
+        if (a->change)
+            a->change->make(a->change->arguments, i, from, changed);
+        status = product_pack(p, changed ? changed : from, changed ? a->change->count : count, target, err);
+        target += scratch_rounded(product_weight_bytes(p));
+    }
     free(changed);
     return status;
 }
 
-kiln_status weighted_new(const product_request *request, const kernel_request *r, int index, const weight_variant *variant,
-                         weighted *w, kiln_error *err)
+/* The mark and the layouts of all parts; malloc'd. */
+static char *make_key(const weighted_group *g, const weight_change *change, size_t *bytes)
 {
-    *w = (weighted){.store = r->packed};
-    kiln_status status = product_new(request, &w->product, err);
-    if (status != KILN_OK || !w->product)
-        return status;
-    char key[KEY_BYTES];
-    size_t bytes;
-    const void *layout = product_weight_key(w->product, &bytes);
-    if (bytes + 2 > sizeof key) {
-        weighted_free(w);
-        return fail(err, KILN_INTERNAL, "a weight layout of %zu bytes is longer than expected", bytes);
+    size_t one = 0, length = 2;
+    for (int i = 0; i < g->count; i++) {
+        product_weight_key(g->part[i].product, &one);
+        length += one;
     }
+    char *key = malloc(length);
+    if (!key)
+        return NULL;
     key[0] = 'P';
-    key[1] = variant ? variant->mark : 0;
-    memcpy(key + 2, layout, bytes);
-    pack_arguments arguments = {w->product, variant};
-    status = packed_take(r->packed, r->graph, r->parameter[index], key, bytes + 2, product_weight_bytes(w->product), pack,
-                         &arguments, &w->packed, &w->weights, err);
-    if (status != KILN_OK)
-        weighted_free(w);
+    key[1] = change ? change->mark : 0;
+    *bytes = length;
+    length = 2;
+    for (int i = 0; i < g->count; i++) {
+        const void *layout = product_weight_key(g->part[i].product, &one);
+        memcpy(key + length, layout, one);
+        length += one;
+    }
+    return key;
+}
+
+static kiln_status take_weights(weighted_group *g, const kernel_request *r, int index, const weight_change *change,
+                                kiln_error *err)
+{
+    size_t bytes = 0, key_bytes = 0;
+    for (int i = 0; i < g->count; i++)
+        bytes += scratch_rounded(product_weight_bytes(g->part[i].product));
+    char *key = make_key(g, change, &key_bytes);
+    if (!key)
+        return fail(err, KILN_NO_MEMORY, "not enough memory to pack weights");
+    const void *data = NULL;
+    pack_arguments arguments = {g, change};
+    kiln_status status = packed_take(g->store, r->graph, r->parameter[index], key, key_bytes, bytes, pack, &arguments,
+                                     &g->packed, &data, err);
+    free(key);
+    const char *at_part = data;
+    for (int i = 0; i < g->count && status == KILN_OK; i++) {
+        g->part[i].weights = at_part;
+        at_part += scratch_rounded(product_weight_bytes(g->part[i].product));
+    }
     return status;
 }
 
-void weighted_free(weighted *w)
+kiln_status weighted_group_new(const product_request *requests, int count, const kernel_request *r, int index,
+                               const weight_change *change, weighted_group *g, kiln_error *err)
 {
-    if (w->packed)
-        packed_release(w->store, w->packed);
-    product_free(w->product);
-    *w = (weighted){0};
+    *g = (weighted_group){.store = r->packed};
+    for (int i = 0; i < count; i++) {
+        kiln_status status = product_new(&requests[i], &g->part[i].product, err);
+        if (status != KILN_OK || !g->part[i].product) {
+            weighted_group_free(g);
+            return status;
+        }
+        g->count = i + 1;
+    }
+    kiln_status status = take_weights(g, r, index, change, err);
+    if (status != KILN_OK)
+        weighted_group_free(g);
+    return status;
+}
+
+void weighted_group_free(weighted_group *g)
+{
+    if (g->packed)
+        packed_release(g->store, g->packed);
+    for (int i = 0; i < MOST_PARTS; i++)
+        product_free(g->part[i].product);
+    *g = (weighted_group){0};
 }

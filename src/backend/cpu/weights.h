@@ -1,27 +1,35 @@
-/* weights.h - a product together with its packed weights, as the convolution and linear kernels hold it. */
+/* weights.h - products together with their packed weights, as the convolution and linear kernels hold them. */
 #ifndef KILN_BACKEND_CPU_WEIGHTS_H
 #define KILN_BACKEND_CPU_WEIGHTS_H
 
 #include "backend/cpu/onednn.h"
 
+enum { MOST_PARTS = 8 };
+
 typedef struct weighted {
     product *product;
-    packed_store *store;
-    packed *packed;
     const void *weights;
 } weighted;
 
-/* Make the product and take its weights from parameter `index`. `change` (may be NULL) makes other f32 weights of
- * them first, `changed_count` elements; `mark` tells such variants apart. w->product stays NULL when oneDNN declines. */
-typedef void (*weight_change)(const void *arguments, const float *from, float *to);
-typedef struct weight_variant {
-    weight_change change;
+/* Up to MOST_PARTS products that share one parameter: it is read once, and packed for all of them into one block. */
+typedef struct weighted_group {
+    weighted part[MOST_PARTS];
+    int count; /* 0: oneDNN declined */
+    packed_store *store;
+    packed *packed;
+} weighted_group;
+
+/* Makes other f32 weights (`count` elements) of the parameter's for part `part`. */
+typedef struct weight_change {
+    void (*make)(const void *arguments, int part, const float *from, float *to);
     const void *arguments;
-    int64_t changed_count;
-    char mark;
-} weight_variant;
-kiln_status weighted_new(const product_request *, const kernel_request *, int index, const weight_variant *,
-                         weighted *w, kiln_error *);
-void weighted_free(weighted *);
+    int64_t count;
+    char mark; /* tells kinds of change apart */
+} weight_change;
+
+/* Make the products and take their weights from input `index` of the node. `change` may be NULL. */
+kiln_status weighted_group_new(const product_request *, int count, const kernel_request *, int index,
+                               const weight_change *, weighted_group *, kiln_error *);
+void weighted_group_free(weighted_group *);
 
 #endif
