@@ -233,8 +233,10 @@ static int draw(drawing *d)
     progress_clear();
     if (drawn != KILN_OK)
         return complain_error(&err);
-    if (d->recipe)
+    if (d->recipe) {
+        recipe_warn_of_rest(d->recipe, d->values.like);
         recipe_compare_models(d->recipe, d->values.like, d->pictures[0]);
+    }
     status = write_pictures(d);
     return status ? status : print_profile(d);
 }

@@ -51,7 +51,25 @@ const char *recipe_precision(const kiln_recipe *recipe)
     return written && (strcmp(written, "f32") == 0 || strcmp(written, "bf16") == 0) ? written : NULL;
 }
 
+/* A1111's second, larger pass is recorded by any of these; it has a strength as well. */
+static bool has_second_pass(const kiln_recipe *recipe)
+{
+    static const char *const fields[] = {"Hires upscale", "Hires resize", "Hires upscaler", "First pass size"};
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (kiln_recipe_field(recipe, fields[i]))
+            return true;
+    return false;
+}
+
 bool recipe_needs_picture(const kiln_recipe *recipe)
 {
-    return kiln_recipe_field(recipe, "Denoising strength") && !kiln_recipe_field(recipe, "Hires upscale");
+    return kiln_recipe_field(recipe, "Denoising strength") && !has_second_pass(recipe);
+}
+
+void recipe_warn_of_rest(const kiln_recipe *recipe, const char *path)
+{
+    if (has_second_pass(recipe))
+        warn("%s had a second pass at another size (hires fix), which is not drawn in this version", path);
+    if (kiln_recipe_field(recipe, "Face restoration"))
+        warn("%s had its faces restored afterwards, which is not done in this version", path);
 }

@@ -114,6 +114,7 @@ static int verify(const char *path, const verify_values *v)
     if (status == EXIT_OK)
         status = redraw(v, recipe, init, &drawn);
     if (status == EXIT_OK) {
+        recipe_warn_of_rest(recipe, path);
         recipe_compare_models(recipe, path, drawn);
         status = judge(path, there, drawn);
     }
