@@ -54,7 +54,8 @@ const char *recipe_precision(const kiln_recipe *recipe)
 /* A1111's second, larger pass is recorded by any of these; it has a strength as well. */
 static bool has_second_pass(const kiln_recipe *recipe)
 {
-    static const char *const fields[] = {"Hires upscale", "Hires resize", "Hires upscaler", "First pass size"};
+    static const char *const fields[] = {"Hires upscale", "Hires resize", "Hires upscaler",
+                                         "First pass size"};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (kiln_recipe_field(recipe, fields[i]))
             return true;
