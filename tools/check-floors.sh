@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-order="base tensor formats graph ops backend plan nn model text weights diffusion image train pipeline"
+order="base tensor formats graph ops backend plan nn model text weights diffusion image pipeline train"
 
 git ls-files -co --exclude-standard 'src/*.c' 'src/*.h' | xargs grep -Hn '^[[:space:]]*#[[:space:]]*include "' |
     awk -v order="$order" '
