@@ -1,6 +1,6 @@
-/* ops.c - every hot shape of Stable Diffusion 1.5 (UNet at 512x512, batch 2; VAE decoder) and of SDXL's transformer, as
- * milliseconds, GFLOP/s and the share of this machine's matmul peak; with how often a step runs it, so that the worst
- * offenders stand out. `bench_ops [f32] [threads N] [repeats N] [only TEXT]`. */
+/* ops.c - every hot shape of Stable Diffusion 1.5 (UNet at 512x512, batch 2; VAE decoder) and of SDXL's
+ * transformer, as milliseconds, GFLOP/s and the share of this machine's matmul peak; with how often a step
+ * runs it, so that the worst offenders stand out. `bench_ops [f32] [threads N] [repeats N] [only TEXT]`. */
 #include "peak.h"
 
 #include "backend/backend.h"
@@ -11,7 +11,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum shape_kind { CONV, ENLARGE, LINEAR, GATED, ATTEND, CROSS, GROUP, LAYER, GEGLU, ADD, SILU, JOIN } shape_kind;
+typedef enum shape_kind {
+    CONV,
+    ENLARGE,
+    LINEAR,
+    GATED,
+    ATTEND,
+    CROSS,
+    GROUP,
+    LAYER,
+    GEGLU,
+    ADD,
+    SILU,
+    JOIN
+} shape_kind;
 
 /* n samples of side x side positions; from and to channels (ATTEND, CROSS: to = heads); k kernel, s stride;
  * r a residual (convolution, linear). */
@@ -79,8 +92,9 @@ static const hot_shape shapes[] = {
     {XL, LINEAR, 360, 2, 32, 1280, 1280, 0, 0, false},
 };
 
-static const char *const kinds[] = {"conv", "enlarge+conv", "linear", "", "attention", "cross attention", "group_norm+silu",
-                                    "layer_norm", "geglu", "add", "silu", "concat"};
+static const char *const kinds[] = {
+    "conv",       "enlarge+conv", "linear", "",     "attention", "cross attention", "group_norm+silu",
+    "layer_norm", "geglu",        "add",    "silu", "concat"};
 
 static value residual_of(graph *g, value y, bool wanted)
 {
@@ -97,15 +111,24 @@ static value draw_product(graph *g, const hot_shape *h)
     at a = graph_root(g);
     if (h->kind == LINEAR) {
         value x = graph_input(g, "x", SHAPE3(h->n, h->side * h->side, h->from), DTYPE_F32);
-        return residual_of(g, op_linear(a, x, graph_parameter(a, "w", SHAPE2(h->to, h->from), ROLE_WEIGHT),
-                                        graph_parameter(a, "b", SHAPE1(h->to), ROLE_BIAS)), h->r);
+        return residual_of(g,
+                           op_linear(a, x, graph_parameter(a, "w", SHAPE2(h->to, h->from), ROLE_WEIGHT),
+                                     graph_parameter(a, "b", SHAPE1(h->to), ROLE_BIAS)),
+                           h->r);
     }
     int pad = h->k / 2;
-    conv2d_attributes p = {.stride = h->s, .pad_top = pad, .pad_bottom = pad, .pad_left = pad, .pad_right = pad,
+    conv2d_attributes p = {.stride = h->s,
+                           .pad_top = pad,
+                           .pad_bottom = pad,
+                           .pad_left = pad,
+                           .pad_right = pad,
                            .upsample = h->kind == ENLARGE ? 2 : 1};
     value x = graph_input(g, "x", SHAPE4(h->n, h->side, h->side, h->from), DTYPE_F32);
-    return residual_of(g, op_conv2d(a, x, graph_parameter(a, "w", SHAPE4(h->to, h->from, h->k, h->k), ROLE_WEIGHT),
-                                    graph_parameter(a, "b", SHAPE1(h->to), ROLE_BIAS), &p), h->r);
+    return residual_of(g,
+                       op_conv2d(a, x,
+                                 graph_parameter(a, "w", SHAPE4(h->to, h->from, h->k, h->k), ROLE_WEIGHT),
+                                 graph_parameter(a, "b", SHAPE1(h->to), ROLE_BIAS), &p),
+                       h->r);
 }
 
 static value draw(graph *g, const hot_shape *h)
@@ -125,15 +148,20 @@ static value draw(graph *g, const hot_shape *h)
     switch (h->kind) {
     case GROUP:
     case LAYER: {
-        value w = graph_parameter(a, "w", SHAPE1(h->from), ROLE_NORM), b = graph_parameter(a, "b", SHAPE1(h->from), ROLE_NORM);
+        value w = graph_parameter(a, "w", SHAPE1(h->from), ROLE_NORM),
+              b = graph_parameter(a, "b", SHAPE1(h->from), ROLE_NORM);
         y = h->kind == GROUP ? op_group_norm(a, x, w, b, 32, 1e-5f) : op_layer_norm(a, x, w, b, 1e-5f);
         g->nodes[y.index].attributes.norm.activation = h->s ? ACTIVATION_SILU : ACTIVATION_NONE;
         return y;
     }
-    case GEGLU: return op_geglu(a, x);
-    case SILU: return op_silu(a, x);
-    case JOIN: return op_concat(a, 2, (value[]){x, graph_input(g, "y", SHAPE3(h->n, T, h->from), DTYPE_F32)}, -1);
-    default: return op_add(a, x, graph_input(g, "y", SHAPE3(h->n, T, h->from), DTYPE_F32));
+    case GEGLU:
+        return op_geglu(a, x);
+    case SILU:
+        return op_silu(a, x);
+    case JOIN:
+        return op_concat(a, 2, (value[]){x, graph_input(g, "y", SHAPE3(h->n, T, h->from), DTYPE_F32)}, -1);
+    default:
+        return op_add(a, x, graph_input(g, "y", SHAPE3(h->n, T, h->from), DTYPE_F32));
     }
 }
 
@@ -177,11 +205,16 @@ static void *random_input(dtype type, int64_t n)
 }
 
 /* The best of `repeats` runs, in seconds. */
-static double time_kernel(const graph *g, const node *n, dtype type, int threads, int repeats, const char **label)
+static double time_kernel(const graph *g, const node *n, dtype type, int threads, int repeats,
+                          const char **label)
 {
     kiln_error err = {0};
     kernel k = {0};
-    kernel_request r = {.graph = g, .node = n, .output_type = type, .compute = type, .threads = threads,
+    kernel_request r = {.graph = g,
+                        .node = n,
+                        .output_type = type,
+                        .compute = type,
+                        .threads = threads,
                         .packed = packed_store_new((parameter_source){random_parameter, NULL})};
     kernel_arguments a = {.threads = threads};
     void *data[OP_MAX_INPUTS] = {0};
@@ -258,8 +291,8 @@ int main(int count, char **argument)
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const hot_shape *h = &shapes[i];
         char name[100];
-        snprintf(name, sizeof name, "%s %dx%dx%d %d -> %d%s%s", kinds[h->kind], h->n, h->side, h->side, h->from, h->to,
-                 h->k == 1 ? " 1x1" : "", h->r ? " +residual" : "");
+        snprintf(name, sizeof name, "%s %dx%dx%d %d -> %d%s%s", kinds[h->kind], h->n, h->side, h->side,
+                 h->from, h->to, h->k == 1 ? " 1x1" : "", h->r ? " +residual" : "");
         if (!s.only || strstr(name, s.only) || !strcmp(h->part, s.only)) {
             graph *g = graph_new();
             const char *label;
@@ -268,7 +301,8 @@ int main(int count, char **argument)
             double flops = op_flops(g, graph_node(g, y));
             graph_free(g);
             bool product = h->kind <= CROSS;
-            printf("%-15s %-44s %3d x %8.3f ms = %7.1f", h->part, name, h->times, seconds * 1e3, h->times * seconds * 1e3);
+            printf("%-15s %-44s %3d x %8.3f ms = %7.1f", h->part, name, h->times, seconds * 1e3,
+                   h->times * seconds * 1e3);
             if (product)
                 printf("  %6.0f GFLOP/s  %.2f", flops / seconds * 1e-9, flops / seconds * 1e-9 / peak);
             printf("  %s\n", label);
@@ -277,8 +311,8 @@ int main(int count, char **argument)
         }
         if (i + 1 == sizeof shapes / sizeof *shapes || strcmp(h->part, shapes[i + 1].part) != 0) {
             if (total > 0)
-                printf("%-15s sum %.1f ms, %.0f GFLOP, %.2f of the peak\n", h->part, total * 1e3, total_flops * 1e-9,
-                       total_flops / total * 1e-9 / peak);
+                printf("%-15s sum %.1f ms, %.0f GFLOP, %.2f of the peak\n", h->part, total * 1e3,
+                       total_flops * 1e-9, total_flops / total * 1e-9 / peak);
             total = total_flops = 0;
         }
     }

@@ -32,8 +32,8 @@ static void fill(void *to, dtype type, int64_t n)
     }
 }
 
-static kiln_status time_product(product *p, dtype type, int64_t m, int64_t k, int64_t n,
-                                int repeats, double *gflops, kiln_error *err)
+static kiln_status time_product(product *p, dtype type, int64_t m, int64_t k, int64_t n, int repeats,
+                                double *gflops, kiln_error *err)
 {
     float *plain = block((size_t)(k * n) * sizeof(float));
     void *weights = block(product_weight_bytes(p)), *input = block((size_t)(m * k) * dtype_size(type));
@@ -65,8 +65,13 @@ kiln_status peak_measure(dtype type, int threads, int repeats, double *gflops, k
     *gflops = 0;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         int64_t m = shapes[i][0], k = shapes[i][1], n = shapes[i][2];
-        const product_request request = {.rows = m, .in_channels = k, .out_channels = n, .input_type = type,
-                                         .weight_type = type, .output_type = type, .threads = threads};
+        const product_request request = {.rows = m,
+                                         .in_channels = k,
+                                         .out_channels = n,
+                                         .input_type = type,
+                                         .weight_type = type,
+                                         .output_type = type,
+                                         .threads = threads};
         product *p;
         kiln_status status = product_new(&request, &p, err);
         if (status == KILN_OK && p)

@@ -1,5 +1,5 @@
-/* test_cpu_attention.c - every method of fused attention, whichever this processor would choose, against a plain one in
- * double: awkward sizes, causal masks, scores that rise by hundreds from key to key, and any cut of the work.
+/* test_cpu_attention.c - every method of fused attention, whichever this processor would choose, against a
+ * plain one in double: awkward sizes, causal masks, scores that rise by hundreds from key to key.
  * floors: base tensor graph ops backend */
 #include "backend/cpu/attention.h"
 
@@ -32,7 +32,8 @@ static void plain(const attention_shape *s, const float *q, const float *k, cons
         for (int64_t j = 0; j < visible; j++) {
             p[j] = 0;
             for (int64_t d = 0; d < D; d++)
-                p[j] += (double)q[((n * s->queries + t) * s->heads + h) * D + d] * k[((n * s->keys + j) * s->heads + h) * D + d];
+                p[j] += (double)q[((n * s->queries + t) * s->heads + h) * D + d] *
+                        k[((n * s->keys + j) * s->heads + h) * D + d];
             p[j] *= (double)s->scale;
             top = p[j] > top ? p[j] : top;
         }
@@ -51,11 +52,12 @@ static void plain(const attention_shape *s, const float *q, const float *k, cons
 typedef struct variant {
     const attention_method *method;
     bool bf16, available;
-    double allowed; /* share of the largest result: f32 rounding; bf16: of the result (2^-9) and the probabilities */
+    /* A share of the largest result: f32 rounding; in bf16 that of the result and of the probabilities. */
+    double allowed;
 } variant;
 
-static void check(const attention_shape *form, const variant *m, const float *const plain_input[3], const int64_t count[3],
-                  const float *reference, int64_t outputs)
+static void check(const attention_shape *form, const variant *m, const float *const plain_input[3],
+                  const int64_t count[3], const float *reference, int64_t outputs)
 {
     attention_shape s = *form;
     const void *input[3];
@@ -85,8 +87,9 @@ static void check(const attention_shape *form, const variant *m, const float *co
         worst = e > worst || isnan(e) ? e : worst;
         largest = fabs((double)reference[i]) > largest ? fabs((double)reference[i]) : largest;
     }
-    print_message("%-24s T %4d S %4d D %3d E %3d%s error %.2e\n", m->method->label, (int)s.queries, (int)s.keys,
-                  (int)s.key_width, (int)s.value_width, s.causal ? " causal" : "", worst / largest);
+    print_message("%-24s T %4d S %4d D %3d E %3d%s error %.2e\n", m->method->label, (int)s.queries,
+                  (int)s.keys, (int)s.key_width, (int)s.value_width, s.causal ? " causal" : "",
+                  worst / largest);
     assert_true(worst / largest <= m->allowed);
     assert_memory_equal(y[0], y[1], (size_t)outputs * sizeof(float));
     free(y[0]), free(y[1]);
@@ -95,7 +98,8 @@ static void check(const attention_shape *form, const variant *m, const float *co
 }
 
 /* `rise`: keys grow along the sequence, so that the running maximum has to follow. */
-static void run_case(int64_t N, int64_t T, int64_t S, int64_t heads, int64_t D, int64_t E, bool causal, float rise)
+static void run_case(int64_t N, int64_t T, int64_t S, int64_t heads, int64_t D, int64_t E, bool causal,
+                     float rise)
 {
     cpu_features f = cpu_features_detect();
     double f32 = rise > 0 ? 1e-4 : 4e-6; /* a score of 500 has an absolute error of 3e-5 in f32 */
@@ -103,9 +107,16 @@ static void run_case(int64_t N, int64_t T, int64_t S, int64_t heads, int64_t D, 
                                 {&attention_f32_avx512, false, f.avx512, f32},
                                 {&attention_bf16, true, f.avx512_bf16, 6e-3},
                                 {&attention_amx, true, f.amx_bf16, 6e-3}};
-    attention_shape s = {.samples = N, .queries = T, .keys = S, .heads = heads, .key_width = D, .value_width = E,
-                         .causal = causal, .scale = (float)(1 / sqrt((double)D))};
-    const int64_t count[3] = {N * T * heads * D, N * S * heads * D, N * S * heads * E}, outputs = N * T * heads * E;
+    attention_shape s = {.samples = N,
+                         .queries = T,
+                         .keys = S,
+                         .heads = heads,
+                         .key_width = D,
+                         .value_width = E,
+                         .causal = causal,
+                         .scale = (float)(1 / sqrt((double)D))};
+    const int64_t count[3] = {N * T * heads * D, N * S * heads * D, N * S * heads * E},
+                  outputs = N * T * heads * E;
     float *input[3], *reference = malloc((size_t)outputs * sizeof(float));
     for (int i = 0; i < 3; i++) {
         input[i] = malloc((size_t)count[i] * sizeof(float));

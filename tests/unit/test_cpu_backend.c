@@ -1,5 +1,5 @@
-/* test_cpu_backend.c - every fast kernel against the reference of its op, over awkward shapes; and the same bytes with
- * one thread and with two, out of place and in place.
+/* test_cpu_backend.c - every fast kernel against the reference of its op, over awkward shapes; and the same
+ * bytes with one thread and with two, out of place and in place.
  * floors: base tensor graph ops backend */
 #include "backend/backend.h"
 #include "base/error.h"
@@ -16,17 +16,18 @@
 #include <cmocka.h>
 
 /* Largest error allowed, as a share of the largest reference value.
- *   f32: sums of up to ~12,000 products in another order: 1e-5 (5e-6 seen). Norms, activations, softmax: the vector functions are
- *        good to 2e-7 absolute, the rest is rounding.
- *   bf16: inputs and weights are rounded before both sides see them, so what is left is the rounding of the result
- *        (2^-9 of the value), of a residual that is added in bf16 twice (fusion does not round between), and for
- *        attention that of the probabilities. */
+ *   f32: sums of up to 12,000 products in another order: 1e-5 (5e-6 seen). Norms, activations, softmax: the
+ *        vector functions are good to 2e-7 absolute, the rest is rounding.
+ *   bf16: inputs and weights are rounded before both sides see them, so what is left is the rounding of the
+ *        result (2^-9 of the value), of a residual that is added in bf16 twice (fusion does not round
+ *        between), and for attention that of the probabilities. */
 static const struct tolerance {
     op_kind op;
     double f32, bf16;
 } tolerances[] = {
-    {OP_CONV2D, 1e-5, 4.2e-3},     {OP_LINEAR, 1e-5, 4.2e-3}, {OP_ATTENTION, 5e-6, 8e-3}, {OP_GROUP_NORM, 2e-6, 4.2e-3},
-    {OP_LAYER_NORM, 2e-6, 4.2e-3}, {OP_GEGLU, 1e-6, 4.2e-3},  {OP_NONE, 1e-6, 4.2e-3},
+    {OP_CONV2D, 1e-5, 4.2e-3},     {OP_LINEAR, 1e-5, 4.2e-3},     {OP_ATTENTION, 5e-6, 8e-3},
+    {OP_GROUP_NORM, 2e-6, 4.2e-3}, {OP_LAYER_NORM, 2e-6, 4.2e-3}, {OP_GEGLU, 1e-6, 4.2e-3},
+    {OP_NONE, 1e-6, 4.2e-3},
 };
 
 static double tolerance_of(op_kind op, dtype type)
@@ -43,7 +44,8 @@ static uint32_t next_random(uint32_t *state)
     return *state >> 8;
 }
 
-/* About normal, deterministic by seed; rounded to bf16 so that both precisions start from the same numbers. */
+/* About normal, deterministic by seed; rounded to bf16 so that both precisions start from the same
+ * numbers. */
 static void fill(float *x, int64_t n, uint32_t seed, float scale)
 {
     uint32_t state = seed * 2654435761u + 12345u;
@@ -153,7 +155,8 @@ static double compare(const void *y, dtype type, const float *reference, int64_t
 {
     double largest = 1e-30, worst = 0;
     for (int64_t i = 0; i < n; i++) {
-        double v = type == DTYPE_BF16 ? (double)bf16_to_f32(((const uint16_t *)y)[i]) : (double)((const float *)y)[i];
+        double v = type == DTYPE_BF16 ? (double)bf16_to_f32(((const uint16_t *)y)[i])
+                                      : (double)((const float *)y)[i];
         double e = fabs(v - (double)reference[i]);
         worst = e > worst || isnan(e) ? e : worst;
         largest = fabs((double)reference[i]) > largest ? fabs((double)reference[i]) : largest;
@@ -176,14 +179,16 @@ static void check(graph *g, value v, const char *name)
         r.packed = packed_store_new((parameter_source){read_parameter, NULL});
         assert_non_null(r.packed);
         make_data(g, n, type, &r, &d);
-        char *one = run_kernel(&r, &d, 1, false), *two = run_kernel(&r, &d, 2, false), *taken = run_kernel(&r, &d, 2, true);
+        char *one = run_kernel(&r, &d, 1, false), *two = run_kernel(&r, &d, 2, false),
+             *taken = run_kernel(&r, &d, 2, true);
         if (!one || !two)
             fail_msg("%s (%s): declined", name, dtype_name(type));
-        double error = compare(one, type, d.reference, shape_count(n->shape)), allowed = tolerance_of(n->op, type);
+        double error = compare(one, type, d.reference, shape_count(n->shape)),
+               allowed = tolerance_of(n->op, type);
         size_t bytes = (size_t)shape_count(n->shape) * dtype_size(type);
         bool same = !memcmp(one, two, bytes), same_in_place = !memcmp(one, taken, bytes);
-        print_message("%-44s %-4s error %.2e%s%s\n", name, dtype_name(type), error, same ? "" : "  1 and 2 threads DIFFER",
-                      same_in_place ? "" : "  in place DIFFERS");
+        print_message("%-44s %-4s error %.2e%s%s\n", name, dtype_name(type), error,
+                      same ? "" : "  1 and 2 threads DIFFER", same_in_place ? "" : "  in place DIFFERS");
         if (!(error <= allowed) || !same || !same_in_place)
             fail_msg("%s (%s): error %.3e, allowed %.1e", name, dtype_name(type), error, allowed);
         free(one), free(two), free(taken), free(d.reference);
@@ -193,9 +198,9 @@ static void check(graph *g, value v, const char *name)
     }
 }
 
-#define WITH_GRAPH(g, a)                                                                                                \
-    graph *g = graph_new();                                                                                            \
-    assert_non_null(g);                                                                                                \
+#define WITH_GRAPH(g, a)                                                                                     \
+    graph *g = graph_new();                                                                                  \
+    assert_non_null(g);                                                                                      \
     at a = graph_root(g)
 
 static void fuse(graph *g, value v, value extra)
@@ -237,17 +242,23 @@ static void test_conv2d(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         WITH_GRAPH(g, a);
         value x = graph_input(g, "x", SHAPE4(cases[i].n, cases[i].h, cases[i].w, cases[i].c), DTYPE_F32);
-        value w = graph_parameter(a, "w", SHAPE4(cases[i].o, cases[i].c, cases[i].k, cases[i].k), ROLE_WEIGHT);
+        value w =
+            graph_parameter(a, "w", SHAPE4(cases[i].o, cases[i].c, cases[i].k, cases[i].k), ROLE_WEIGHT);
         value b = cases[i].bias ? graph_parameter(a, "b", SHAPE1(cases[i].o), ROLE_BIAS) : NO_VALUE;
-        conv2d_attributes attributes = {.stride = cases[i].stride, .pad_top = cases[i].top, .pad_bottom = cases[i].bottom,
-                                        .pad_left = cases[i].left, .pad_right = cases[i].right,
-                                        .upsample = cases[i].upsample, .activation = cases[i].activation, .slope = 0.2f};
+        conv2d_attributes attributes = {.stride = cases[i].stride,
+                                        .pad_top = cases[i].top,
+                                        .pad_bottom = cases[i].bottom,
+                                        .pad_left = cases[i].left,
+                                        .pad_right = cases[i].right,
+                                        .upsample = cases[i].upsample,
+                                        .activation = cases[i].activation,
+                                        .slope = 0.2f};
         value y = op_conv2d(a, x, w, b, &attributes);
         if (cases[i].residual)
             fuse(g, y, graph_input(g, "r", value_shape(a, y), DTYPE_F32));
         char name[100];
-        snprintf(name, sizeof name, "conv2d %d: [%d,%d,%d,%d] -> %d, k %d", (int)i, cases[i].n, cases[i].h, cases[i].w,
-                 cases[i].c, cases[i].o, cases[i].k);
+        snprintf(name, sizeof name, "conv2d %d: [%d,%d,%d,%d] -> %d, k %d", (int)i, cases[i].n, cases[i].h,
+                 cases[i].w, cases[i].c, cases[i].o, cases[i].k);
         check(g, y, name);
         graph_free(g);
     }
@@ -261,12 +272,18 @@ static void test_linear(void **state)
         bool bias, residual;
         activation_kind activation;
     } cases[] = {
-        {1, 1, 4, 6, true, false, ACTIVATION_NONE},        {2, 77, 768, 320, false, false, ACTIVATION_NONE},
-        {2, 64, 320, 320, true, true, ACTIVATION_NONE},    {1, 2, 1280, 1280, true, false, ACTIVATION_NONE},
-        {2, 1, 320, 1280, true, false, ACTIVATION_SILU},   {1, 64, 1280, 5120, true, false, ACTIVATION_NONE},
-        {2, 256, 5120, 1280, true, true, ACTIVATION_NONE}, {1, 77, 768, 3072, true, false, ACTIVATION_QUICK_GELU},
-        {1, 77, 64, 128, true, true, ACTIVATION_GELU},     {3, 5, 7, 11, true, true, ACTIVATION_NONE},
-        {1, 16, 2816, 1280, true, false, ACTIVATION_NONE}, {1, 4096, 32, 32, true, true, ACTIVATION_GELU_TANH},
+        {1, 1, 4, 6, true, false, ACTIVATION_NONE},
+        {2, 77, 768, 320, false, false, ACTIVATION_NONE},
+        {2, 64, 320, 320, true, true, ACTIVATION_NONE},
+        {1, 2, 1280, 1280, true, false, ACTIVATION_NONE},
+        {2, 1, 320, 1280, true, false, ACTIVATION_SILU},
+        {1, 64, 1280, 5120, true, false, ACTIVATION_NONE},
+        {2, 256, 5120, 1280, true, true, ACTIVATION_NONE},
+        {1, 77, 768, 3072, true, false, ACTIVATION_QUICK_GELU},
+        {1, 77, 64, 128, true, true, ACTIVATION_GELU},
+        {3, 5, 7, 11, true, true, ACTIVATION_NONE},
+        {1, 16, 2816, 1280, true, false, ACTIVATION_NONE},
+        {1, 4096, 32, 32, true, true, ACTIVATION_GELU_TANH},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         WITH_GRAPH(g, a);
@@ -278,7 +295,8 @@ static void test_linear(void **state)
         if (cases[i].residual)
             fuse(g, y, graph_input(g, "r", value_shape(a, y), DTYPE_F32));
         char name[100];
-        snprintf(name, sizeof name, "linear %d: [%d,%d,%d] -> %d", (int)i, cases[i].n, cases[i].t, cases[i].k, cases[i].o);
+        snprintf(name, sizeof name, "linear %d: [%d,%d,%d] -> %d", (int)i, cases[i].n, cases[i].t, cases[i].k,
+                 cases[i].o);
         check(g, y, name);
         graph_free(g);
     }
@@ -291,10 +309,10 @@ static void test_attention(void **state)
         int n, t, s, heads, d, e;
         bool causal;
     } cases[] = {
-        {1, 1, 1, 1, 4, 4, false},      {2, 5, 7, 2, 4, 4, false},     {1, 64, 64, 8, 40, 40, false},
-        {2, 100, 77, 8, 40, 40, false}, {1, 77, 77, 12, 64, 64, true}, {1, 130, 257, 2, 80, 80, false},
-        {2, 64, 64, 8, 160, 160, false}, {1, 150, 150, 1, 512, 512, false}, {1, 33, 65, 3, 6, 10, false},
-        {1, 1000, 1000, 2, 64, 64, true}, {2, 256, 77, 8, 160, 160, false}, {1, 17, 300, 1, 33, 65, false},
+        {1, 1, 1, 1, 4, 4, false},         {2, 5, 7, 2, 4, 4, false},         {1, 64, 64, 8, 40, 40, false},
+        {2, 100, 77, 8, 40, 40, false},    {1, 77, 77, 12, 64, 64, true},     {1, 130, 257, 2, 80, 80, false},
+        {2, 64, 64, 8, 160, 160, false},   {1, 150, 150, 1, 512, 512, false}, {1, 33, 65, 3, 6, 10, false},
+        {1, 1000, 1000, 2, 64, 64, true},  {2, 256, 77, 8, 160, 160, false},  {1, 17, 300, 1, 33, 65, false},
         {1, 2049, 1023, 1, 40, 40, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -304,8 +322,8 @@ static void test_attention(void **state)
         value v = graph_input(g, "v", SHAPE3(cases[i].n, cases[i].s, cases[i].heads * cases[i].e), DTYPE_F32);
         value y = op_attention(a, q, k, v, cases[i].heads, cases[i].causal);
         char name[100];
-        snprintf(name, sizeof name, "attention %d: %d x %d heads, %d x %d, %d", (int)i, cases[i].n, cases[i].heads,
-                 cases[i].t, cases[i].s, cases[i].d);
+        snprintf(name, sizeof name, "attention %d: %d x %d heads, %d x %d, %d", (int)i, cases[i].n,
+                 cases[i].heads, cases[i].t, cases[i].s, cases[i].d);
         check(g, y, name);
         graph_free(g);
     }
@@ -319,24 +337,26 @@ static void test_norms(void **state)
         bool shift;
         activation_kind activation;
     } cases[] = {
-        {1, 1, 4, 1, false, ACTIVATION_NONE},         {2, 4096, 320, 32, true, ACTIVATION_SILU},
-        {2, 50, 6, 3, false, ACTIVATION_SILU},        {1, 257, 128, 32, true, ACTIVATION_NONE},
-        {2, 64, 2560, 32, false, ACTIVATION_SILU},    {1, 1000, 512, 32, false, ACTIVATION_NONE},
-        {3, 7, 30, 30, true, ACTIVATION_RELU},        {1, 1, 1, 0, false, ACTIVATION_NONE},
-        {2, 77, 768, 0, false, ACTIVATION_NONE},      {2, 100, 320, 0, false, ACTIVATION_NONE},
+        {1, 1, 4, 1, false, ACTIVATION_NONE},      {2, 4096, 320, 32, true, ACTIVATION_SILU},
+        {2, 50, 6, 3, false, ACTIVATION_SILU},     {1, 257, 128, 32, true, ACTIVATION_NONE},
+        {2, 64, 2560, 32, false, ACTIVATION_SILU}, {1, 1000, 512, 32, false, ACTIVATION_NONE},
+        {3, 7, 30, 30, true, ACTIVATION_RELU},     {1, 1, 1, 0, false, ACTIVATION_NONE},
+        {2, 77, 768, 0, false, ACTIVATION_NONE},   {2, 100, 320, 0, false, ACTIVATION_NONE},
         {1, 5, 33, 0, false, ACTIVATION_NONE},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         WITH_GRAPH(g, a);
         value x = graph_input(g, "x", SHAPE3(cases[i].n, cases[i].t, cases[i].c), DTYPE_F32);
-        value w = graph_parameter(a, "w", SHAPE1(cases[i].c), ROLE_NORM), b = graph_parameter(a, "b", SHAPE1(cases[i].c), ROLE_NORM);
-        value y = cases[i].groups ? op_group_norm(a, x, w, b, cases[i].groups, 1e-5f) : op_layer_norm(a, x, w, b, 1e-5f);
+        value w = graph_parameter(a, "w", SHAPE1(cases[i].c), ROLE_NORM),
+              b = graph_parameter(a, "b", SHAPE1(cases[i].c), ROLE_NORM);
+        value y = cases[i].groups ? op_group_norm(a, x, w, b, cases[i].groups, 1e-5f)
+                                  : op_layer_norm(a, x, w, b, 1e-5f);
         g->nodes[y.index].attributes.norm.activation = cases[i].activation;
         if (cases[i].shift)
             fuse(g, y, graph_input(g, "shift", SHAPE2(cases[i].n, cases[i].c), DTYPE_F32));
         char name[100];
-        snprintf(name, sizeof name, "%s %d: [%d,%d,%d]", cases[i].groups ? "group_norm" : "layer_norm", (int)i, cases[i].n,
-                 cases[i].t, cases[i].c);
+        snprintf(name, sizeof name, "%s %d: [%d,%d,%d]", cases[i].groups ? "group_norm" : "layer_norm",
+                 (int)i, cases[i].n, cases[i].t, cases[i].c);
         check(g, y, name);
         graph_free(g);
     }
@@ -372,8 +392,10 @@ static void test_elementwise(void **state)
         value tokens = op_reshape(a, x, SHAPE3(s[0], s[1] * s[2], s[3]));
         value positions = graph_parameter(a, "p", SHAPE2(s[1] * s[2] + 3, s[3]), ROLE_EMBEDDING);
         check(g, op_add_positions(a, tokens, positions), "add_positions");
-        value ids = graph_input(g, "ids", SHAPE2(s[0], 9), DTYPE_I32), one = graph_input(g, "one", SHAPE1(s[0]), DTYPE_I32);
-        check(g, op_embedding(a, ids, graph_parameter(a, "table", SHAPE2(8, s[3]), ROLE_EMBEDDING)), "embedding");
+        value ids = graph_input(g, "ids", SHAPE2(s[0], 9), DTYPE_I32),
+              one = graph_input(g, "one", SHAPE1(s[0]), DTYPE_I32);
+        check(g, op_embedding(a, ids, graph_parameter(a, "table", SHAPE2(8, s[3]), ROLE_EMBEDDING)),
+              "embedding");
         check(g, op_gather_tokens(a, tokens, one), "gather_tokens");
         graph_free(g);
     }
@@ -382,7 +404,7 @@ static void test_elementwise(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_elementwise), cmocka_unit_test(test_norms), cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_elementwise), cmocka_unit_test(test_norms),     cmocka_unit_test(test_linear),
         cmocka_unit_test(test_conv2d),      cmocka_unit_test(test_attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

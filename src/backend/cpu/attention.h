@@ -1,10 +1,11 @@
-/* attention.h - fused attention: softmax(q k^T / sqrt(D)) v without ever holding T x S scores (Dao et al. 2022; the
- * running softmax is Milakov & Gimelshein 2018).
+/* attention.h - fused attention: softmax(q k^T / sqrt(D)) v without ever holding T x S scores (Dao et al.
+ * 2022; the running softmax is Milakov & Gimelshein 2018).
  *
- * A task is one head of one sample and up to TASK_QUERIES of its queries. It packs keys and values once for its
- * worker (again only when the head changes) and walks the queries in blocks; for each block the keys go by in blocks
- * that stay in the first-level cache. Everything is transposed, so that a vector register holds the same thing of 16
- * queries: scores are [keys][queries], and the maximum and the sum of a query never cross lanes.
+ * A task is one head of one sample and up to TASK_QUERIES of its queries. It packs keys and values once
+ * for its worker (again only when the head changes) and walks the queries in blocks; for each block the
+ * keys go by in blocks that stay in the first-level cache. Everything is transposed, so that a vector
+ * register holds the same thing of 16 queries: scores are [keys][queries], and the maximum and the sum of
+ * a query never cross lanes.
  *
  * Tasks and blocks do not depend on the number of threads, so neither do the results. */
 #ifndef KILN_BACKEND_CPU_ATTENTION_H
@@ -45,7 +46,7 @@ extern const attention_method attention_f32_avx512, attention_f32;
 
 /* The best method for those types on a processor with those features. */
 const attention_method *attention_choose(const attention_shape *, const cpu_features *);
-void attention_run(const attention_shape *, const attention_method *, const void *const input[3], void *output, void *scratch,
-                   int threads);
+void attention_run(const attention_shape *, const attention_method *, const void *const input[3],
+                   void *output, void *scratch, int threads);
 
 #endif

@@ -1,15 +1,15 @@
 /* attention_amx.c - bf16 attention by AMX tiles.
  *
- * For 32 queries the keys go by 32 at a time (a "group"); probabilities of PENDING groups wait as tiles, then are
- * multiplied into the result at once. Heads of up to 64 channels keep their queries in tile registers (4 to 7) over a
- * whole block of scores. In the other products 0..3 are C, 4 and 5 A, 6 and 7 B.
+ * For 32 queries the keys go by 32 at a time (a "group"); probabilities of PENDING groups wait as tiles,
+ * then are multiplied into the result at once. Heads of up to 64 channels keep their queries in tile
+ * registers (4 to 7) over a whole block of scores. In the other products 0..3 are C, 4 and 5 A, 6 and 7 B.
  *
- * The compiler is not told what tile loads and stores touch: fence() keeps it from moving vector stores across them. */
+ * The compiler is not told what tile loads and stores touch: fence() keeps it from moving vector stores
+ * across them. */
 #include "backend/cpu/attention_parts.h"
 
 #if defined(__x86_64__)
 #define AMX __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")))
-#define AMX_INLINE AMX static inline __attribute__((always_inline))
 
 static inline void fence(void)
 {
@@ -23,8 +23,8 @@ typedef struct tile_configuration {
 } tile_configuration;
 
 /* Eight whole tiles. In read-only memory because the compiler is told of the first word only. */
-static const tile_configuration whole_tiles = {.palette = 1, .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
-                                               .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+static const tile_configuration whole_tiles = {
+    .palette = 1, .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
 
 /* Scores of 32 keys: [key half][query half] tiles, one after another. */
 AMX static void scores_of_narrow(const plan_of_head *p, int64_t group, float *c)
@@ -45,7 +45,8 @@ AMX static void scores_of_narrow(const plan_of_head *p, int64_t group, float *c)
 }
 
 /* c[i][j] = (accumulate ? c[i][j] : 0) + sum over k < depth of a[i][k] b[k][j];  i, j < 2. */
-AMX static void multiply_two(const uint16_t *a, int64_t a_step, const uint16_t *b, float *c, int64_t depth, bool accumulate)
+AMX static void multiply_two(const uint16_t *a, int64_t a_step, const uint16_t *b, float *c, int64_t depth,
+                             bool accumulate)
 {
     if (accumulate) {
         _tile_loadd(0, c, 64);
@@ -101,8 +102,8 @@ AMX static void multiply_scores(const plan_of_head *p, int64_t group, float *c)
     if (p->key_depth == 2)
         scores_of_narrow(p, group, c);
     else
-        multiply_two(p->keys + group * 2 * p->key_depth * TILE_HALVES, p->key_depth * TILE_HALVES, p->query, c,
-                     p->key_depth, false);
+        multiply_two(p->keys + group * 2 * p->key_depth * TILE_HALVES, p->key_depth * TILE_HALVES, p->query,
+                     c, p->key_depth, false);
     fence();
 }
 
@@ -118,7 +119,8 @@ AMX static void load_narrow_queries(const plan_of_head *p)
 }
 
 /* result += values of `count` groups from `first` on, times the waiting chances. */
-AMX static void add_pending(const plan_of_head *p, int64_t first, int64_t count, const uint16_t *chances, bool accumulate)
+AMX static void add_pending(const plan_of_head *p, int64_t first, int64_t count, const uint16_t *chances,
+                            bool accumulate)
 {
     fence();
     int64_t e = 0, step = p->groups * TILE_HALVES;
@@ -131,7 +133,8 @@ AMX static void add_pending(const plan_of_head *p, int64_t first, int64_t count,
 }
 
 /* exp of a group's scores into two B tiles. */
-AMX static inline void soften(const float *scores, __m512 scale, const __m512 maximum[2], uint16_t *to, __m512 sums[2])
+AMX static inline void soften(const float *scores, __m512 scale, const __m512 maximum[2], uint16_t *to,
+                              __m512 sums[2])
 {
     __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
     const __m512 left = maximum[0], right = maximum[1];
@@ -152,11 +155,13 @@ AMX static inline void soften(const float *scores, __m512 scale, const __m512 ma
     sums[1] = _mm512_add_ps(sum[2], sum[3]);
 }
 
-AMX static void attend(const attention_shape *s, const attention_task *t, const plan_of_head *p, int64_t first)
+AMX static void attend(const attention_shape *s, const attention_task *t, const plan_of_head *p,
+                       int64_t first)
 {
     const __m512 scale = _mm512_set1_ps(s->scale * 1.44269504f);
     int64_t query = t->first_query + first, groups = visible_groups(s, p->groups, query);
-    softmax_state state = {{_mm512_setzero_ps(), _mm512_setzero_ps()}, {_mm512_setzero_ps(), _mm512_setzero_ps()}};
+    softmax_state state = {{_mm512_setzero_ps(), _mm512_setzero_ps()},
+                           {_mm512_setzero_ps(), _mm512_setzero_ps()}};
     for (int64_t block = 0; block < groups; block += PENDING) {
         int64_t count = groups - block < PENDING ? groups - block : PENDING, done = 0;
         load_narrow_queries(p);
@@ -175,7 +180,8 @@ AMX static void attend(const attention_shape *s, const attention_task *t, const 
             soften(scores, scale, state.maximum, to, sums);
             if (too_large(sums[0], sums[1])) {
                 if (i > done)
-                    add_pending(p, block + done, i - done, p->chances + done * 2 * TILE_HALVES, block + done > 0);
+                    add_pending(p, block + done, i - done, p->chances + done * 2 * TILE_HALVES,
+                                block + done > 0);
                 load_narrow_queries(p);
                 raise_maximum(p, &state, scores, scale);
                 done = i;

@@ -1,5 +1,5 @@
-/* attention_f32.c - attention in f32, for any processor. Scores are [keys][16 queries]; the products are small register
- * tiles, rows by 16 queries. */
+/* attention_f32.c - attention in f32, for any processor. Scores are [keys][16 queries]; the products are
+ * small register tiles, rows by 16 queries. */
 #include "backend/cpu/attention.h"
 
 #include "backend/cpu/block.h"
@@ -56,31 +56,32 @@ static void pack_queries(const attention_shape *s, const attention_task *t, int6
     }
 }
 
-/* c[i][:] = (accumulate ? c[i][:] : 0) + sum over k of a[i * row_step + k * step] * b[k][:], ROWS rows at a time. */
-#define MULTIPLY(name, ROWS)                                                                                            \
-    INLINE void name(const float *a, int64_t row_step, int64_t step, const float *b, float *c, int64_t depth,          \
-                     int accumulate)                                                                                   \
-    {                                                                                                                  \
-        lanes sum[ROWS], y;                                                                                            \
-        _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++)                                                        \
-        {                                                                                                              \
-            if (accumulate)                                                                                            \
-                memcpy(&sum[i], c + i * LANES, sizeof y);                                                              \
-            else                                                                                                       \
-                sum[i] = (lanes){0};                                                                                   \
-        }                                                                                                              \
-        for (int64_t k = 0; k < depth; k++, a += step, b += LANES) {                                                   \
-            memcpy(&y, b, sizeof y);                                                                                   \
-            _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) sum[i] += a[i * row_step] * y;                     \
-        }                                                                                                              \
-        _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) memcpy(c + i * LANES, &sum[i], sizeof y);              \
+/* c[i][:] = (accumulate ? c[i][:] : 0) + sum over k of a[i * row_step + k * step] * b[k][:], ROWS rows at
+ * a time. */
+#define MULTIPLY(name, ROWS)                                                                                 \
+    INLINE void name(const float *a, int64_t row_step, int64_t step, const float *b, float *c,               \
+                     int64_t depth, int accumulate)                                                          \
+    {                                                                                                        \
+        lanes sum[ROWS], y;                                                                                  \
+        _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++)                                              \
+        {                                                                                                    \
+            if (accumulate)                                                                                  \
+                memcpy(&sum[i], c + i * LANES, sizeof y);                                                    \
+            else                                                                                             \
+                sum[i] = (lanes){0};                                                                         \
+        }                                                                                                    \
+        for (int64_t k = 0; k < depth; k++, a += step, b += LANES) {                                         \
+            memcpy(&y, b, sizeof y);                                                                         \
+            _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) sum[i] += a[i * row_step] * y;           \
+        }                                                                                                    \
+        _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) memcpy(c + i * LANES, &sum[i], sizeof y);    \
     }
 MULTIPLY(multiply_twelve, 12)
 MULTIPLY(multiply_six, 6)
 MULTIPLY(multiply_one, 1)
 
-INLINE void multiply(int wide, const float *a, int64_t row_step, int64_t step, const float *b, float *c, int64_t rows,
-                     int64_t depth, int accumulate)
+INLINE void multiply(int wide, const float *a, int64_t row_step, int64_t step, const float *b, float *c,
+                     int64_t rows, int64_t depth, int accumulate)
 {
     int64_t i = 0;
     if (wide)
@@ -133,7 +134,8 @@ INLINE void soften(float *scores, int64_t count, float scale, running *r, float 
             result[k * LANES + j] *= factor[j];
 }
 
-static void store_result(const attention_shape *s, const attention_task *t, int64_t first, const workspace *w, const running *r)
+static void store_result(const attention_shape *s, const attention_task *t, int64_t first, const workspace *w,
+                         const running *r)
 {
     for (int64_t i = 0; i < LANES && first + i < t->query_count; i++) {
         float x[64], inverse = 1 / r->sum[i];
@@ -146,10 +148,12 @@ static void store_result(const attention_shape *s, const attention_task *t, int6
     }
 }
 
-INLINE void attend(int wide, const attention_shape *s, const attention_task *t, const workspace *w, int64_t first)
+INLINE void attend(int wide, const attention_shape *s, const attention_task *t, const workspace *w,
+                   int64_t first)
 {
     running r;
-    int64_t query = t->first_query + first, keys = s->causal && query + LANES < s->keys ? query + LANES : s->keys;
+    int64_t query = t->first_query + first,
+            keys = s->causal && query + LANES < s->keys ? query + LANES : s->keys;
     for (int j = 0; j < LANES; j++) {
         r.maximum[j] = -3e38f;
         r.sum[j] = 0;
@@ -157,11 +161,13 @@ INLINE void attend(int wide, const attention_shape *s, const attention_task *t, 
     memset(w->result, 0, (size_t)s->value_width * LANES * sizeof(float));
     for (int64_t k = 0; k < keys; k += KEYS) {
         int64_t count = keys - k < KEYS ? keys - k : KEYS;
-        multiply(wide, w->keys + k * s->key_width, s->key_width, 1, w->query, w->scores, count, s->key_width, 0);
+        multiply(wide, w->keys + k * s->key_width, s->key_width, 1, w->query, w->scores, count, s->key_width,
+                 0);
         if (s->causal && k + count > query + 1)
             mask_scores(w->scores, k, count, query);
         soften(w->scores, count, s->scale, &r, w->result, s->value_width);
-        multiply(wide, w->values + k * s->value_width, 1, s->value_width, w->scores, w->result, s->value_width, count, 1);
+        multiply(wide, w->values + k * s->value_width, 1, s->value_width, w->scores, w->result,
+                 s->value_width, count, 1);
     }
     store_result(s, t, first, w, &r);
 }
@@ -182,7 +188,8 @@ INLINE void run(int wide, const attention_shape *s, const attention_task *t)
 #if defined(__x86_64__)
 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
 #endif
-static void run_avx512(const attention_shape *s, const attention_task *t)
+static void
+run_avx512(const attention_shape *s, const attention_task *t)
 {
     run(1, s, t);
 }

@@ -1,4 +1,5 @@
-/* attention_parts.h - what the two bf16 attentions share: packing into tiles, masks, the running maximum, the end. */
+/* attention_parts.h - what the two bf16 attentions share: packing into tiles, masks, the running maximum,
+ * the end. */
 #ifndef KILN_BACKEND_CPU_ATTENTION_PARTS_H
 #define KILN_BACKEND_CPU_ATTENTION_PARTS_H
 
@@ -29,10 +30,12 @@ typedef struct softmax_state {
 
 static inline plan_of_head plan_head(const attention_shape *s, void *work, size_t *bytes)
 {
-    plan_of_head p = {.key_depth = (s->key_width + 31) / 32, .value_tiles = (s->value_width + 15) / 16,
+    plan_of_head p = {.key_depth = (s->key_width + 31) / 32,
+                      .value_tiles = (s->value_width + 15) / 16,
                       .groups = (s->keys + GROUP - 1) / GROUP};
-    size_t tile = TILE_HALVES, size[] = {(size_t)(p.groups * 2 * p.key_depth) * tile, (size_t)(p.value_tiles * p.groups) * tile,
-                                         (size_t)p.key_depth * 2 * tile, PENDING * 2 * tile};
+    size_t tile = TILE_HALVES,
+           size[] = {(size_t)(p.groups * 2 * p.key_depth) * tile, (size_t)(p.value_tiles * p.groups) * tile,
+                     (size_t)p.key_depth * 2 * tile, PENDING * 2 * tile};
     p.keys = work;
     p.values = p.keys + size[0];
     p.query = p.values + size[1];
@@ -70,7 +73,8 @@ AVX512 static inline void pack_keys(const attention_shape *s, const attention_ta
 }
 
 /* Transposed: a row of a tile is one channel, 32 keys wide. */
-AVX512 static inline void pack_values(const attention_shape *s, const attention_task *t, const plan_of_head *p)
+AVX512 static inline void pack_values(const attention_shape *s, const attention_task *t,
+                                      const plan_of_head *p)
 {
     for (int64_t e = 0; e < p->value_tiles; e++)
         for (int64_t group = 0; group < p->groups; group++) {
@@ -80,10 +84,12 @@ AVX512 static inline void pack_values(const attention_shape *s, const attention_
             for (int i = 0; i < 16; i++) {
                 int64_t key = group * GROUP + 2 * i;
                 const uint16_t *from = (const uint16_t *)t->v + key * t->v_stride + e * 16;
-                __mmask16 m = first_lanes(s->value_width - e * 16), m0 = key < s->keys ? m : 0, m1 = key + 1 < s->keys ? m : 0;
+                __mmask16 m = first_lanes(s->value_width - e * 16), m0 = key < s->keys ? m : 0,
+                          m1 = key + 1 < s->keys ? m : 0;
                 __m256i even = _mm256_maskz_loadu_epi16(m0, m0 ? from : t->v);
                 __m256i odd = _mm256_maskz_loadu_epi16(m1, m1 ? from + t->v_stride : t->v);
-                r[i] = _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
+                r[i] = _mm512_or_si512(_mm512_cvtepu16_epi32(even),
+                                       _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
             }
             transpose16(r);
 #pragma GCC unroll 16
@@ -93,7 +99,8 @@ AVX512 static inline void pack_values(const attention_shape *s, const attention_
 }
 
 /* 32 queries, transposed by pairs; absent queries are zeros. */
-AVX512 static inline void pack_queries(const attention_shape *s, const attention_task *t, const plan_of_head *p, int64_t first)
+AVX512 static inline void pack_queries(const attention_shape *s, const attention_task *t,
+                                       const plan_of_head *p, int64_t first)
 {
     for (int64_t d = 0; d < p->key_depth; d++)
         for (int64_t half = 0; half < 2; half++) {
@@ -103,7 +110,8 @@ AVX512 static inline void pack_queries(const attention_shape *s, const attention
             for (int i = 0; i < 16; i++) {
                 int64_t query = first + half * 16 + i;
                 __mmask32 m = query < t->query_count ? first_halves(s->key_width - d * 32) : 0;
-                r[i] = _mm512_maskz_loadu_epi16(m, (const uint16_t *)t->q + (m ? query * t->q_stride + d * 32 : 0));
+                r[i] = _mm512_maskz_loadu_epi16(m, (const uint16_t *)t->q +
+                                                       (m ? query * t->q_stride + d * 32 : 0));
             }
             transpose16(r);
 #pragma GCC unroll 16
@@ -113,7 +121,8 @@ AVX512 static inline void pack_queries(const attention_shape *s, const attention
 }
 
 /* Keys past the end, and keys after the query where that is asked for, get a score that has no weight. */
-AVX512 static inline void mask_scores(const attention_shape *s, float *scores, int64_t first_key, int64_t first_query)
+AVX512 static inline void mask_scores(const attention_shape *s, float *scores, int64_t first_key,
+                                      int64_t first_query)
 {
     const __m512 nothing = _mm512_set1_ps(-1e30f);
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -123,7 +132,9 @@ AVX512 static inline void mask_scores(const attention_shape *s, float *scores, i
             int64_t key = first_key + i, ahead = key - first_query - half * 16;
             __mmask16 m = key >= s->keys ? 0xFFFF : 0;
             if (s->causal)
-                m |= _mm512_cmplt_epi32_mask(lane, _mm512_set1_epi32((int)(ahead > 16 ? 16 : ahead < 0 ? 0 : ahead)));
+                m |= _mm512_cmplt_epi32_mask(lane, _mm512_set1_epi32((int)(ahead > 16  ? 16
+                                                                           : ahead < 0 ? 0
+                                                                                       : ahead)));
             _mm512_mask_storeu_ps(row, m, nothing);
         }
 }
@@ -137,7 +148,8 @@ AVX512 static inline __m512 column_maximum(const float *scores, int half)
 }
 
 /* The rare case: a group so far above the maximum that its sum would overflow. */
-AVX512 static inline void raise_maximum(const plan_of_head *p, softmax_state *state, const float *scores, __m512 scale)
+AVX512 static inline void raise_maximum(const plan_of_head *p, softmax_state *state, const float *scores,
+                                        __m512 scale)
 {
     for (int half = 0; half < 2; half++) {
         __m512 top = _mm512_max_ps(state->maximum[half], _mm512_mul_ps(column_maximum(scores, half), scale));
@@ -153,8 +165,8 @@ AVX512 static inline void raise_maximum(const plan_of_head *p, softmax_state *st
 }
 
 /* Divide by the sums, transpose back, store in the output's type. */
-AVX512_BF16 static inline void store_result(const attention_shape *s, const attention_task *t, const plan_of_head *p,
-                                     const softmax_state *state, int64_t first)
+AVX512_BF16 static inline void store_result(const attention_shape *s, const attention_task *t,
+                                            const plan_of_head *p, const softmax_state *state, int64_t first)
 {
     for (int64_t e = 0; e < p->value_tiles; e++)
         for (int64_t half = 0; half < 2; half++) {
@@ -183,8 +195,8 @@ AVX512_BF16 static inline void store_result(const attention_shape *s, const atte
 /* Two keys of 16 queries as pairs of bf16, the way a B tile wants them. */
 AVX512_BF16 static inline __m512i interleave_pairs(__m512 even, __m512 odd)
 {
-    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5,
-                                           20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
+                                           7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
 }
 

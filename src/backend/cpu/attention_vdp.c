@@ -1,7 +1,8 @@
-/* attention_vdp.c - bf16 attention by vdpbf16ps (avx512_bf16), for processors without AMX; the tiles are the same.
+/* attention_vdp.c - bf16 attention by vdpbf16ps (avx512_bf16), for processors without AMX; the tiles are
+ * the same.
  *
- * For 32 queries the keys go by 32 at a time (a "group"); probabilities of PENDING groups wait as tiles, then are
- * multiplied into the result at once. */
+ * For 32 queries the keys go by 32 at a time (a "group"); probabilities of PENDING groups wait as tiles,
+ * then are multiplied into the result at once. */
 #include "backend/cpu/attention_parts.h"
 
 #if defined(__x86_64__)
@@ -15,7 +16,8 @@ AVX512_BF16 static inline __attribute__((always_inline)) __m512bh pair(const uin
 }
 
 /* 8 rows of one A tile against two B tiles: 16 accumulators. */
-AVX512_BF16 static void eight_rows(const uint16_t *a, const uint16_t *b, float *c, int64_t depth, int accumulate)
+AVX512_BF16 static void eight_rows(const uint16_t *a, const uint16_t *b, float *c, int64_t depth,
+                                   int accumulate)
 {
     __m512 sum[8][2];
 #pragma GCC unroll 8
@@ -42,15 +44,17 @@ AVX512_BF16 static void eight_rows(const uint16_t *a, const uint16_t *b, float *
 }
 
 static void multiply(const uint16_t *a, int64_t a_step, const uint16_t *b, float *c, int rows, int64_t depth,
-                         int accumulate)
+                     int accumulate)
 {
     for (int i = 0; i < rows; i++)
         for (int half = 0; half < 2; half++)
-            eight_rows(a + i * a_step + half * 8 * 32, b, c + 2 * i * TILE_FLOATS + half * 8 * 16, depth, accumulate);
+            eight_rows(a + i * a_step + half * 8 * 32, b, c + 2 * i * TILE_FLOATS + half * 8 * 16, depth,
+                       accumulate);
 }
 
 /* exp of one half's scores into a B tile; returns their sums. */
-AVX512_BF16 static inline __m512 exponentials(const float *scores, int half, __m512 scale, __m512 maximum, uint16_t *to)
+AVX512_BF16 static inline __m512 exponentials(const float *scores, int half, __m512 scale, __m512 maximum,
+                                              uint16_t *to)
 {
     __m512 even_sum = _mm512_setzero_ps(), odd_sum = _mm512_setzero_ps();
     for (int tile = 0; tile < 2; tile++) {
@@ -69,21 +73,23 @@ AVX512_BF16 static inline __m512 exponentials(const float *scores, int half, __m
 
 static void multiply_scores(const plan_of_head *p, int64_t group, float *scores)
 {
-    multiply(p->keys + group * 2 * p->key_depth * TILE_HALVES, p->key_depth * TILE_HALVES, p->query, scores, 2,
-                         p->key_depth, 0);
+    multiply(p->keys + group * 2 * p->key_depth * TILE_HALVES, p->key_depth * TILE_HALVES, p->query, scores,
+             2, p->key_depth, 0);
 }
 
 /* result += values of `count` groups from `first` on, times their waiting chances. */
-static void add_pending(const plan_of_head *p, int64_t first, int64_t count, const uint16_t *chances, int accumulate)
+static void add_pending(const plan_of_head *p, int64_t first, int64_t count, const uint16_t *chances,
+                        int accumulate)
 {
     if (!count)
         return;
     for (int64_t e = 0; e < p->value_tiles; e += 2)
         multiply(p->values + (e * p->groups + first) * TILE_HALVES, p->groups * TILE_HALVES, chances,
-                             p->result + 2 * e * TILE_FLOATS, p->value_tiles - e > 1 ? 2 : 1, count, accumulate);
+                 p->result + 2 * e * TILE_FLOATS, p->value_tiles - e > 1 ? 2 : 1, count, accumulate);
 }
 
-AVX512_BF16 static void attend(const attention_shape *s, const attention_task *t, const plan_of_head *p, int64_t first)
+AVX512_BF16 static void attend(const attention_shape *s, const attention_task *t, const plan_of_head *p,
+                               int64_t first)
 {
     const __m512 scale = _mm512_set1_ps(s->scale * 1.44269504f);
     int64_t query = t->first_query + first, groups = visible_groups(s, p->groups, query);

@@ -9,8 +9,8 @@
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
 #define AVX512_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")))
 
-/* 2^x, relative error below 4e-6 (minimax polynomial of degree 4 on [-1/2, 1/2]); -inf gives 0. For results that are
- * rounded to bf16. */
+/* 2^x, relative error below 4e-6 (minimax polynomial of degree 4 on [-1/2, 1/2]); -inf gives 0. For
+ * results that are rounded to bf16. */
 AVX512 static inline __m512 power_of_two_fast(__m512 x)
 {
     __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

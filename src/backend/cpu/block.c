@@ -15,7 +15,10 @@ CLONES static void load_bf16(const uint16_t *restrict from, float *restrict to, 
 CLONES static void store_bf16(const float *restrict from, uint16_t *restrict to, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
-        union { float f; uint32_t u; } x = {from[i]};
+        union {
+            float f;
+            uint32_t u;
+        } x = {from[i]};
         uint32_t rounded = (x.u + 0x7FFFu + ((x.u >> 16) & 1u)) >> 16, quiet = (x.u >> 16) | 0x40u;
         to[i] = (uint16_t)((x.u & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded);
     }
@@ -80,16 +83,33 @@ CLONES static void activate_tanh(float *x, float slope, int64_t n)
 void block_activate(activation_kind kind, float slope, float *x, int64_t n)
 {
     switch (kind) {
-    case ACTIVATION_SILU: activate_silu(x, 1.0f, n); break;
-    case ACTIVATION_QUICK_GELU: activate_silu(x, 1.702f, n); break;
-    case ACTIVATION_GELU: activate_gelu(x, 0, n); break;
-    case ACTIVATION_GELU_TANH: activate_gelu_tanh(x, 0, n); break;
-    case ACTIVATION_RELU: activate_leaky(x, 0.0f, n); break;
-    case ACTIVATION_LEAKY_RELU: activate_leaky(x, slope, n); break;
-    case ACTIVATION_SIGMOID: activate_sigmoid(x, 0, n); break;
-    case ACTIVATION_TANH: activate_tanh(x, 0, n); break;
+    case ACTIVATION_SILU:
+        activate_silu(x, 1.0f, n);
+        break;
+    case ACTIVATION_QUICK_GELU:
+        activate_silu(x, 1.702f, n);
+        break;
+    case ACTIVATION_GELU:
+        activate_gelu(x, 0, n);
+        break;
+    case ACTIVATION_GELU_TANH:
+        activate_gelu_tanh(x, 0, n);
+        break;
+    case ACTIVATION_RELU:
+        activate_leaky(x, 0.0f, n);
+        break;
+    case ACTIVATION_LEAKY_RELU:
+        activate_leaky(x, slope, n);
+        break;
+    case ACTIVATION_SIGMOID:
+        activate_sigmoid(x, 0, n);
+        break;
+    case ACTIVATION_TANH:
+        activate_tanh(x, 0, n);
+        break;
     case ACTIVATION_NONE:
-    case ACTIVATION_COUNT: break;
+    case ACTIVATION_COUNT:
+        break;
     }
 }
 

@@ -1,7 +1,8 @@
-/* block.h - the common step of the element-wise kernels: bring a block of elements into f32, work, put it back.
+/* block.h - the common step of the element-wise kernels: bring a block of elements into f32, work, put it
+ * back.
  *
- * Blocks are small enough for the first-level cache, so the conversion costs little beside memory, and every kernel
- * is written once for all storage types. */
+ * Blocks are small enough for the first-level cache, so the conversion costs little beside memory, and
+ * every kernel is written once for all storage types. */
 #ifndef KILN_BACKEND_CPU_BLOCK_H
 #define KILN_BACKEND_CPU_BLOCK_H
 

@@ -1,6 +1,7 @@
-/* clones.h - one source, one binary, several instruction sets: a function marked CLONES is compiled for AVX-512, for
- * AVX2 and for the base architecture, and the loader picks. Loops inside are written so that the compiler vectorises
- * them; sums run in a fixed number of lanes, so their order never depends on the width of a register. */
+/* clones.h - one source, one binary, several instruction sets: a function marked CLONES is compiled for
+ * AVX-512, for AVX2 and for the base architecture, and the loader picks. Loops inside are written so that
+ * the compiler vectorises them; sums run in a fixed number of lanes, so their order never depends on the
+ * width of a register. */
 #ifndef KILN_BACKEND_CPU_CLONES_H
 #define KILN_BACKEND_CPU_CLONES_H
 

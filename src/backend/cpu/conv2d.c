@@ -27,8 +27,10 @@ static kiln_status conv2d_run(const struct kernel *k, const kernel_arguments *a,
     }
     if (c->residual && a->output != a->input[3])
         copy_activations(a->output, a->input[3], c->output_bytes, a->threads);
-    product_arguments arguments = {.input = input, .weights = c->group.part[0].weights,
-                                   .bias = c->bias ? a->input[2] : NULL, .output = a->output,
+    product_arguments arguments = {.input = input,
+                                   .weights = c->group.part[0].weights,
+                                   .bias = c->bias ? a->input[2] : NULL,
+                                   .output = a->output,
                                    .scratch = (char *)a->scratch + c->converted_bytes};
     return product_run(c->group.part[0].product, &arguments, err);
 }
@@ -45,18 +47,33 @@ product_request conv2d_product(const kernel_request *r)
 {
     const conv2d_attributes *p = &r->node->attributes.conv2d;
     shape X = r->input_shape[0], W = r->input_shape[1], Y = r->node->shape;
-    return (product_request){.convolution = true, .batch = X.dim[0], .height = X.dim[1], .width = X.dim[2],
-                             .out_height = Y.dim[1], .out_width = Y.dim[2], .in_channels = X.dim[3],
-                             .out_channels = W.dim[0], .kernel_height = W.dim[2], .kernel_width = W.dim[3],
-                             .stride = p->stride, .pad_top = p->pad_top, .pad_bottom = p->pad_bottom,
-                             .pad_left = p->pad_left, .pad_right = p->pad_right, .input_type = r->compute,
-                             .weight_type = r->compute, .output_type = r->output_type,
+    return (product_request){.convolution = true,
+                             .batch = X.dim[0],
+                             .height = X.dim[1],
+                             .width = X.dim[2],
+                             .out_height = Y.dim[1],
+                             .out_width = Y.dim[2],
+                             .in_channels = X.dim[3],
+                             .out_channels = W.dim[0],
+                             .kernel_height = W.dim[2],
+                             .kernel_width = W.dim[3],
+                             .stride = p->stride,
+                             .pad_top = p->pad_top,
+                             .pad_bottom = p->pad_bottom,
+                             .pad_left = p->pad_left,
+                             .pad_right = p->pad_right,
+                             .input_type = r->compute,
+                             .weight_type = r->compute,
+                             .output_type = r->output_type,
                              .bias = r->node->input_count > 2 && r->node->input[2].index,
                              .residual = r->node->input_count > 3 && r->node->input[3].index,
-                             .activation = p->activation, .slope = p->slope, .threads = r->threads};
+                             .activation = p->activation,
+                             .slope = p->slope,
+                             .threads = r->threads};
 }
 
-static kiln_status prepare_plain(const kernel_request *r, const product_request *request, kernel *out, kiln_error *err)
+static kiln_status prepare_plain(const kernel_request *r, const product_request *request, kernel *out,
+                                 kiln_error *err)
 {
     conv2d *c = calloc(1, sizeof *c);
     if (!c)
@@ -74,17 +91,21 @@ static kiln_status prepare_plain(const kernel_request *r, const product_request 
     c->output_bytes = (size_t)shape_count(r->node->shape) * dtype_size(r->output_type);
     if (c->input_type != r->compute)
         c->converted_bytes = scratch_rounded((size_t)c->input_count * dtype_size(r->compute));
-    *out = (kernel){.label = "onednn conv2d", .run = conv2d_run, .release = conv2d_release, .state = c,
+    *out = (kernel){.label = "onednn conv2d",
+                    .run = conv2d_run,
+                    .release = conv2d_release,
+                    .state = c,
                     .scratch_bytes = c->converted_bytes + product_scratch_bytes(c->group.part[0].product),
-                    .in_place = request->residual ? 3 : -1, .packed = 1u << 1};
+                    .in_place = request->residual ? 3 : -1,
+                    .packed = 1u << 1};
     return KILN_OK;
 }
 
 kiln_status prepare_conv2d(const kernel_request *r, kernel *out, kiln_error *err)
 {
     product_request request = conv2d_product(r);
-    if (r->parameter[1] < 0 || (request.bias && r->input_type[2] != DTYPE_F32) || !shape_count(r->node->shape) ||
-        (request.residual && r->input_type[3] != r->output_type))
+    if (r->parameter[1] < 0 || (request.bias && r->input_type[2] != DTYPE_F32) ||
+        !shape_count(r->node->shape) || (request.residual && r->input_type[3] != r->output_type))
         return KILN_OK;
     if (r->node->attributes.conv2d.upsample == 2)
         return prepare_conv2d_upsample(r, &request, out, err);

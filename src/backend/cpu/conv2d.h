@@ -8,7 +8,8 @@
 /* The product of a convolution node, taken literally (no enlargement). */
 product_request conv2d_product(const kernel_request *);
 /* Enlarge by 2, then convolve; declines all but 3x3 kernels with padding 1 and stride 1. */
-kiln_status prepare_conv2d_upsample(const kernel_request *, const product_request *, kernel *out, kiln_error *);
+kiln_status prepare_conv2d_upsample(const kernel_request *, const product_request *, kernel *out,
+                                    kiln_error *);
 /* Many input channels, in slices: whether that pays, and the kernel. */
 bool conv2d_splits(const product_request *, const cpu_features *);
 kiln_status prepare_conv2d_split(const kernel_request *, const product_request *, kernel *out, kiln_error *);

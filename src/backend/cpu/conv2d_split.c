@@ -1,9 +1,10 @@
-/* conv2d_split.c - convolution over many input channels, as a sum of convolutions over SLICE channels each.
+/* conv2d_split.c - convolution over many input channels, as a sum of convolutions over SLICE channels
+ * each.
  *
- * With AMX, oneDNN's convolution loses half its speed or more when the weights of a block of outputs outgrow the
- * second-level cache (2,560 to 1,280 channels at 16x16: 700 GFLOP/s a core, in slices of 640: 1,660). A slice of the
- * input is copied to scratch (the copy is small beside 3x3 products); the sum grows in f32, so nothing is rounded in
- * between, and is rounded once with the residual. */
+ * With AMX, oneDNN's convolution loses half its speed or more when the weights of a block of outputs
+ * outgrow the second-level cache (2,560 to 1,280 channels at 16x16: 700 GFLOP/s a core, in slices of 640:
+ * 1,660). A slice of the input is copied to scratch (the copy is small beside 3x3 products); the sum grows
+ * in f32, so nothing is rounded in between, and is rounded once with the residual. */
 #include "backend/cpu/conv2d.h"
 
 #include "backend/cpu/block.h"
@@ -69,8 +70,10 @@ static kiln_status split_run(const struct kernel *k, const kernel_arguments *a, 
     float *sum = (float *)(void *)((char *)a->scratch + s->slice_bytes);
     for (int i = 0; i < s->slices.count; i++) {
         copy_slice(s, a->input[0], (int64_t)i * SLICE, slice, a->threads);
-        product_arguments arguments = {.input = slice, .weights = s->slices.part[i].weights,
-                                       .bias = s->bias && i == 0 ? a->input[2] : NULL, .output = sum,
+        product_arguments arguments = {.input = slice,
+                                       .weights = s->slices.part[i].weights,
+                                       .bias = s->bias && i == 0 ? a->input[2] : NULL,
+                                       .output = sum,
                                        .scratch = (char *)sum + s->sum_bytes};
         kiln_status status = product_run(s->slices.part[i].product, &arguments, err);
         if (status != KILN_OK)
@@ -91,20 +94,29 @@ static void split_release(struct kernel *k)
 bool conv2d_splits(const product_request *p, const cpu_features *features)
 {
     return features->amx_bf16 && p->weight_type == DTYPE_BF16 && p->kernel_height * p->kernel_width > 1 &&
-           p->in_channels >= 2 * SLICE && p->in_channels % SLICE == 0 && p->in_channels / SLICE <= MOST_PARTS &&
-           p->activation == ACTIVATION_NONE;
+           p->in_channels >= 2 * SLICE && p->in_channels % SLICE == 0 &&
+           p->in_channels / SLICE <= MOST_PARTS && p->activation == ACTIVATION_NONE;
 }
 
-kiln_status prepare_conv2d_split(const kernel_request *r, const product_request *p, kernel *out, kiln_error *err)
+kiln_status prepare_conv2d_split(const kernel_request *r, const product_request *p, kernel *out,
+                                 kiln_error *err)
 {
     split *s = calloc(1, sizeof *s);
     if (!s)
         return fail(err, KILN_NO_MEMORY, "not enough memory for a kernel");
-    *s = (split){.bias = p->bias, .residual = p->residual, .input_type = r->input_type[0], .output_type = r->output_type,
-                 .positions = p->batch * p->height * p->width, .channels = p->in_channels,
+    *s = (split){.bias = p->bias,
+                 .residual = p->residual,
+                 .input_type = r->input_type[0],
+                 .output_type = r->output_type,
+                 .positions = p->batch * p->height * p->width,
+                 .channels = p->in_channels,
                  .output_count = shape_count(r->node->shape)};
-    kernel made = {.label = "onednn conv2d in slices", .run = split_run, .release = split_release, .state = s,
-                   .in_place = p->residual ? 3 : -1, .packed = 1u << 1};
+    kernel made = {.label = "onednn conv2d in slices",
+                   .run = split_run,
+                   .release = split_release,
+                   .state = s,
+                   .in_place = p->residual ? 3 : -1,
+                   .packed = 1u << 1};
     product_request slice[MOST_PARTS];
     int count = (int)(p->in_channels / SLICE);
     for (int i = 0; i < count; i++) {

@@ -1,10 +1,10 @@
 /* conv2d_upsample.c - nearest enlargement by 2 followed by a 3x3 convolution, as four 2x2 convolutions.
  *
- * Each 2x2 block of outputs sees only 2x2 small pixels: output row 2i+a needs rows i-1, i (a = 0) or i, i+1 (a = 1),
- * because two of the three kernel rows fall on the same small row and their weights add up; the same for columns. That
- * is 16 products in place of 36, and the enlarged image never exists. The work goes by bands of rows that fit the
- * second-level cache: a band of the input with one row of border is copied to scratch, four phases are computed from
- * it, and their pixels are interleaved into the output. */
+ * Each 2x2 block of outputs sees only 2x2 small pixels: output row 2i+a needs rows i-1, i (a = 0) or i,
+ * i+1 (a = 1), because two of the three kernel rows fall on the same small row and their weights add up;
+ * the same for columns. That is 16 products in place of 36, and the enlarged image never exists. The work
+ * goes by bands of rows that fit the second-level cache: a band of the input with one row of border is
+ * copied to scratch, four phases are computed from it, and their pixels are interleaved into the output. */
 #include "backend/cpu/conv2d.h"
 
 #include "backend/cpu/block.h"
@@ -40,7 +40,8 @@ static void sum_phase(const void *self, int part, const float *from, float *to)
         double sum[4] = {0};
         for (int i = 0; i < 3; i++)
             for (int j = 0; j < 3; j++) {
-                int row = (i + row_parity + 1) / 2 - row_parity, column = (j + column_parity + 1) / 2 - column_parity;
+                int row = (i + row_parity + 1) / 2 - row_parity,
+                    column = (j + column_parity + 1) / 2 - column_parity;
                 sum[2 * row + column] += (double)from[9 * k + 3 * i + j];
             }
         for (int i = 0; i < 4; i++)
@@ -71,8 +72,8 @@ static void copy_band(const upsampling *u, const void *image, int64_t first, voi
 }
 
 /* Put the four phases of a band at their places; add what lies in the residual, if any. */
-static void interleave(const upsampling *u, const char *phases, char *image, const char *residual, int64_t first,
-                       int threads)
+static void interleave(const upsampling *u, const char *phases, char *image, const char *residual,
+                       int64_t first, int threads)
 {
     size_t size = dtype_size(u->output_type), pixel = (size_t)u->out_channels * size;
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -98,7 +99,8 @@ static void interleave(const upsampling *u, const char *phases, char *image, con
     }
 }
 
-static kiln_status run_band(const upsampling *u, const kernel_arguments *a, int64_t image, int64_t first, kiln_error *err)
+static kiln_status run_band(const upsampling *u, const kernel_arguments *a, int64_t image, int64_t first,
+                            kiln_error *err)
 {
     char *band = a->scratch, *phases = band + u->input_bytes, *scratch = phases + 4 * u->output_bytes;
     size_t in_image = (size_t)(u->height * u->width * u->in_channels) * dtype_size(u->input_type);
@@ -106,15 +108,18 @@ static kiln_status run_band(const upsampling *u, const kernel_arguments *a, int6
     copy_band(u, (const char *)a->input[0] + (size_t)image * in_image, first, band);
     size_t row_bytes = (size_t)(u->width * u->in_channels) * dtype_size(u->compute_type);
     for (int i = 0; i < 4; i++) {
-        product_arguments arguments = {.input = band + (size_t)(i / 2) * row_bytes, .weights = u->phases.part[i].weights,
+        product_arguments arguments = {.input = band + (size_t)(i / 2) * row_bytes,
+                                       .weights = u->phases.part[i].weights,
                                        .bias = u->bias ? a->input[2] : NULL,
-                                       .output = phases + (size_t)i * u->output_bytes, .scratch = scratch};
+                                       .output = phases + (size_t)i * u->output_bytes,
+                                       .scratch = scratch};
         kiln_status status = product_run(u->phases.part[i].product, &arguments, err);
         if (status != KILN_OK)
             return status;
     }
     size_t start = (size_t)image * out_image;
-    interleave(u, phases, (char *)a->output + start, u->residual ? (const char *)a->input[3] + start : NULL, first, a->threads);
+    interleave(u, phases, (char *)a->output + start, u->residual ? (const char *)a->input[3] + start : NULL,
+               first, a->threads);
     return KILN_OK;
 }
 
@@ -124,8 +129,8 @@ static kiln_status upsampling_run(const struct kernel *k, const kernel_arguments
     kiln_status status = KILN_OK;
     for (int64_t n = 0; n < u->batch; n++)
         for (int64_t first = 0; first < u->height && status == KILN_OK; first += u->band) {
-            /* The last band moves up to be whole: some rows are computed twice, to the same values (which is why a
-             * residual must not share memory with the output: in_place is -1). */
+            /* The last band moves up to be whole: some rows are computed twice, to the same values (which
+             * is why a residual must not share memory with the output: in_place is -1). */
             int64_t start = first + u->band > u->height ? u->height - u->band : first;
             status = run_band(u, a, n, start, err);
         }
@@ -140,7 +145,8 @@ static void upsampling_release(struct kernel *k)
     free(u);
 }
 
-static kiln_status make_phases(upsampling *u, const kernel_request *r, const product_request *request, kiln_error *err)
+static kiln_status make_phases(upsampling *u, const kernel_request *r, const product_request *request,
+                               kiln_error *err)
 {
     product_request phase[4];
     for (int i = 0; i < 4; i++) {
@@ -160,23 +166,38 @@ static kiln_status make_phases(upsampling *u, const kernel_request *r, const pro
     return weighted_group_new(phase, 4, r, 1, &change, &u->phases, err);
 }
 
-kiln_status prepare_conv2d_upsample(const kernel_request *r, const product_request *p, kernel *out, kiln_error *err)
+kiln_status prepare_conv2d_upsample(const kernel_request *r, const product_request *p, kernel *out,
+                                    kiln_error *err)
 {
-    if (p->kernel_height != 3 || p->kernel_width != 3 || p->stride != 1 || p->pad_top != 1 || p->pad_bottom != 1 ||
-        p->pad_left != 1 || p->pad_right != 1)
+    if (p->kernel_height != 3 || p->kernel_width != 3 || p->stride != 1 || p->pad_top != 1 ||
+        p->pad_bottom != 1 || p->pad_left != 1 || p->pad_right != 1)
         return KILN_OK;
     upsampling *u = calloc(1, sizeof *u);
     if (!u)
         return fail(err, KILN_NO_MEMORY, "not enough memory for a kernel");
-    *u = (upsampling){.bias = p->bias, .residual = p->residual, .input_type = r->input_type[0], .compute_type = r->compute,
-                      .output_type = r->output_type, .batch = p->batch, .height = p->height, .width = p->width,
-                      .in_channels = p->in_channels, .out_channels = p->out_channels};
+    *u = (upsampling){.bias = p->bias,
+                      .residual = p->residual,
+                      .input_type = r->input_type[0],
+                      .compute_type = r->compute,
+                      .output_type = r->output_type,
+                      .batch = p->batch,
+                      .height = p->height,
+                      .width = p->width,
+                      .in_channels = p->in_channels,
+                      .out_channels = p->out_channels};
     int64_t row_bytes = u->width * u->out_channels * (int64_t)dtype_size(u->output_type);
-    u->band = BAND_BYTES / row_bytes < 1 ? 1 : BAND_BYTES / row_bytes > u->height ? u->height : BAND_BYTES / row_bytes;
-    u->input_bytes = scratch_rounded((size_t)((u->band + 2) * u->width * u->in_channels) * dtype_size(r->compute));
+    u->band = BAND_BYTES / row_bytes < 1           ? 1
+              : BAND_BYTES / row_bytes > u->height ? u->height
+                                                   : BAND_BYTES / row_bytes;
+    u->input_bytes =
+        scratch_rounded((size_t)((u->band + 2) * u->width * u->in_channels) * dtype_size(r->compute));
     u->output_bytes = scratch_rounded((size_t)(u->band * row_bytes));
-    kernel made = {.label = "onednn conv2d enlarging", .run = upsampling_run, .release = upsampling_release, .state = u,
-                   .in_place = -1, .packed = 1u << 1};
+    kernel made = {.label = "onednn conv2d enlarging",
+                   .run = upsampling_run,
+                   .release = upsampling_release,
+                   .state = u,
+                   .in_place = -1,
+                   .packed = 1u << 1};
     kiln_status status = make_phases(u, r, p, err);
     if (status != KILN_OK || !u->phases.count) {
         upsampling_release(&made);

@@ -23,8 +23,12 @@ kiln_status step_prepare(const kernel_request *r, const char *label, step_run ru
     step *s = calloc(1, sizeof *s);
     if (!s)
         return fail(err, KILN_NO_MEMORY, "not enough memory for a kernel");
-    *s = (step){.op = r->node->op, .attributes = r->node->attributes, .shape = r->node->shape, .type = r->output_type,
-                .input_count = r->node->input_count, .features = cpu_features_detect()};
+    *s = (step){.op = r->node->op,
+                .attributes = r->node->attributes,
+                .shape = r->node->shape,
+                .type = r->output_type,
+                .input_count = r->node->input_count,
+                .features = cpu_features_detect()};
     for (int i = 0; i < OP_MAX_INPUTS; i++) {
         s->input_shape[i] = r->input_shape[i];
         s->input_type[i] = r->input_type[i];
@@ -40,7 +44,8 @@ static bool types_known(const kernel_request *r)
         return false;
     for (int i = 0; i < r->node->input_count; i++) {
         bool ids = (r->node->op == OP_EMBEDDING && i == 0) || (r->node->op == OP_GATHER_TOKENS && i == 1);
-        if (r->node->input[i].index && !ids && r->input_type[i] != DTYPE_F32 && r->input_type[i] != DTYPE_BF16)
+        if (r->node->input[i].index && !ids && r->input_type[i] != DTYPE_F32 &&
+            r->input_type[i] != DTYPE_BF16)
             return false;
     }
     return true;
@@ -52,12 +57,18 @@ static kiln_status prepare(const kernel_request *r, kernel *out, kiln_error *err
     if (!types_known(r))
         return KILN_OK;
     switch (r->node->op) {
-    case OP_CONV2D: return prepare_conv2d(r, out, err);
-    case OP_LINEAR: return prepare_linear(r, out, err);
-    case OP_ATTENTION: return prepare_attention(r, out, err);
-    case OP_GROUP_NORM: return prepare_group_norm(r, out, err);
-    case OP_LAYER_NORM: return prepare_layer_norm(r, out, err);
-    case OP_GEGLU: return prepare_geglu(r, out, err);
+    case OP_CONV2D:
+        return prepare_conv2d(r, out, err);
+    case OP_LINEAR:
+        return prepare_linear(r, out, err);
+    case OP_ATTENTION:
+        return prepare_attention(r, out, err);
+    case OP_GROUP_NORM:
+        return prepare_group_norm(r, out, err);
+    case OP_LAYER_NORM:
+        return prepare_layer_norm(r, out, err);
+    case OP_GEGLU:
+        return prepare_geglu(r, out, err);
     case OP_CAST:
     case OP_RESHAPE:
     case OP_ACTIVATION:
@@ -67,13 +78,17 @@ static kiln_status prepare(const kernel_request *r, kernel *out, kiln_error *err
     case OP_SCALE:
     case OP_CLAMP:
     case OP_ADD_CHANNELS:
-    case OP_ADD_POSITIONS: return prepare_elementwise(r, out, err);
+    case OP_ADD_POSITIONS:
+        return prepare_elementwise(r, out, err);
     case OP_CONCAT:
     case OP_SLICE:
-    case OP_UPSAMPLE: return prepare_layout(r, out, err);
+    case OP_UPSAMPLE:
+        return prepare_layout(r, out, err);
     case OP_EMBEDDING:
-    case OP_GATHER_TOKENS: return prepare_lookup(r, out, err);
-    default: return KILN_OK;
+    case OP_GATHER_TOKENS:
+        return prepare_lookup(r, out, err);
+    default:
+        return KILN_OK;
     }
 }
 

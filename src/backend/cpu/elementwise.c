@@ -1,5 +1,6 @@
-/* elementwise.c - ops that treat every element alone: activation, add, multiply, scale, clamp, cast, prelu, and the
- * broadcasts add_channels and add_positions. The work is cut into fixed blocks, whatever the number of threads. */
+/* elementwise.c - ops that treat every element alone: activation, add, multiply, scale, clamp, cast,
+ * prelu, and the broadcasts add_channels and add_positions. The work is cut into fixed blocks, whatever
+ * the number of threads. */
 #include "backend/cpu/block.h"
 #include "backend/cpu/hot_avx512.h"
 #include "backend/cpu/step.h"
@@ -24,16 +25,22 @@ static void load_repeated(const step *s, const kernel_arguments *a, int64_t offs
 static void elementwise_block(const step *s, const kernel_arguments *a, int64_t offset, int64_t n)
 {
     float x[BLOCK], y[BLOCK];
-    if (s->op == OP_ACTIVATION && s->attributes.activation.kind == ACTIVATION_SILU && s->features.avx512_bf16 &&
-        s->input_type[0] == DTYPE_BF16 && s->type == DTYPE_BF16) {
+    if (s->op == OP_ACTIVATION && s->attributes.activation.kind == ACTIVATION_SILU &&
+        s->features.avx512_bf16 && s->input_type[0] == DTYPE_BF16 && s->type == DTYPE_BF16) {
         hot_silu_bf16((const uint16_t *)a->input[0] + offset, (uint16_t *)a->output + offset, 1, n);
         return;
     }
     block_load(s->input_type[0], a->input[0], offset, n, x);
     switch (s->op) {
-    case OP_ACTIVATION: block_activate(s->attributes.activation.kind, s->attributes.activation.slope, x, n); break;
-    case OP_SCALE: block_scale(x, s->attributes.scale.factor, s->attributes.scale.offset, n); break;
-    case OP_CLAMP: block_clamp(x, s->attributes.clamp.low, s->attributes.clamp.high, n); break;
+    case OP_ACTIVATION:
+        block_activate(s->attributes.activation.kind, s->attributes.activation.slope, x, n);
+        break;
+    case OP_SCALE:
+        block_scale(x, s->attributes.scale.factor, s->attributes.scale.offset, n);
+        break;
+    case OP_CLAMP:
+        block_clamp(x, s->attributes.clamp.low, s->attributes.clamp.high, n);
+        break;
     case OP_ADD:
     case OP_MULTIPLY:
         block_load(s->input_type[1], a->input[1], offset, n, y);
@@ -51,7 +58,8 @@ static void elementwise_block(const step *s, const kernel_arguments *a, int64_t 
         load_repeated(s, a, offset, n, y);
         block_prelu(x, y, n);
         break;
-    default: break; /* cast, reshape: converting is all */
+    default:
+        break; /* cast, reshape: converting is all */
     }
     block_store(s->type, a->output, offset, n, x);
 }
@@ -69,5 +77,6 @@ static kiln_status elementwise_run(const struct kernel *k, const kernel_argument
 
 kiln_status prepare_elementwise(const kernel_request *r, kernel *out, kiln_error *err)
 {
-    return step_prepare(r, "vector elementwise", elementwise_run, r->input_type[0] == r->output_type ? 0 : -1, out, err);
+    return step_prepare(r, "vector elementwise", elementwise_run, r->input_type[0] == r->output_type ? 0 : -1,
+                        out, err);
 }

@@ -1,5 +1,5 @@
-/* features.c - CPUID, XGETBV and, for AMX, the permission that Linux wants a process to ask for before the first tile
- * instruction (Documentation/arch/x86/xstate.rst). On other processors every answer is "no". */
+/* features.c - CPUID, XGETBV and, for AMX, the permission that Linux wants a process to ask for before the
+ * first tile instruction (Documentation/arch/x86/xstate.rst). On other processors every answer is "no". */
 #define _DEFAULT_SOURCE /* syscall() */
 #include "backend/cpu/features.h"
 

@@ -1,4 +1,5 @@
-/* features.h - what this processor can do, asked once per prepared kernel (a few instructions; nothing is cached). */
+/* features.h - what this processor can do, asked once per prepared kernel (a few instructions; nothing is
+ * cached). */
 #ifndef KILN_BACKEND_CPU_FEATURES_H
 #define KILN_BACKEND_CPU_FEATURES_H
 

@@ -1,9 +1,10 @@
-/* group_norm.c - group norm (Wu & He 2018), with an optional shift [N,C] before it and an activation after it.
+/* group_norm.c - group norm (Wu & He 2018), with an optional shift [N,C] before it and an activation after
+ * it.
  *
- * Positions are cut into chunks of a fixed size. Pass one gives each chunk's mean and sum of squared deviations per
- * group, both from data that is still in the first-level cache; the chunks are merged in order, in double (Chan,
- * Golub & LeVeque 1979). So the variance does not suffer from a large mean, and no sum depends on the number of
- * threads. Pass two applies y = act((x + shift - mean) * w / deviation + b). */
+ * Positions are cut into chunks of a fixed size. Pass one gives each chunk's mean and sum of squared
+ * deviations per group, both from data that is still in the first-level cache; the chunks are merged in
+ * order, in double (Chan, Golub & LeVeque 1979). So the variance does not suffer from a large mean, and no
+ * sum depends on the number of threads. Pass two applies y = act((x + shift - mean) * w / deviation + b). */
 #include "backend/cpu/norm_rows.h"
 
 #include "backend/cpu/block.h"
@@ -35,7 +36,8 @@ static size_t rounded(size_t bytes)
 
 static layout layout_of(const step *s, int threads)
 {
-    layout l = {.samples = s->shape.dim[0], .channels = step_last(s->shape), .groups = s->attributes.norm.groups};
+    layout l = {
+        .samples = s->shape.dim[0], .channels = step_last(s->shape), .groups = s->attributes.norm.groups};
     l.positions = l.samples ? step_rows(s->shape) / l.samples : 0;
     l.width = l.channels / l.groups;
     l.chunk = CHUNK_ELEMENTS / l.channels < 8 ? 8 : CHUNK_ELEMENTS / l.channels;
@@ -65,7 +67,8 @@ CLONES static void sum_rows_bf16(const uint16_t *restrict x, int64_t rows, int64
     int64_t i = 0;
     for (; i + 4 <= rows; i += 4, x += 4 * C)
         for (int64_t c = 0; c < C; c++)
-            sum[c] += (bf16_to_f32(x[c]) + bf16_to_f32(x[C + c])) + (bf16_to_f32(x[2 * C + c]) + bf16_to_f32(x[3 * C + c]));
+            sum[c] += (bf16_to_f32(x[c]) + bf16_to_f32(x[C + c])) +
+                      (bf16_to_f32(x[2 * C + c]) + bf16_to_f32(x[3 * C + c]));
     for (; i < rows; i++, x += C)
         for (int64_t c = 0; c < C; c++)
             sum[c] += bf16_to_f32(x[c]);
@@ -77,8 +80,8 @@ INLINE float square(float x)
 }
 
 /* sum[c] += (x[c] - centre[c])^2 over the rows */
-CLONES static void square_rows_f32(const float *restrict x, const float *restrict centre, int64_t rows, int64_t C,
-                                   float *restrict sum)
+CLONES static void square_rows_f32(const float *restrict x, const float *restrict centre, int64_t rows,
+                                   int64_t C, float *restrict sum)
 {
     int64_t i = 0;
     for (; i + 4 <= rows; i += 4, x += 4 * C)
@@ -90,22 +93,23 @@ CLONES static void square_rows_f32(const float *restrict x, const float *restric
             sum[c] += square(x[c] - centre[c]);
 }
 
-CLONES static void square_rows_bf16(const uint16_t *restrict x, const float *restrict centre, int64_t rows, int64_t C,
-                                    float *restrict sum)
+CLONES static void square_rows_bf16(const uint16_t *restrict x, const float *restrict centre, int64_t rows,
+                                    int64_t C, float *restrict sum)
 {
     int64_t i = 0;
     for (; i + 4 <= rows; i += 4, x += 4 * C)
         for (int64_t c = 0; c < C; c++)
             sum[c] += (square(bf16_to_f32(x[c]) - centre[c]) + square(bf16_to_f32(x[C + c]) - centre[c])) +
-                      (square(bf16_to_f32(x[2 * C + c]) - centre[c]) + square(bf16_to_f32(x[3 * C + c]) - centre[c]));
+                      (square(bf16_to_f32(x[2 * C + c]) - centre[c]) +
+                       square(bf16_to_f32(x[3 * C + c]) - centre[c]));
     for (; i < rows; i++, x += C)
         for (int64_t c = 0; c < C; c++)
             sum[c] += square(bf16_to_f32(x[c]) - centre[c]);
 }
 
 /* Mean and squared deviations of each group in `rows` positions. work: 2 C floats. shift may be NULL. */
-static void chunk_moments(const layout *l, dtype type, const void *x, const float *shift, int64_t rows, float *work,
-                          moments *out)
+static void chunk_moments(const layout *l, dtype type, const void *x, const float *shift, int64_t rows,
+                          float *work, moments *out)
 {
     int64_t C = l->channels;
     float *sum = work, *centre = work + C;
@@ -135,8 +139,8 @@ static void chunk_moments(const layout *l, dtype type, const void *x, const floa
 }
 
 /* Merge the chunks of one sample and group, then write the factor and offset of its channels. */
-static void group_coefficients(const layout *l, const moments *m, int64_t g, float epsilon, const float *shift,
-                               const float *weight, float *offset, float *factor)
+static void group_coefficients(const layout *l, const moments *m, int64_t g, float epsilon,
+                               const float *shift, const float *weight, float *offset, float *factor)
 {
     double mean = 0, squares = 0, count = 0;
     for (int64_t k = 0; k < l->chunks; k++) {
@@ -171,7 +175,8 @@ static void worker_moments(const call *c, int64_t item, float *work)
     dtype type = c->step->input_type[0];
     const char *x = (const char *)c->arguments->input[0] +
                     (size_t)((n * l->positions + k * l->chunk) * l->channels) * dtype_size(type);
-    chunk_moments(l, type, x, c->shift ? c->shift + n * l->channels : NULL, rows, work, c->moments + item * l->groups);
+    chunk_moments(l, type, x, c->shift ? c->shift + n * l->channels : NULL, rows, work,
+                  c->moments + item * l->groups);
 }
 
 static void worker_apply(const call *c, int64_t item)
@@ -180,11 +185,17 @@ static void worker_apply(const call *c, int64_t item)
     int64_t n = item / l->chunks, k = item % l->chunks, C = l->channels;
     int64_t rows = l->positions - k * l->chunk < l->chunk ? l->positions - k * l->chunk : l->chunk;
     size_t first = (size_t)((n * l->positions + k * l->chunk) * C);
-    const norm_rows r = {.input_type = c->step->input_type[0], .output_type = c->step->type,
-                         .x = (const char *)c->arguments->input[0] + first * dtype_size(c->step->input_type[0]),
+    const norm_rows r = {.input_type = c->step->input_type[0],
+                         .output_type = c->step->type,
+                         .x = (const char *)c->arguments->input[0] +
+                              first * dtype_size(c->step->input_type[0]),
                          .y = (char *)c->arguments->output + first * dtype_size(c->step->type),
-                         .rows = rows, .channels = C, .offset = c->offset + n * C, .factor = c->factor + n * C,
-                         .bias = c->bias, .activation = c->step->attributes.norm.activation};
+                         .rows = rows,
+                         .channels = C,
+                         .offset = c->offset + n * C,
+                         .factor = c->factor + n * C,
+                         .bias = c->bias,
+                         .activation = c->step->attributes.norm.activation};
     norm_rows_apply(&r, &c->step->features);
 }
 
@@ -198,8 +209,13 @@ static kiln_status group_norm_run(const struct kernel *k, const kernel_arguments
     char *base = a->scratch;
     float *coefficients = (float *)(void *)(base + l.coefficients_at);
     int64_t C = l.channels, NC = l.samples * C;
-    call c = {.step = s, .layout = l, .arguments = a, .moments = (moments *)(void *)base,
-              .offset = coefficients, .factor = coefficients + NC, .bias = coefficients + 3 * NC};
+    call c = {.step = s,
+              .layout = l,
+              .arguments = a,
+              .moments = (moments *)(void *)base,
+              .offset = coefficients,
+              .factor = coefficients + NC,
+              .bias = coefficients + 3 * NC};
     if (s->input_count > 3 && a->input[3]) {
         c.shift = coefficients + 2 * NC;
         block_load(s->input_type[3], a->input[3], 0, NC, c.shift);
@@ -221,8 +237,9 @@ static kiln_status group_norm_run(const struct kernel *k, const kernel_arguments
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < l.samples * l.groups; i++) {
             int64_t n = i / l.groups;
-            group_coefficients(&l, c.moments + n * l.chunks * l.groups, i % l.groups, s->attributes.norm.epsilon,
-                               c.shift ? c.shift + n * C : NULL, work, c.offset + n * C, c.factor + n * C);
+            group_coefficients(&l, c.moments + n * l.chunks * l.groups, i % l.groups,
+                               s->attributes.norm.epsilon, c.shift ? c.shift + n * C : NULL, work,
+                               c.offset + n * C, c.factor + n * C);
         }
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < items; i++)

@@ -38,7 +38,8 @@ AVX512_BF16 void hot_norm_rows_bf16(const norm_rows *r, bool silu)
         for (int64_t c = 0; c < r->channels; c += 16) {
             __mmask16 m = first_lanes(r->channels - c);
             __m512 v = _mm512_add_ps(load_widened(x + c, m), _mm512_maskz_loadu_ps(m, r->offset + c));
-            v = _mm512_fmadd_ps(v, _mm512_maskz_loadu_ps(m, r->factor + c), _mm512_maskz_loadu_ps(m, r->bias + c));
+            v = _mm512_fmadd_ps(v, _mm512_maskz_loadu_ps(m, r->factor + c),
+                                _mm512_maskz_loadu_ps(m, r->bias + c));
             store_narrowed(y + c, m, silu ? silu16(v, k) : v);
         }
 }

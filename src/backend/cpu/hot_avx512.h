@@ -1,6 +1,6 @@
-/* hot_avx512.h - the few element-wise loops over bf16 that show in a profile, written with AVX-512 intrinsics. The
- * caller has checked cpu_features.avx512_bf16. Results are rounded to bf16, so the approximations only have to be
- * good to about 1e-4 of the result. */
+/* hot_avx512.h - the few element-wise loops over bf16 that show in a profile, written with AVX-512
+ * intrinsics. The caller has checked cpu_features.avx512_bf16. Results are rounded to bf16, so the
+ * approximations only have to be good to about 1e-4 of the result. */
 #ifndef KILN_BACKEND_CPU_HOT_AVX512_H
 #define KILN_BACKEND_CPU_HOT_AVX512_H
 

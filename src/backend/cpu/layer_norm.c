@@ -1,6 +1,6 @@
-/* layer_norm.c - layer norm over the last dimension (Ba, Kiros & Hinton 2016): a row is brought into f32 in the
- * first-level cache, then mean, squared deviations and result are three passes over it. Sums run in 16 lanes, joined
- * in a fixed order. */
+/* layer_norm.c - layer norm over the last dimension (Ba, Kiros & Hinton 2016): a row is brought into f32
+ * in the first-level cache, then mean, squared deviations and result are three passes over it. Sums run in
+ * 16 lanes, joined in a fixed order. */
 #include "backend/cpu/block.h"
 #include "backend/cpu/clones.h"
 #include "backend/cpu/step.h"

@@ -1,16 +1,17 @@
-/* layout.c - ops that only move elements: concat, slice, upsample. Runs that are contiguous on both sides are copied
- * (or converted) at once. */
+/* layout.c - ops that only move elements: concat, slice, upsample. Runs that are contiguous on both sides
+ * are copied (or converted) at once. */
 #include "backend/cpu/block.h"
 #include "backend/cpu/step.h"
 
 #include <string.h>
 
-static void move(dtype from_type, const void *from, int64_t from_offset, dtype to_type, void *to, int64_t to_offset,
-                 int64_t n)
+static void move(dtype from_type, const void *from, int64_t from_offset, dtype to_type, void *to,
+                 int64_t to_offset, int64_t n)
 {
     if (from_type == to_type) {
         size_t size = dtype_size(to_type);
-        memcpy((char *)to + (size_t)to_offset * size, (const char *)from + (size_t)from_offset * size, (size_t)n * size);
+        memcpy((char *)to + (size_t)to_offset * size, (const char *)from + (size_t)from_offset * size,
+               (size_t)n * size);
         return;
     }
     float x[BLOCK];
@@ -70,12 +71,14 @@ static kiln_status upsample_run(const struct kernel *k, const kernel_arguments *
 {
     (void)err;
     const step *s = k->state;
-    int64_t f = s->attributes.upsample.factor, W = s->shape.dim[2], C = s->shape.dim[3], rows = s->input_shape[0].dim[1];
+    int64_t f = s->attributes.upsample.factor, W = s->shape.dim[2], C = s->shape.dim[3],
+            rows = s->input_shape[0].dim[1];
     int64_t count = s->shape.dim[0] * rows;
 #pragma omp parallel for schedule(static) num_threads(a->threads) if (count > 4)
     for (int64_t i = 0; i < count; i++) {
         for (int64_t w = 0; w < W; w++)
-            move(s->input_type[0], a->input[0], (i * (W / f) + w / f) * C, s->type, a->output, (i * f * W + w) * C, C);
+            move(s->input_type[0], a->input[0], (i * (W / f) + w / f) * C, s->type, a->output,
+                 (i * f * W + w) * C, C);
         for (int64_t j = 1; j < f; j++)
             move(s->type, a->output, i * f * W * C, s->type, a->output, (i * f + j) * W * C, W * C);
     }
@@ -85,9 +88,13 @@ static kiln_status upsample_run(const struct kernel *k, const kernel_arguments *
 kiln_status prepare_layout(const kernel_request *r, kernel *out, kiln_error *err)
 {
     switch (r->node->op) {
-    case OP_CONCAT: return step_prepare(r, "vector concat", concat_run, -1, out, err);
-    case OP_SLICE: return step_prepare(r, "vector slice", slice_run, -1, out, err);
-    case OP_UPSAMPLE: return step_prepare(r, "vector upsample", upsample_run, -1, out, err);
-    default: return KILN_OK;
+    case OP_CONCAT:
+        return step_prepare(r, "vector concat", concat_run, -1, out, err);
+    case OP_SLICE:
+        return step_prepare(r, "vector slice", slice_run, -1, out, err);
+    case OP_UPSAMPLE:
+        return step_prepare(r, "vector upsample", upsample_run, -1, out, err);
+    default:
+        return KILN_OK;
     }
 }

@@ -1,8 +1,10 @@
-/* linear.c - y = act(x w^T + b) + residual, by oneDNN. Rows of one sample and positions of a feature map alike are rows.
+/* linear.c - y = act(x w^T + b) + residual, by oneDNN. Rows of one sample and positions of a feature map
+ * alike are rows.
  *
- * oneDNN's matrix product may split long sums between threads, which makes the result depend on their number (seen from
- * 2,048 channels on, with few rows). Its 1x1 convolution never does, and is the faster one there; with short sums and
- * many rows the matrix product is faster by a tenth to a third. So each is used where it is good. */
+ * oneDNN's matrix product may split long sums between threads, which makes the result depend on their
+ * number (seen from 2,048 channels on, with few rows). Its 1x1 convolution never does, and is the faster
+ * one there; with short sums and many rows the matrix product is faster by a tenth to a third. So each is
+ * used where it is good. */
 #include "backend/cpu/block.h"
 #include "backend/cpu/products.h"
 #include "backend/cpu/step.h"
@@ -31,8 +33,10 @@ static kiln_status linear_run(const struct kernel *k, const kernel_arguments *a,
     }
     if (l->residual && a->output != a->input[3])
         copy_activations(a->output, a->input[3], l->output_bytes, a->threads);
-    product_arguments arguments = {.input = input, .weights = l->group.part[0].weights,
-                                   .bias = l->bias ? a->input[2] : NULL, .output = a->output,
+    product_arguments arguments = {.input = input,
+                                   .weights = l->group.part[0].weights,
+                                   .bias = l->bias ? a->input[2] : NULL,
+                                   .output = a->output,
                                    .scratch = (char *)a->scratch + l->converted_bytes};
     return product_run(l->group.part[0].product, &arguments, err);
 }
@@ -59,12 +63,25 @@ kiln_status prepare_linear(const kernel_request *r, kernel *out, kiln_error *err
         (residual && r->input_type[3] != r->output_type))
         return KILN_OK;
     int64_t rows = step_rows(X);
-    const product_request request = {.convolution = sum_may_split(rows, step_last(X)), .rows = rows, .batch = 1,
-                                     .height = rows, .width = 1, .out_height = rows, .out_width = 1,
-                                     .kernel_height = 1, .kernel_width = 1, .stride = 1, .in_channels = step_last(X), .out_channels = W.dim[0],
-                                     .input_type = r->compute, .weight_type = r->compute,
-                                     .output_type = r->output_type, .bias = bias, .residual = residual,
-                                     .activation = r->node->attributes.linear.activation, .threads = r->threads};
+    const product_request request = {.convolution = sum_may_split(rows, step_last(X)),
+                                     .rows = rows,
+                                     .batch = 1,
+                                     .height = rows,
+                                     .width = 1,
+                                     .out_height = rows,
+                                     .out_width = 1,
+                                     .kernel_height = 1,
+                                     .kernel_width = 1,
+                                     .stride = 1,
+                                     .in_channels = step_last(X),
+                                     .out_channels = W.dim[0],
+                                     .input_type = r->compute,
+                                     .weight_type = r->compute,
+                                     .output_type = r->output_type,
+                                     .bias = bias,
+                                     .residual = residual,
+                                     .activation = r->node->attributes.linear.activation,
+                                     .threads = r->threads};
     linear *l = calloc(1, sizeof *l);
     if (!l)
         return fail(err, KILN_NO_MEMORY, "not enough memory for a kernel");
@@ -81,8 +98,12 @@ kiln_status prepare_linear(const kernel_request *r, kernel *out, kiln_error *err
     l->output_bytes = (size_t)shape_count(r->node->shape) * dtype_size(r->output_type);
     if (l->input_type != r->compute)
         l->converted_bytes = scratch_rounded((size_t)l->input_count * dtype_size(r->compute));
-    *out = (kernel){.label = "onednn linear", .run = linear_run, .release = linear_release, .state = l,
+    *out = (kernel){.label = "onednn linear",
+                    .run = linear_run,
+                    .release = linear_release,
+                    .state = l,
                     .scratch_bytes = l->converted_bytes + product_scratch_bytes(l->group.part[0].product),
-                    .in_place = residual ? 3 : -1, .packed = 1u << 1};
+                    .in_place = residual ? 3 : -1,
+                    .packed = 1u << 1};
     return KILN_OK;
 }

@@ -1,4 +1,5 @@
-/* norm_rows.c - see norm_rows.h. bf16 to bf16 with SiLU, the case of every ResNet block, has a kernel of its own. */
+/* norm_rows.c - see norm_rows.h. bf16 to bf16 with SiLU, the case of every ResNet block, has a kernel of
+ * its own. */
 #include "backend/cpu/norm_rows.h"
 
 #include "backend/cpu/block.h"
@@ -15,7 +16,8 @@ CLONES static void affine(float *restrict x, const float *restrict offset, const
 void norm_rows_apply(const norm_rows *r, const cpu_features *features)
 {
     bool silu = r->activation == ACTIVATION_SILU, plain = r->activation == ACTIVATION_NONE;
-    if (features->avx512_bf16 && r->input_type == DTYPE_BF16 && r->output_type == DTYPE_BF16 && (silu || plain)) {
+    if (features->avx512_bf16 && r->input_type == DTYPE_BF16 && r->output_type == DTYPE_BF16 &&
+        (silu || plain)) {
         hot_norm_rows_bf16(r, silu);
         return;
     }

@@ -1,5 +1,5 @@
-/* norm_rows.h - the second half of a group norm: y = act((x + offset) * factor + bias), one row of channels after
- * another. */
+/* norm_rows.h - the second half of a group norm: y = act((x + offset) * factor + bias), one row of
+ * channels after another. */
 #ifndef KILN_BACKEND_CPU_NORM_ROWS_H
 #define KILN_BACKEND_CPU_NORM_ROWS_H
 

@@ -1,11 +1,12 @@
 /* onednn.c - see onednn.h.
  *
- * Primitives are made with a user scratchpad, which makes one primitive safe for several threads at once. The objects
- * that an execution binds (a stream and memory objects around the caller's pointers) form a `binding`; a product keeps
- * one spare, so that a run allocates only when two threads run the same product at the same moment.
+ * Primitives are made with a user scratchpad, which makes one primitive safe for several threads at once.
+ * The objects that an execution binds (a stream and memory objects around the caller's pointers) form a
+ * `binding`; a product keeps one spare, so that a run allocates only when two threads run the same product
+ * at the same moment.
  *
- * The number of threads is OpenMP's setting of the calling thread; it is set around every call, because oneDNN plans
- * its work for the number that it sees at creation. */
+ * The number of threads is OpenMP's setting of the calling thread; it is set around every call, because
+ * oneDNN plans its work for the number that it sees at creation. */
 #include "backend/cpu/onednn.h"
 
 #include "base/error.h"
@@ -35,8 +36,8 @@ struct product {
 
 static kiln_status refused(kiln_error *err, const char *what, dnnl_status_t status)
 {
-    return fail(err, status == dnnl_out_of_memory ? KILN_NO_MEMORY : KILN_INTERNAL, "oneDNN cannot %s (status %d)", what,
-                (int)status);
+    return fail(err, status == dnnl_out_of_memory ? KILN_NO_MEMORY : KILN_INTERNAL,
+                "oneDNN cannot %s (status %d)", what, (int)status);
 }
 
 static int set_threads(int threads)
@@ -59,16 +60,26 @@ static dnnl_data_type_t data_type(dtype type)
 static dnnl_status_t append_activation(dnnl_post_ops_t ops, activation_kind kind, float slope)
 {
     switch (kind) {
-    case ACTIVATION_NONE: return dnnl_success;
-    case ACTIVATION_SILU: return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_swish, 1, 0);
-    case ACTIVATION_QUICK_GELU: return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_swish, 1.702f, 0);
-    case ACTIVATION_GELU: return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_erf, 0, 0);
-    case ACTIVATION_GELU_TANH: return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_tanh, 0, 0);
-    case ACTIVATION_RELU: return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0);
-    case ACTIVATION_LEAKY_RELU: return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, slope, 0);
-    case ACTIVATION_SIGMOID: return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_logistic, 0, 0);
-    case ACTIVATION_TANH: return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_tanh, 0, 0);
-    case ACTIVATION_COUNT: break;
+    case ACTIVATION_NONE:
+        return dnnl_success;
+    case ACTIVATION_SILU:
+        return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_swish, 1, 0);
+    case ACTIVATION_QUICK_GELU:
+        return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_swish, 1.702f, 0);
+    case ACTIVATION_GELU:
+        return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_erf, 0, 0);
+    case ACTIVATION_GELU_TANH:
+        return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_tanh, 0, 0);
+    case ACTIVATION_RELU:
+        return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0);
+    case ACTIVATION_LEAKY_RELU:
+        return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, slope, 0);
+    case ACTIVATION_SIGMOID:
+        return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_logistic, 0, 0);
+    case ACTIVATION_TANH:
+        return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_tanh, 0, 0);
+    case ACTIVATION_COUNT:
+        break;
     }
     return dnnl_unimplemented;
 }
@@ -105,28 +116,34 @@ static dnnl_status_t describe_convolution(product *p, dnnl_primitive_attr_t attr
     dnnl_status_t status = dnnl_memory_desc_init_by_tag(&p->input, 4, x, data_type(r->input_type), dnnl_nhwc);
     status = status ? status : dnnl_memory_desc_init_by_tag(&any, 4, w, weight, dnnl_format_tag_any);
     status = status ? status : dnnl_memory_desc_init_by_tag(&p->file_weights, 4, w, dnnl_f32, dnnl_oihw);
-    status = status ? status : dnnl_memory_desc_init_by_tag(&p->output, 4, y, data_type(r->output_type), dnnl_nhwc);
+    status = status ? status
+                    : dnnl_memory_desc_init_by_tag(&p->output, 4, y, data_type(r->output_type), dnnl_nhwc);
     status = status ? status : dnnl_memory_desc_init_by_tag(&p->bias, 1, b, dnnl_f32, dnnl_a);
     status = status ? status
-                    : dnnl_convolution_forward_desc_init(&d, dnnl_forward_inference, dnnl_convolution_direct, &p->input,
-                                                         &any, r->bias ? &p->bias : NULL, &p->output, strides, before,
-                                                         after);
+                    : dnnl_convolution_forward_desc_init(&d, dnnl_forward_inference, dnnl_convolution_direct,
+                                                         &p->input, &any, r->bias ? &p->bias : NULL,
+                                                         &p->output, strides, before, after);
     return status ? status : dnnl_primitive_desc_create(&p->description, &d, attributes, p->engine, NULL);
 }
 
 static dnnl_status_t describe_matmul(product *p, dnnl_primitive_attr_t attributes)
 {
     const product_request *r = &p->request;
-    dnnl_dims_t x = {r->rows, r->in_channels}, w = {r->in_channels, r->out_channels}, y = {r->rows, r->out_channels};
+    dnnl_dims_t x = {r->rows, r->in_channels}, w = {r->in_channels, r->out_channels},
+                y = {r->rows, r->out_channels};
     dnnl_dims_t b = {1, r->out_channels};
     dnnl_matmul_desc_t d;
     dnnl_memory_desc_t any;
     dnnl_status_t status = dnnl_memory_desc_init_by_tag(&p->input, 2, x, data_type(r->input_type), dnnl_ab);
-    status = status ? status : dnnl_memory_desc_init_by_tag(&any, 2, w, data_type(r->weight_type), dnnl_format_tag_any);
+    status = status
+                 ? status
+                 : dnnl_memory_desc_init_by_tag(&any, 2, w, data_type(r->weight_type), dnnl_format_tag_any);
     status = status ? status : dnnl_memory_desc_init_by_tag(&p->file_weights, 2, w, dnnl_f32, dnnl_ba);
-    status = status ? status : dnnl_memory_desc_init_by_tag(&p->output, 2, y, data_type(r->output_type), dnnl_ab);
+    status =
+        status ? status : dnnl_memory_desc_init_by_tag(&p->output, 2, y, data_type(r->output_type), dnnl_ab);
     status = status ? status : dnnl_memory_desc_init_by_tag(&p->bias, 2, b, dnnl_f32, dnnl_ab);
-    status = status ? status : dnnl_matmul_desc_init(&d, &p->input, &any, r->bias ? &p->bias : NULL, &p->output);
+    status =
+        status ? status : dnnl_matmul_desc_init(&d, &p->input, &any, r->bias ? &p->bias : NULL, &p->output);
     return status ? status : dnnl_primitive_desc_create(&p->description, &d, attributes, p->engine, NULL);
 }
 
@@ -137,7 +154,8 @@ static dnnl_status_t make_primitive(product *p)
     if (status == dnnl_success)
         status = make_attributes(&p->request, &attributes);
     if (status == dnnl_success)
-        status = p->request.convolution ? describe_convolution(p, attributes) : describe_matmul(p, attributes);
+        status =
+            p->request.convolution ? describe_convolution(p, attributes) : describe_matmul(p, attributes);
     dnnl_primitive_attr_destroy(attributes);
     if (status != dnnl_success)
         return status;
@@ -216,8 +234,8 @@ static dnnl_status_t reorder(const product *p, const float *from, void *to)
     status = status ? status : dnnl_memory_create(&source, &p->file_weights, p->engine, handle);
     status = status ? status : dnnl_memory_create(&target, &p->weights, p->engine, to);
     status = status ? status
-                    : dnnl_reorder_primitive_desc_create(&description, &p->file_weights, p->engine, &p->weights,
-                                                         p->engine, NULL);
+                    : dnnl_reorder_primitive_desc_create(&description, &p->file_weights, p->engine,
+                                                         &p->weights, p->engine, NULL);
     status = status ? status : dnnl_primitive_create(&primitive, description);
     dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, target}};
     status = status ? status : dnnl_primitive_execute(primitive, stream, 2, arguments);
@@ -282,8 +300,10 @@ static dnnl_status_t execute(product *p, const product_arguments *a)
     dnnl_status_t status = b ? dnnl_success : binding_new(p, &b);
     status = status ? status : bind(b, a);
     if (status == dnnl_success) {
-        dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, b->input}, {DNNL_ARG_WEIGHTS, b->weights},
-                                       {DNNL_ARG_DST, b->output}, {DNNL_ARG_SCRATCHPAD, b->scratch},
+        dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, b->input},
+                                       {DNNL_ARG_WEIGHTS, b->weights},
+                                       {DNNL_ARG_DST, b->output},
+                                       {DNNL_ARG_SCRATCHPAD, b->scratch},
                                        {DNNL_ARG_BIAS, b->bias}};
         status = dnnl_primitive_execute(p->primitive, b->stream, p->request.bias ? 5 : 4, arguments);
         status = status ? status : dnnl_stream_wait(b->stream);

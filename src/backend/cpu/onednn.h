@@ -1,18 +1,19 @@
-/* onednn.h - convolution and matrix products by oneDNN. Every call of that library is in onednn.c: a port to its
- * version 3 interface is the work of that one file. */
+/* onednn.h - convolution and matrix products by oneDNN. Every call of that library is in onednn.c: a port
+ * to its version 3 interface is the work of that one file. */
 #ifndef KILN_BACKEND_CPU_ONEDNN_H
 #define KILN_BACKEND_CPU_ONEDNN_H
 
 #include "backend/backend.h"
 
-/* One matrix product or convolution with frozen weights, prepared. Immutable; any number of threads may run it. */
+/* One matrix product or convolution with frozen weights, prepared. Immutable; any number of threads may
+ * run it. */
 typedef struct product product;
 
 /* y = act(x * w + b) + residual, in oneDNN's terms. Activations are channels-last. */
 typedef struct product_request {
-    bool convolution;                     /* else a matrix product of `rows` rows */
+    bool convolution; /* else a matrix product of `rows` rows */
     int64_t rows;
-    int64_t batch, height, width;         /* of x (convolution) */
+    int64_t batch, height, width; /* of x (convolution) */
     int64_t out_height, out_width;
     int64_t in_channels, out_channels;
     int64_t kernel_height, kernel_width, stride;

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-void convert_activations(dtype from_type, const void *from, dtype to_type, void *to, int64_t count, int threads)
+void convert_activations(dtype from_type, const void *from, dtype to_type, void *to, int64_t count,
+                         int threads)
 {
     int64_t blocks = (count + BLOCK - 1) / BLOCK;
 #pragma omp parallel for schedule(static) num_threads(threads) if (blocks > 8)

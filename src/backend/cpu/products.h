@@ -8,7 +8,8 @@ kiln_status prepare_linear(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_conv2d(const kernel_request *, kernel *out, kiln_error *);
 
 /* Activations to another storage type, and a plain copy, by several threads. */
-void convert_activations(dtype from_type, const void *from, dtype to_type, void *to, int64_t count, int threads);
+void convert_activations(dtype from_type, const void *from, dtype to_type, void *to, int64_t count,
+                         int threads);
 void copy_activations(void *to, const void *from, size_t bytes, int threads);
 
 static inline size_t scratch_rounded(size_t bytes)

@@ -19,7 +19,8 @@ typedef struct step {
 typedef kiln_status (*step_run)(const struct kernel *, const kernel_arguments *, kiln_error *);
 
 /* A kernel whose state is a step. */
-kiln_status step_prepare(const kernel_request *, const char *label, step_run, int in_place, kernel *out, kiln_error *);
+kiln_status step_prepare(const kernel_request *, const char *label, step_run, int in_place, kernel *out,
+                         kiln_error *);
 
 /* Rows before the last dimension. */
 static inline int64_t step_rows(shape s)

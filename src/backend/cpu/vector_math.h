@@ -1,8 +1,9 @@
-/* vector_math.h - exp, sigmoid, tanh and erf without branches or tables, so that a loop around them vectorises.
+/* vector_math.h - exp, sigmoid, tanh and erf without branches or tables, so that a loop around them
+ * vectorises.
  *
- * Measured over the whole range against the C library in double: exponential: 2 units in the last place (results
- * below 1e-37 become about 1e-38, above 3.4e38 stay finite); sigmoid 1.2e-7, tangent 1.5e-7, error_function 1.6e-7
- * absolute. */
+ * Measured over the whole range against the C library in double: exponential: 2 units in the last place
+ * (results below 1e-37 become about 1e-38, above 3.4e38 stay finite); sigmoid 1.2e-7, tangent 1.5e-7,
+ * error_function 1.6e-7 absolute. */
 #ifndef KILN_BACKEND_CPU_VECTOR_MATH_H
 #define KILN_BACKEND_CPU_VECTOR_MATH_H
 
@@ -13,10 +14,14 @@
 /* 2^n * p(r), x = n ln 2 + r, |r| <= ln 2 / 2 (Cody & Waite reduction, minimax polynomial). NaN stays NaN. */
 INLINE float exponential(float x)
 {
-    const float round = 12582912.0f; /* 1.5 * 2^23: adding it leaves the nearest whole number in the low bits */
+    const float round =
+        12582912.0f; /* 1.5 * 2^23: adding it leaves the nearest whole number in the low bits */
     float t = x < -87.0f ? -87.0f : x;
     t = t > 88.3f ? 88.3f : t;
-    union { float f; int32_t i; } n = {t * 1.44269504f + round}, scale;
+    union {
+        float f;
+        int32_t i;
+    } n = {t * 1.44269504f + round}, scale;
     float whole = n.f - round;
     float r = t - whole * 0.693359375f;
     r = r + whole * 2.12194440e-4f;

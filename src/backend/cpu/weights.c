@@ -55,8 +55,8 @@ static char *make_key(const weighted_group *g, const weight_change *change, size
     return key;
 }
 
-static kiln_status take_weights(weighted_group *g, const kernel_request *r, int index, const weight_change *change,
-                                kiln_error *err)
+static kiln_status take_weights(weighted_group *g, const kernel_request *r, int index,
+                                const weight_change *change, kiln_error *err)
 {
     size_t bytes = 0, key_bytes = 0;
     for (int i = 0; i < g->count; i++)
@@ -66,8 +66,8 @@ static kiln_status take_weights(weighted_group *g, const kernel_request *r, int 
         return fail(err, KILN_NO_MEMORY, "not enough memory to pack weights");
     const void *data = NULL;
     pack_arguments arguments = {g, change};
-    kiln_status status = packed_take(g->store, r->graph, r->parameter[index], key, key_bytes, bytes, pack, &arguments,
-                                     &g->packed, &data, err);
+    kiln_status status = packed_take(g->store, r->graph, r->parameter[index], key, key_bytes, bytes, pack,
+                                     &arguments, &g->packed, &data, err);
     free(key);
     const char *at_part = data;
     for (int i = 0; i < g->count && status == KILN_OK; i++) {

@@ -1,4 +1,5 @@
-/* weights.h - products together with their packed weights, as the convolution and linear kernels hold them. */
+/* weights.h - products together with their packed weights, as the convolution and linear kernels hold
+ * them. */
 #ifndef KILN_BACKEND_CPU_WEIGHTS_H
 #define KILN_BACKEND_CPU_WEIGHTS_H
 
@@ -11,7 +12,8 @@ typedef struct weighted {
     const void *weights;
 } weighted;
 
-/* Up to MOST_PARTS products that share one parameter: it is read once, and packed for all of them into one block. */
+/* Up to MOST_PARTS products that share one parameter: it is read once, and packed for all of them into one
+ * block. */
 typedef struct weighted_group {
     weighted part[MOST_PARTS];
     int count; /* 0: oneDNN declined */
