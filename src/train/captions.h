@@ -15,6 +15,7 @@ typedef struct caption_options {
     double caption_dropout_rate;                 /* 0..1: shown without words */
     int caption_dropout_every_n_epochs;          /* 0: never; n: without words in epochs n, 2n, ... */
     double caption_tag_dropout_rate;             /* 0..1 for each tag */
+    const char *caption_separator;               /* NULL: "," */
     const char *caption_prefix, *caption_suffix; /* NULL: none */
 } caption_options;
 

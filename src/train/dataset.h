@@ -1,9 +1,10 @@
 /* dataset.h - a folder of pictures with captions, as training sees it.
  *
  * Where captions come from, per picture, the first that exists:
- *   metadata.jsonl in the picture's folder or above it   {"file_name": "a/b.png", "text": "..."}  (Hugging
- * Face imagefolder) picture.txt, picture.caption beside the picture      each non-empty line is one caption
- *   the class of a folder "10_a photo of sks dog"        kohya's form: 10 repeats, the rest is the caption
+ *   metadata.jsonl       in the picture's folder or above it, one object per line as in Hugging Face's
+ *                        imagefolder: {"file_name": "a/b.png", "text": "..."}
+ *   picture.txt          (or .caption) beside the picture; each line that is not empty is one caption
+ *   10_a photo of a dog  a folder named so (kohya's form): 10 repeats, and the rest is the caption
  * One of several captions is chosen anew each time the picture is shown.
  *
  * Opening reads only the pictures' headers. Items are sorted by name, so that the same folder gives the same
@@ -13,7 +14,8 @@
  * the bucket of the nearest aspect ratio, is scaled to cover it and cropped. Without buckets there is one:
  * the resolution.
  *
- * A dataset does not change once it is open and may be read by any number of threads. */
+ * A dataset does not change once it is open (but for the marks of damaged pictures) and may be read by any
+ * number of threads. */
 #ifndef KILN_TRAIN_DATASET_H
 #define KILN_TRAIN_DATASET_H
 
@@ -92,6 +94,13 @@ const dataset_options *dataset_options_of(const dataset *);
 /* 64 digits: sha256 over parts, names, sizes, repeats and captions (not the pixels). Equal hashes: the same
  * order of samples under the same seed. */
 const char *dataset_hash(const dataset *);
+/* A picture that turned out damaged when it was decoded: the first mark is told to the log with the reason;
+ * loaders show the next good picture of its bucket instead. Safe from any thread. */
+void dataset_mark_damaged(const dataset *, int64_t index, const kiln_error *reason);
+bool dataset_is_damaged(const dataset *, int64_t index);
+/* The next item after `index`, of its part and bucket (cyclic), that is not marked; -1 when there is none. */
+int64_t dataset_next_good(const dataset *, int64_t index);
+
 /* One sentence through the dataset's log, if it has one. Safe from any thread. */
 void dataset_tell(const dataset *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

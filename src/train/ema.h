@@ -1,8 +1,9 @@
 /* ema.h - the moving average of the weights, which draws better than the weights themselves.
  *
- * As diffusers' EMAModel: after optimizer step n (from 1), s -= (1 - decay(n)) * (s - p), where decay grows
- * with n: warm-up    1 - (1 + k/inv_gamma)^-power,   k = n - update_after_step - 1     (crowsonkb's)
- *   otherwise  (1 + k) / (10 + k)
+ * As diffusers' EMAModel: after optimizer step n (from 1), s -= (1 - decay(n)) * (s - p), where decay grows,
+ * with k = n - update_after_step - 1:
+ *   EMA_WARMUP   1 - (1 + k/inv_gamma)^-power
+ *   EMA_GROWING  (1 + k) / (10 + k)
  * limited to min_decay..decay; EMA_CONSTANT takes decay from the first step. */
 #ifndef KILN_TRAIN_EMA_H
 #define KILN_TRAIN_EMA_H

@@ -2,7 +2,8 @@
  *
  *   AdamW       Loshchilov and Hutter 2019, in the arithmetic order of torch.optim.AdamW
  *   AdamW8bit   the same with both moments in 8 bits: blocks of 256 scaled by their largest value, dynamic
- * quantisation (Dettmers et al. 2022, "8-bit Optimizers via Block-wise Quantization"); small tensors stay f32
+ *               quantisation (Dettmers et al. 2022, "8-bit Optimizers via Block-wise Quantization"); small
+ *               tensors stay f32
  *   Adafactor   Shazeer and Stern 2018: second moment by row and column sums
  *   Lion        Chen et al. 2023
  *   Prodigy     Mishchenko and Defazio 2023: finds its own rate; learning_rate is a factor, 1

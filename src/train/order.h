@@ -14,7 +14,7 @@
 
 typedef struct order_sample {
     int64_t item;            /* of dataset_item_at */
-    int64_t epoch;           /* from 0 */
+    int64_t epoch;           /* from 0; -1 for validation */
     int64_t serial;          /* number of the showing since the start of training: unique */
     int width_px, height_px; /* the bucket's */
     bool flip;               /* mirror left and right */
