@@ -62,15 +62,16 @@ static int measure(kiln_session *s, kiln_draw_options *o)
     stages rises = {.last = "plan", .before = highest_resident()};
     if (kiln_draw_plan(s, o, &plan, &err) != KILN_OK)
         return failed(&err);
-    printf("planned  %7.3f GB: %.3f weights, %.3f activations\n", (double)plan.peak / 1e9, (double)plan.weights / 1e9,
-           (double)plan.activations / 1e9);
+    printf("planned  %7.3f GB: %.3f weights, %.3f activations\n", (double)plan.peak / 1e9,
+           (double)plan.weights / 1e9, (double)plan.activations / 1e9);
     o->progress = on_progress;
     o->user = &rises;
     if (kiln_draw(s, o, &out, &err) != KILN_OK)
         return failed(&err);
     show_rise(&rises, "");
     double truth = (double)highest_resident();
-    printf("in truth %7.3f GB; the plan is %+.1f%% off\n", truth / 1e9, 100 * ((double)plan.peak / truth - 1));
+    printf("in truth %7.3f GB; the plan is %+.1f%% off\n", truth / 1e9,
+           100 * ((double)plan.peak / truth - 1));
     const char *tile = strstr(kiln_image_text(out, "parameters"), "VAE tile");
     printf("decoded %s\n", tile ? "by tiles" : "whole");
     kiln_image_free(out);
@@ -98,7 +99,8 @@ int main(int count, char **arguments)
         fprintf(stderr, "memory: a size is like 512x512\n");
         return 2;
     }
-    if (kiln_model_open(arguments[1], &with, &model, &err) != KILN_OK || kiln_session_new(model, &session, &err) != KILN_OK)
+    if (kiln_model_open(arguments[1], &with, &model, &err) != KILN_OK ||
+        kiln_session_new(model, &session, &err) != KILN_OK)
         return failed(&err);
     int status = measure(session, &o);
     kiln_session_free(session);

@@ -99,15 +99,16 @@ static bool all_finite(const float *x, int64_t n)
     return bad == 0;
 }
 
-static kiln_status read_and_pack(packed_store *s, const graph *g, packed *p, pack_function pack, const void *arguments,
-                                 kiln_error *err)
+static kiln_status read_and_pack(packed_store *s, const graph *g, packed *p, pack_function pack,
+                                 const void *arguments, kiln_error *err)
 {
     const parameter *declared = &g->parameters[p->parameter];
     int64_t count = shape_count(declared->shape);
     size_t plain_bytes = (size_t)count * sizeof(float);
     float *plain = pack ? pages_new(plain_bytes) : p->data;
     if (!plain)
-        return fail(err, KILN_NO_MEMORY, "out of memory: %zu MB to read '%s'", plain_bytes >> 20, declared->canonical);
+        return fail(err, KILN_NO_MEMORY, "out of memory: %zu MB to read '%s'", plain_bytes >> 20,
+                    declared->canonical);
     kiln_status status = s->source.read(s->source.self, declared, p->parameter, plain, err);
     if (status == KILN_OK && !all_finite(plain, count))
         status = fail(err, KILN_BAD_FORMAT, "the weights '%s' hold NaN or infinity", declared->canonical);
@@ -121,13 +122,15 @@ static kiln_status read_and_pack(packed_store *s, const graph *g, packed *p, pac
 static packed *find(const packed_store *s, int index, const void *key, size_t key_bytes, size_t bytes)
 {
     for (packed *p = s->lists[index]; p; p = p->next)
-        if (p->key_bytes == key_bytes && p->bytes == bytes && (key_bytes == 0 || memcmp(p->key, key, key_bytes) == 0))
+        if (p->key_bytes == key_bytes && p->bytes == bytes &&
+            (key_bytes == 0 || memcmp(p->key, key, key_bytes) == 0))
             return p;
     return NULL;
 }
 
-static kiln_status make(packed_store *s, const graph *g, int index, const void *key, size_t key_bytes, size_t bytes,
-                        pack_function pack, const void *arguments, packed **out, kiln_error *err)
+static kiln_status make(packed_store *s, const graph *g, int index, const void *key, size_t key_bytes,
+                        size_t bytes, pack_function pack, const void *arguments, packed **out,
+                        kiln_error *err)
 {
     packed *p = calloc(1, sizeof *p);
     if (p) {
@@ -139,7 +142,8 @@ static kiln_status make(packed_store *s, const graph *g, int index, const void *
     }
     if (!p || !p->key || !p->data) {
         packed_free(p);
-        return fail(err, KILN_NO_MEMORY, "out of memory: %zu MB for '%s'", bytes >> 20, g->parameters[index].canonical);
+        return fail(err, KILN_NO_MEMORY, "out of memory: %zu MB for '%s'", bytes >> 20,
+                    g->parameters[index].canonical);
     }
     if (key_bytes)
         memcpy(p->key, key, key_bytes);
@@ -155,8 +159,9 @@ static kiln_status make(packed_store *s, const graph *g, int index, const void *
     return KILN_OK;
 }
 
-kiln_status packed_take(packed_store *s, const graph *g, int index, const void *key, size_t key_bytes, size_t bytes,
-                        pack_function pack, const void *arguments, packed **out, const void **data, kiln_error *err)
+kiln_status packed_take(packed_store *s, const graph *g, int index, const void *key, size_t key_bytes,
+                        size_t bytes, pack_function pack, const void *arguments, packed **out,
+                        const void **data, kiln_error *err)
 {
     *out = NULL;
     *data = NULL;

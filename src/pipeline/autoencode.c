@@ -32,8 +32,10 @@ kiln_status autoencode_check(const kiln_model *m, kiln_error *err)
 {
     const vae_config *v = &m->parts->vae;
     if (m->parts->part[PART_VAE].present && (v->in_channels != 3 || v->out_channels != 3))
-        return fail(err, KILN_UNSUPPORTED, "the VAE of %s takes pictures of %d channels and gives %d; only RGB (3 and 3) is known here", m->path,
-                    v->in_channels, v->out_channels);
+        return fail(
+            err, KILN_UNSUPPORTED,
+            "the VAE of %s takes pictures of %d channels and gives %d; only RGB (3 and 3) is known here",
+            m->path, v->in_channels, v->out_channels);
     return KILN_OK;
 }
 
@@ -44,7 +46,8 @@ static void normalisation(const vae_config *v, int channel, float *shift, float 
     *scale = v->scaling_factor / (v->statistics ? v->latents_deviation[channel] : 1);
 }
 
-static void reduce_moments(const vae_config *v, const float *moments, int64_t positions, const float *noise, float *latents)
+static void reduce_moments(const vae_config *v, const float *moments, int64_t positions, const float *noise,
+                           float *latents)
 {
     int64_t channels = v->latent_channels;
     for (int64_t c = 0; c < channels; c++) {
@@ -60,7 +63,8 @@ static void reduce_moments(const vae_config *v, const float *moments, int64_t po
     }
 }
 
-kiln_status autoencode_encode(kiln_session *s, const float *picture, int height, int width, const float *noise, float *latents, kiln_error *err)
+kiln_status autoencode_encode(kiln_session *s, const float *picture, int height, int width,
+                              const float *noise, float *latents, kiln_error *err)
 {
     const vae_config *v = &s->model->parts->vae;
     int f = vae_factor(v);
@@ -85,7 +89,8 @@ kiln_status autoencode_encode(kiln_session *s, const float *picture, int height,
 }
 
 /* Latents of one tile, [C,h,w] within a wider map, to the decoder's input [th,tw,C]. */
-static void tile_in(const vae_config *v, const float *latents, int height, int width, int y, int x, int th, int tw, float *to)
+static void tile_in(const vae_config *v, const float *latents, int height, int width, int y, int x, int th,
+                    int tw, float *to)
 {
     int64_t channels = v->latent_channels;
     for (int64_t c = 0; c < channels; c++) {
@@ -93,7 +98,8 @@ static void tile_in(const vae_config *v, const float *latents, int height, int w
         normalisation(v, (int)c, &shift, &scale);
         for (int i = 0; i < th; i++)
             for (int j = 0; j < tw; j++)
-                to[((int64_t)i * tw + j) * channels + c] = latents[(c * height + y + i) * width + x + j] / scale + shift;
+                to[((int64_t)i * tw + j) * channels + c] =
+                    latents[(c * height + y + i) * width + x + j] / scale + shift;
     }
 }
 
@@ -104,7 +110,8 @@ static float ramp(int i, int size, int overlap)
     return edge >= overlap ? 1 : ((float)edge + 0.5f) / (float)overlap;
 }
 
-static void tile_out(const float *tile, int y, int x, int th, int tw, int overlap, int width, float *picture, float *weight)
+static void tile_out(const float *tile, int y, int x, int th, int tw, int overlap, int width, float *picture,
+                     float *weight)
 {
     for (int i = 0; i < th; i++)
         for (int j = 0; j < tw; j++) {
@@ -140,15 +147,18 @@ int autoencode_tile(const kiln_model *m, int tile_px, int side)
 
 static tiling make_tiling(const kiln_model *m, int height, int width, int tile_px)
 {
-    tiling t = {.height = height, .width = width, .th = autoencode_tile(m, tile_px, height), .tw = autoencode_tile(m, tile_px, width)};
+    tiling t = {.height = height,
+                .width = width,
+                .th = autoencode_tile(m, tile_px, height),
+                .tw = autoencode_tile(m, tile_px, width)};
     t.overlap = tile_px ? (t.th > t.tw ? t.th : t.tw) / 4 : 0;
     t.rows = tile_count(height, t.th, t.overlap);
     t.columns = tile_count(width, t.tw, t.overlap);
     return t;
 }
 
-static kiln_status decode_tiles(kiln_session *s, const plan *p, run *r, const tiling *t, const float *latents, float *picture, float *weight,
-                                kiln_error *err)
+static kiln_status decode_tiles(kiln_session *s, const plan *p, run *r, const tiling *t, const float *latents,
+                                float *picture, float *weight, kiln_error *err)
 {
     const vae_config *v = &s->model->parts->vae;
     int f = vae_factor(v);
@@ -161,14 +171,17 @@ static kiln_status decode_tiles(kiln_session *s, const plan *p, run *r, const ti
             if (status != KILN_OK)
                 break;
             if (t->rows * t->columns == 1)
-                memcpy(picture, run_output(r, "image"), (size_t)(t->height * f) * (size_t)(t->width * f) * 3 * sizeof(float));
+                memcpy(picture, run_output(r, "image"),
+                       (size_t)(t->height * f) * (size_t)(t->width * f) * 3 * sizeof(float));
             else
-                tile_out(run_output(r, "image"), y * f, x * f, t->th * f, t->tw * f, t->overlap * f, t->width * f, picture, weight);
+                tile_out(run_output(r, "image"), y * f, x * f, t->th * f, t->tw * f, t->overlap * f,
+                         t->width * f, picture, weight);
         }
     return status;
 }
 
-kiln_status autoencode_decode(kiln_session *s, const float *latents, int height, int width, int tile_px, float *picture, kiln_error *err)
+kiln_status autoencode_decode(kiln_session *s, const float *latents, int height, int width, int tile_px,
+                              float *picture, kiln_error *err)
 {
     tiling t = make_tiling(s->model, height, width, tile_px);
     int f = autoencode_factor(s->model);
@@ -210,9 +223,11 @@ kiln_status kiln_encode_image(kiln_session *s, const kiln_image *picture, kiln_m
         return status;
     if (!picture)
         return fail(err, KILN_BAD_ARGUMENT, "there is no picture to encode");
-    int f = autoencode_factor(s->model), width = kiln_image_width(picture), height = kiln_image_height(picture);
+    int f = autoencode_factor(s->model), width = kiln_image_width(picture),
+        height = kiln_image_height(picture);
     if (width % f || height % f)
-        return fail(err, KILN_BAD_ARGUMENT, "the picture is %dx%d; its sides must be multiples of %d", width, height, f);
+        return fail(err, KILN_BAD_ARGUMENT, "the picture is %dx%d; its sides must be multiples of %d", width,
+                    height, f);
     status = memory_check_encode(s, height, width, err);
     if (status != KILN_OK)
         return status;
@@ -249,9 +264,12 @@ kiln_status kiln_decode_latents(kiln_session *s, const kiln_map *map, kiln_image
     const float *latents = map ? map_find(map, "latents", &l) : NULL;
     int f = autoencode_factor(s->model);
     if (!latents || l.rank != 4 || l.dim[0] != 1 || l.dim[1] != s->model->parts->vae.latent_channels)
-        return fail(err, KILN_MISMATCH, "the map holds no tensor 'latents' [1,%d,h,w] for this model", s->model->parts->vae.latent_channels);
-    if (l.dim[2] < 1 || l.dim[3] < 1 || l.dim[2] * f > IMAGE_MAX_SIDE || l.dim[3] * f > IMAGE_MAX_SIDE || l.dim[2] * l.dim[3] * f * f > IMAGE_MAX_PIXELS)
-        return fail(err, KILN_BAD_ARGUMENT, "latents of %lldx%lld give a picture that is too large", (long long)l.dim[3], (long long)l.dim[2]);
+        return fail(err, KILN_MISMATCH, "the map holds no tensor 'latents' [1,%d,h,w] for this model",
+                    s->model->parts->vae.latent_channels);
+    if (l.dim[2] < 1 || l.dim[3] < 1 || l.dim[2] * f > IMAGE_MAX_SIDE || l.dim[3] * f > IMAGE_MAX_SIDE ||
+        l.dim[2] * l.dim[3] * f * f > IMAGE_MAX_PIXELS)
+        return fail(err, KILN_BAD_ARGUMENT, "latents of %lldx%lld give a picture that is too large",
+                    (long long)l.dim[3], (long long)l.dim[2]);
     int height = (int)l.dim[2] * f, width = (int)l.dim[3] * f, tile = 0;
     status = memory_check_decode(s, (int)l.dim[2], (int)l.dim[3], &tile, err);
     if (status != KILN_OK)

@@ -52,9 +52,12 @@ static kiln_status cut(const kiln_model *m, encoding *e, int count, const char *
     for (int i = 0; status == KILN_OK && i < count; i++) {
         const tokenizer *t = m->tokenizers[e[i].kind];
         if (e[i].skip < 1 || e[i].skip > e[i].config->layers)
-            return fail(err, KILN_BAD_ARGUMENT, "clip_skip is 1 to %d for this text encoder, not %d", e[i].config->layers, e[i].skip);
+            return fail(err, KILN_BAD_ARGUMENT, "clip_skip is 1 to %d for this text encoder, not %d",
+                        e[i].config->layers, e[i].skip);
         if (!t)
-            return fail(err, KILN_NOT_FOUND, "%s: no tokenizer was found; give one with --tokenizer DIR (a folder with vocab.json and merges.txt)",
+            return fail(err, KILN_NOT_FOUND,
+                        "%s: no tokenizer was found; give one with --tokenizer DIR (a folder with vocab.json "
+                        "and merges.txt)",
                         m->path);
         chunk_options o = chunk_options_of(t);
         o.pad_id = m->pad_id[e[i].kind] >= 0 ? m->pad_id[e[i].kind] : o.pad_id;
@@ -72,14 +75,15 @@ static kiln_status cut(const kiln_model *m, encoding *e, int count, const char *
 
 /* Encode window `w`; copies the hidden states to `context` (rows of `row` floats) and, from the first window, the pooled
  * state. */
-static kiln_status encode_window(kiln_session *s, const encoding *e, const plan *p, run *r, int w, float *context, int row, float *pooled,
-                                 kiln_error *err)
+static kiln_status encode_window(kiln_session *s, const encoding *e, const plan *p, run *r, int w,
+                                 float *context, int row, float *pooled, kiln_error *err)
 {
     const int32_t *ids = e->chunks.ids[w];
     for (int i = 0; i < CHUNK_LENGTH; i++)
         if (ids[i] >= e->config->vocabulary)
-            return fail(err, KILN_MISMATCH, "the tokenizer gives the id %d, but the text encoder knows only %d words", (int)ids[i],
-                        e->config->vocabulary);
+            return fail(err, KILN_MISMATCH,
+                        "the tokenizer gives the id %d, but the text encoder knows only %d words",
+                        (int)ids[i], e->config->vocabulary);
     memcpy(run_input(r, "ids"), ids, sizeof e->chunks.ids[w]);
     int32_t *index = run_input(r, "pooling_index");
     if (index)
@@ -89,13 +93,15 @@ static kiln_status encode_window(kiln_session *s, const encoding *e, const plan 
         return status;
     const float *hidden = run_output(r, e->output), *embeds = run_output(r, "text_embeds");
     for (int t = 0; t < CHUNK_LENGTH; t++)
-        memcpy(context + (size_t)t * (size_t)row, hidden + (size_t)t * (size_t)e->config->width, (size_t)e->config->width * sizeof(float));
+        memcpy(context + (size_t)t * (size_t)row, hidden + (size_t)t * (size_t)e->config->width,
+               (size_t)e->config->width * sizeof(float));
     if (embeds && w == 0)
         memcpy(pooled, embeds, (size_t)e->config->projection_channels * sizeof(float));
     return KILN_OK;
 }
 
-static kiln_status encode_all(kiln_session *s, const encoding *e, float *context, int row, float *pooled, kiln_error *err)
+static kiln_status encode_all(kiln_session *s, const encoding *e, float *context, int row, float *pooled,
+                              kiln_error *err)
 {
     network_shape size = {.batch = 1, .tokens = CHUNK_LENGTH, .outputs = e->outputs, .skip = e->skip};
     const plan *p = NULL;
@@ -104,12 +110,14 @@ static kiln_status encode_all(kiln_session *s, const encoding *e, float *context
     if (status == KILN_OK)
         status = run_new(p, &r, err);
     for (int w = 0; status == KILN_OK && w < e->chunks.count; w++)
-        status = encode_window(s, e, p, r, w, context + (size_t)w * CHUNK_LENGTH * (size_t)row, row, pooled, err);
+        status =
+            encode_window(s, e, p, r, w, context + (size_t)w * CHUNK_LENGTH * (size_t)row, row, pooled, err);
     run_free(r);
     return status;
 }
 
-static kiln_status to_map(const float *context, int tokens, int width, const float *pooled, int pooled_width, kiln_map **out, kiln_error *err)
+static kiln_status to_map(const float *context, int tokens, int width, const float *pooled, int pooled_width,
+                          kiln_map **out, kiln_error *err)
 {
     kiln_status status = map_new("conditioning", out, err);
     if (status == KILN_OK)
@@ -123,19 +131,22 @@ static kiln_status to_map(const float *context, int tokens, int width, const flo
     return status;
 }
 
-kiln_status conditioning_of_text(kiln_session *s, const char *prompt, int clip_skip, kiln_map **out, kiln_error *err)
+kiln_status conditioning_of_text(kiln_session *s, const char *prompt, int clip_skip, kiln_map **out,
+                                 kiln_error *err)
 {
     *out = NULL;
     encoding e[2] = {{0}};
     int count = encoders_of(s->model, e, clip_skip), width = 0, pooled_width = 0;
-    kiln_status status = count ? cut(s->model, e, count, prompt, err) : model_need(s->model, NETWORK_TEXT_1, err);
+    kiln_status status =
+        count ? cut(s->model, e, count, prompt, err) : model_need(s->model, NETWORK_TEXT_1, err);
     for (int i = 0; i < count; i++) {
         width += e[i].config->width;
         if (e[i].outputs & CLIP_TEXT_EMBEDS)
             pooled_width = e[i].config->projection_channels;
     }
     int tokens = status == KILN_OK ? e[0].chunks.count * CHUNK_LENGTH : 0;
-    float *context = calloc((size_t)tokens * (size_t)width + 1, sizeof(float)), *pooled = calloc((size_t)pooled_width + 1, sizeof(float));
+    float *context = calloc((size_t)tokens * (size_t)width + 1, sizeof(float)),
+          *pooled = calloc((size_t)pooled_width + 1, sizeof(float));
     if (status == KILN_OK && (!context || !pooled))
         status = fail(err, KILN_NO_MEMORY, "out of memory for the conditioning");
     for (int i = 0, column = 0; status == KILN_OK && i < count; i++) {
@@ -151,7 +162,8 @@ kiln_status conditioning_of_text(kiln_session *s, const char *prompt, int clip_s
     return status;
 }
 
-kiln_status conditioning_tokens(const kiln_model *m, const char *prompt, int clip_skip, int *tokens, kiln_error *err)
+kiln_status conditioning_tokens(const kiln_model *m, const char *prompt, int clip_skip, int *tokens,
+                                kiln_error *err)
 {
     *tokens = 0;
     encoding e[2] = {{0}};
@@ -180,7 +192,8 @@ kiln_status conditioning_of_nothing(const kiln_map *like, kiln_map **out, kiln_e
     float *zero = calloc((size_t)(shape_count(context) + shape_count(pooled)) + 1, sizeof(float));
     if (!zero)
         return fail(err, KILN_NO_MEMORY, "out of memory for the conditioning");
-    kiln_status status = to_map(zero, (int)context.dim[1], (int)context.dim[2], zero, has_pooled ? (int)pooled.dim[1] : 0, out, err);
+    kiln_status status = to_map(zero, (int)context.dim[1], (int)context.dim[2], zero,
+                                has_pooled ? (int)pooled.dim[1] : 0, out, err);
     free(zero);
     return status;
 }
@@ -197,21 +210,27 @@ kiln_status conditioning_check(const kiln_model *m, const kiln_map *map, const c
 {
     shape context = {0}, pooled = {0};
     const float *words = map_find(map, "context", &context), *whole = map_find(map, "pooled", &pooled);
-    int width = m->parts->unet.context_channels, wanted = m->parts->unet.text_time ? unet_pooled_channels(&m->parts->unet, 0) : 0;
+    int width = m->parts->unet.context_channels,
+        wanted = m->parts->unet.text_time ? unet_pooled_channels(&m->parts->unet, 0) : 0;
     if (strcmp(kiln_map_kind(map), "conditioning") != 0 || !words || context.rank != 3 || context.dim[0] != 1)
-        return fail(err, KILN_BAD_ARGUMENT, "%s is not a conditioning: it holds no tensor 'context' [1,T,D]", what);
+        return fail(err, KILN_BAD_ARGUMENT, "%s is not a conditioning: it holds no tensor 'context' [1,T,D]",
+                    what);
     if (context.dim[2] != width)
-        return fail(err, KILN_MISMATCH, "%s has a context of width %lld, the model wants %d", what, (long long)context.dim[2], width);
+        return fail(err, KILN_MISMATCH, "%s has a context of width %lld, the model wants %d", what,
+                    (long long)context.dim[2], width);
     if (context.dim[1] < 1 || context.dim[1] > MAX_WINDOWS * CHUNK_LENGTH)
-        return fail(err, KILN_BAD_ARGUMENT, "%s has %lld tokens, expected 1 to %d", what, (long long)context.dim[1], MAX_WINDOWS * CHUNK_LENGTH);
+        return fail(err, KILN_BAD_ARGUMENT, "%s has %lld tokens, expected 1 to %d", what,
+                    (long long)context.dim[1], MAX_WINDOWS * CHUNK_LENGTH);
     if (wanted && (!whole || pooled.rank != 2 || pooled.dim[0] != 1 || pooled.dim[1] != wanted))
-        return fail(err, KILN_MISMATCH, "%s lacks the tensor 'pooled' [1,%d] that the model wants", what, wanted);
+        return fail(err, KILN_MISMATCH, "%s lacks the tensor 'pooled' [1,%d] that the model wants", what,
+                    wanted);
     if (!all_finite(words, context) || (wanted && !all_finite(whole, pooled)))
         return fail(err, KILN_BAD_ARGUMENT, "%s holds NaN or infinity", what);
     return KILN_OK;
 }
 
-kiln_status kiln_encode_text(kiln_session *s, const char *prompt, int clip_skip, kiln_map **out, kiln_error *err)
+kiln_status kiln_encode_text(kiln_session *s, const char *prompt, int clip_skip, kiln_map **out,
+                             kiln_error *err)
 {
     *out = NULL;
     session_begin(s);

@@ -9,11 +9,13 @@
 #include "pipeline/session.h"
 
 /* A map of kind "conditioning": "context" [1,T,D], and "pooled" [1,P] where the family has it. */
-kiln_status conditioning_of_text(kiln_session *, const char *prompt, int clip_skip, kiln_map **out, kiln_error *);
+kiln_status conditioning_of_text(kiln_session *, const char *prompt, int clip_skip, kiln_map **out,
+                                 kiln_error *);
 /* A map of the same shapes as `like`, all zero: what SDXL takes where there is no negative prompt. */
 kiln_status conditioning_of_nothing(const kiln_map *like, kiln_map **out, kiln_error *);
 /* How many tokens conditioning_of_text would give, and whether it could: the words are cut, nothing is run. */
-kiln_status conditioning_tokens(const kiln_model *, const char *prompt, int clip_skip, int *tokens, kiln_error *);
+kiln_status conditioning_tokens(const kiln_model *, const char *prompt, int clip_skip, int *tokens,
+                                kiln_error *);
 /* The tokens of a map that conditioning_check has seen. */
 int conditioning_map_tokens(const kiln_map *);
 /* Whether a map fits this model's UNet and holds numbers only; a sentence if not. */

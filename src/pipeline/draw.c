@@ -28,10 +28,16 @@ typedef struct work {
     size_t n;
 } work;
 
-static kiln_status tell(const work *w, const char *stage, int64_t done, int64_t total, const kiln_image *preview, kiln_error *err)
+static kiln_status tell(const work *w, const char *stage, int64_t done, int64_t total,
+                        const kiln_image *preview, kiln_error *err)
 {
     const kiln_draw_options *o = w->request.options;
-    kiln_progress p = {.stage = stage, .done = done, .total = total, .image = w->index, .images = o->batch, .preview = preview};
+    kiln_progress p = {.stage = stage,
+                       .done = done,
+                       .total = total,
+                       .image = w->index,
+                       .images = o->batch,
+                       .preview = preview};
     if (o->progress && !o->progress(o->user, &p))
         return fail(err, KILN_CANCELLED, "cancelled");
     if (atomic_load(&w->session->cancel))
@@ -49,9 +55,12 @@ static kiln_status encode_negative(work *w, kiln_error *err)
         return KILN_OK;
     kiln_status status = w->request.zero_negative
                              ? conditioning_of_nothing(w->drawing.conditioning, &w->negative, err)
-                             : conditioning_of_text(w->session, o->negative ? o->negative : "", o->clip_skip, &w->negative, err);
+                             : conditioning_of_text(w->session, o->negative ? o->negative : "", o->clip_skip,
+                                                    &w->negative, err);
     w->drawing.negative = w->negative;
-    return status == KILN_OK ? conditioning_check(w->session->model, w->negative, "the negative prompt's conditioning", err) : status;
+    return status == KILN_OK
+               ? conditioning_check(w->session->model, w->negative, "the negative prompt's conditioning", err)
+               : status;
 }
 
 static kiln_status encode_words(work *w, kiln_error *err)
@@ -82,7 +91,8 @@ static kiln_status load_init(work *w, kiln_error *err)
     image *resized = NULL;
     kiln_status status = KILN_OK;
     if (from->picture->width != w->request.width || from->picture->height != w->request.height)
-        status = image_resize(from->picture, w->request.width, w->request.height, RESIZE_LANCZOS, &resized, err);
+        status =
+            image_resize(from->picture, w->request.width, w->request.height, RESIZE_LANCZOS, &resized, err);
     w->init = malloc((size_t)w->request.width * (size_t)w->request.height * 3 * sizeof(float));
     if (status == KILN_OK && !w->init)
         status = fail(err, KILN_NO_MEMORY, "out of memory for the start picture");
@@ -100,16 +110,20 @@ static kiln_status make_extra(work *w, kiln_error *err)
     if (extra == 0)
         return KILN_OK;
     if (extra != channels + 1)
-        return fail(err, KILN_UNSUPPORTED, "the UNet of %s takes %d channels: %d are latents, and what the other %d hold is not known here", m->path,
-                    m->parts->unet.in_channels, channels, extra);
-    int64_t positions = (int64_t)w->drawing.height * w->drawing.width, pixels = (int64_t)w->request.width * w->request.height;
+        return fail(
+            err, KILN_UNSUPPORTED,
+            "the UNet of %s takes %d channels: %d are latents, and what the other %d hold is not known here",
+            m->path, m->parts->unet.in_channels, channels, extra);
+    int64_t positions = (int64_t)w->drawing.height * w->drawing.width,
+            pixels = (int64_t)w->request.width * w->request.height;
     float *grey = calloc((size_t)pixels * 3, sizeof *grey);
     w->extra = malloc((size_t)(positions * extra) * sizeof(float));
     kiln_status status = grey && w->extra ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory for the mask");
     for (int64_t i = 0; status == KILN_OK && i < positions; i++)
         w->extra[i] = 1;
     if (status == KILN_OK)
-        status = autoencode_encode(w->session, grey, w->request.height, w->request.width, NULL, w->extra + positions, err);
+        status = autoencode_encode(w->session, grey, w->request.height, w->request.width, NULL,
+                                   w->extra + positions, err);
     session_drop(w->session, NETWORK_VAE_ENCODER);
     free(grey);
     w->drawing.extra = w->extra;
@@ -119,7 +133,8 @@ static kiln_status make_extra(work *w, kiln_error *err)
 
 /* ------------------------------------------------------------------------------------ one picture */
 
-static kiln_status give_noise(void *self, float sigma_from, float sigma_to, float *out, size_t n, kiln_error *err)
+static kiln_status give_noise(void *self, float sigma_from, float sigma_to, float *out, size_t n,
+                              kiln_error *err)
 {
     (void)sigma_from;
     (void)sigma_to;
@@ -153,7 +168,8 @@ static kiln_status start(work *w, float *x, float *start_noise, kiln_error *err)
         return KILN_OK;
     }
     noise_fill(&w->noise, start_noise, w->n);
-    kiln_status status = autoencode_encode(w->session, w->init, w->request.height, w->request.width, start_noise, x, err);
+    kiln_status status =
+        autoencode_encode(w->session, w->init, w->request.height, w->request.width, start_noise, x, err);
     if (w->index + 1 == w->request.options->batch)
         session_drop(w->session, NETWORK_VAE_ENCODER);
     if (status != KILN_OK)
@@ -170,7 +186,8 @@ static kiln_status to_picture(work *w, const float *latents, kiln_image **out, k
     if (status == KILN_OK && !pixels)
         status = fail(err, KILN_NO_MEMORY, "out of memory for the picture");
     if (status == KILN_OK)
-        status = autoencode_decode(w->session, latents, w->drawing.height, w->drawing.width, w->request.vae_tile, pixels, err);
+        status = autoencode_decode(w->session, latents, w->drawing.height, w->drawing.width,
+                                   w->request.vae_tile, pixels, err);
     image *picture = NULL;
     if (status == KILN_OK)
         status = image_from_tensor(pixels, w->request.width, w->request.height, 3, 8, &picture, err);
@@ -189,7 +206,8 @@ static kiln_status to_picture(work *w, const float *latents, kiln_image **out, k
 static kiln_status draw_one(work *w, kiln_image **out, kiln_error *err)
 {
     float *x = malloc(w->n * sizeof *x), *start_noise = malloc(w->n * sizeof *start_noise);
-    kiln_status status = x && start_noise ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory for the latents");
+    kiln_status status =
+        x && start_noise ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory for the latents");
     if (status == KILN_OK)
         status = start(w, x, start_noise, err);
     if (status == KILN_OK)
@@ -210,8 +228,12 @@ static void describe(work *w)
 {
     const request *r = &w->request;
     drawing *d = &w->drawing;
-    *d = (drawing){.session = w->session, .height = r->latent_height, .width = r->latent_width, .sampler = r->sampler,
-                   .cfg = (float)r->options->cfg, .cfg_rescale = (float)r->options->cfg_rescale,
+    *d = (drawing){.session = w->session,
+                   .height = r->latent_height,
+                   .width = r->latent_width,
+                   .sampler = r->sampler,
+                   .cfg = (float)r->options->cfg,
+                   .cfg_rescale = (float)r->options->cfg_rescale,
                    .time_ids = {(float)r->height, (float)r->width, 0, 0, (float)r->height, (float)r->width}};
     w->n = drawing_elements(d);
 }

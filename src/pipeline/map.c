@@ -138,15 +138,18 @@ static kiln_status load(const tensor_file *f, const char *path, kiln_map **out, 
     const char *kind = tensor_file_metadata(f, kind_key);
     size_t count = tensor_file_count(f);
     if (!kind)
-        return fail(err, KILN_BAD_FORMAT, "%s is not a semantic map: its metadata has no '%s'", path, kind_key);
+        return fail(err, KILN_BAD_FORMAT, "%s is not a semantic map: its metadata has no '%s'", path,
+                    kind_key);
     if (count < 1 || count > MAP_MAX_TENSORS)
-        return fail(err, KILN_BAD_FORMAT, "%s is not a semantic map: it has %zu tensors, expected 1 to %d", path, count, MAP_MAX_TENSORS);
+        return fail(err, KILN_BAD_FORMAT, "%s is not a semantic map: it has %zu tensors, expected 1 to %d",
+                    path, count, MAP_MAX_TENSORS);
     kiln_status status = map_new(kind, out, err);
     for (size_t i = 0; status == KILN_OK && i < count; i++) {
         const tensor_entry *e = tensor_file_entry(f, i);
         int64_t n = shape_count(e->shape);
         if (!dtype_is_floating(e->type) || n < 1 || n > map_max_elements)
-            return fail(err, KILN_BAD_FORMAT, "%s: the tensor '%s' is not one of a semantic map", path, e->name);
+            return fail(err, KILN_BAD_FORMAT, "%s: the tensor '%s' is not one of a semantic map", path,
+                        e->name);
         map_entry *made = append(*out, e->name, e->shape);
         status = made ? tensor_file_read_f32(f, e, 0, n, made->data, err) : no_memory(err);
     }

@@ -55,10 +55,12 @@ typedef struct stage {
     int64_t activations, weights;
 } stage;
 
-static kiln_status measure(kiln_session *s, network_kind kind, network_shape size, stage *out, kiln_error *err)
+static kiln_status measure(kiln_session *s, network_kind kind, network_shape size, stage *out,
+                           kiln_error *err)
 {
     *out = (stage){0};
-    return model_has(s->model, kind) ? session_measure(s, kind, &size, &out->activations, &out->weights, err) : KILN_OK;
+    return model_has(s->model, kind) ? session_measure(s, kind, &size, &out->activations, &out->weights, err)
+                                     : KILN_OK;
 }
 
 static int64_t largest(int64_t a, int64_t b)
@@ -69,12 +71,17 @@ static int64_t largest(int64_t a, int64_t b)
 /* Both encoders' weights are there until the UNet's come; they run one after the other. */
 static kiln_status measure_text(kiln_session *s, const request *r, int64_t *bytes, kiln_error *err)
 {
-    bool wanted = !r->options->conditioning || (r->guided && !r->zero_negative && !r->options->negative_conditioning);
+    bool wanted =
+        !r->options->conditioning || (r->guided && !r->zero_negative && !r->options->negative_conditioning);
     int64_t activations = 0, packed_bytes = 0;
     kiln_status status = KILN_OK;
     for (network_kind k = NETWORK_TEXT_1; status == KILN_OK && wanted && k <= NETWORK_TEXT_2; k++) {
         stage one;
-        network_shape size = {.batch = 1, .tokens = CHUNK_LENGTH, .outputs = k == NETWORK_TEXT_2 ? CLIP_HIDDEN_RAW | CLIP_TEXT_EMBEDS : CLIP_HIDDEN_LN, .skip = 1};
+        network_shape size = {.batch = 1,
+                              .tokens = CHUNK_LENGTH,
+                              .outputs =
+                                  k == NETWORK_TEXT_2 ? CLIP_HIDDEN_RAW | CLIP_TEXT_EMBEDS : CLIP_HIDDEN_LN,
+                              .skip = 1};
         status = measure(s, k, size, &one, err);
         activations = largest(activations, one.activations);
         packed_bytes += one.weights;
@@ -87,7 +94,10 @@ static kiln_status measure_text(kiln_session *s, const request *r, int64_t *byte
 static kiln_status measure_unet(kiln_session *s, const request *r, stage *out, kiln_error *err)
 {
     bool apart = r->guided && r->tokens != r->negative_tokens;
-    network_shape size = {.batch = r->guided && !apart ? 2 : 1, .height = r->latent_height, .width = r->latent_width, .tokens = r->tokens};
+    network_shape size = {.batch = r->guided && !apart ? 2 : 1,
+                          .height = r->latent_height,
+                          .width = r->latent_width,
+                          .tokens = r->tokens};
     kiln_status status = measure(s, NETWORK_UNET, size, out, err);
     if (status != KILN_OK || !apart)
         return status;
@@ -99,11 +109,14 @@ static kiln_status measure_unet(kiln_session *s, const request *r, stage *out, k
 }
 
 /* The decoder whole, or by tiles of 512 px when the whole would not fit under `limit`. `given` as in the options. */
-static kiln_status choose_tile(kiln_session *s, int given, network_shape whole, int64_t before, int64_t limit, int *tile, stage *decode, kiln_error *err)
+static kiln_status choose_tile(kiln_session *s, int given, network_shape whole, int64_t before, int64_t limit,
+                               int *tile, stage *decode, kiln_error *err)
 {
     const kiln_model *m = s->model;
     *tile = given > 0 ? given : 0;
-    network_shape size = {.batch = 1, .height = autoencode_tile(m, *tile, whole.height), .width = autoencode_tile(m, *tile, whole.width)};
+    network_shape size = {.batch = 1,
+                          .height = autoencode_tile(m, *tile, whole.height),
+                          .width = autoencode_tile(m, *tile, whole.width)};
     kiln_status status = measure(s, NETWORK_VAE_DECODER, size, decode, err);
     if (status != KILN_OK || given || before + decode->activations + decode->weights <= limit)
         return status;
@@ -148,14 +161,19 @@ typedef struct stages {
 static kiln_status measure_stages(kiln_session *s, request *r, stages *m, kiln_error *err)
 {
     *m = (stages){0};
-    bool encodes = r->options->init || s->model->parts->unet.in_channels > s->model->parts->vae.latent_channels;
+    bool encodes =
+        r->options->init || s->model->parts->unet.in_channels > s->model->parts->vae.latent_channels;
     kiln_status status = measure_unet(s, r, &m->unet, err);
     if (status == KILN_OK)
         status = measure_text(s, r, &m->text, err);
     if (status == KILN_OK && encodes)
-        status = measure(s, NETWORK_VAE_ENCODER, (network_shape){.batch = 1, .height = r->height, .width = r->width}, &m->encode, err);
+        status =
+            measure(s, NETWORK_VAE_ENCODER,
+                    (network_shape){.batch = 1, .height = r->height, .width = r->width}, &m->encode, err);
     if (status == KILN_OK && r->options->preview_every)
-        status = measure(s, NETWORK_PREVIEW, (network_shape){.batch = 1, .height = r->latent_height, .width = r->latent_width}, &m->preview, err);
+        status = measure(s, NETWORK_PREVIEW,
+                         (network_shape){.batch = 1, .height = r->latent_height, .width = r->latent_width},
+                         &m->preview, err);
     return status;
 }
 
@@ -166,7 +184,8 @@ static int64_t peak_of(const kiln_session *s, const request *r, const stages *m)
     int64_t unet = more || holds(s, NETWORK_UNET) ? m->unet.weights : 0;
     int64_t decoder = more || holds(s, NETWORK_VAE_DECODER) ? m->decode.weights : 0;
     int64_t both = m->unet.weights + m->preview.weights;
-    int64_t peak = m->text + (holds(s, NETWORK_UNET) ? m->unet.weights : 0) + (holds(s, NETWORK_VAE_DECODER) ? m->decode.weights : 0);
+    int64_t peak = m->text + (holds(s, NETWORK_UNET) ? m->unet.weights : 0) +
+                   (holds(s, NETWORK_VAE_DECODER) ? m->decode.weights : 0);
     if (m->encode.weights)
         peak = largest(peak, m->encode.weights + m->encode.activations + unet + decoder);
     int64_t encoder = more ? m->encode.weights : 0;
@@ -184,46 +203,54 @@ kiln_status request_plan_memory(kiln_session *s, request *r, kiln_error *err)
     room space = room_now(s->model, buffers, r->options->memory_limit);
     network_shape whole = {.height = r->latent_height, .width = r->latent_width};
     if (status == KILN_OK)
-        status = choose_tile(s, r->options->vae_tile, whole, space.before + m.unet.weights, space.limit, &r->vae_tile, &m.decode, err);
+        status = choose_tile(s, r->options->vae_tile, whole, space.before + m.unet.weights, space.limit,
+                             &r->vae_tile, &m.decode, err);
     if (status != KILN_OK)
         return status;
     r->memory.weights = m.unet.weights + m.decode.weights;
     r->memory.activations = largest(m.unet.activations, largest(m.decode.activations, m.encode.activations));
     r->memory.peak = space.before + peak_of(s, r, &m);
     if (r->memory.peak > space.limit)
-        return fail(err, KILN_NO_MEMORY, "drawing %dx%d takes %.2f GB, but only %.2f GB %s", r->width, r->height, (double)r->memory.peak / 1e9,
-                    (double)space.limit / 1e9, r->options->memory_limit ? "are allowed" : "are free");
+        return fail(err, KILN_NO_MEMORY, "drawing %dx%d takes %.2f GB, but only %.2f GB %s", r->width,
+                    r->height, (double)r->memory.peak / 1e9, (double)space.limit / 1e9,
+                    r->options->memory_limit ? "are allowed" : "are free");
     return KILN_OK;
 }
 
-static kiln_status check_room(const char *what, int height, int width, const room *space, const stage *one, kiln_error *err)
+static kiln_status check_room(const char *what, int height, int width, const room *space, const stage *one,
+                              kiln_error *err)
 {
     int64_t needed = space->before + one->weights + one->activations;
     if (needed <= space->limit)
         return KILN_OK;
-    return fail(err, KILN_NO_MEMORY, "%s %dx%d takes %.2f GB, but only %.2f GB are free", what, width, height, (double)needed / 1e9,
-                (double)space->limit / 1e9);
+    return fail(err, KILN_NO_MEMORY, "%s %dx%d takes %.2f GB, but only %.2f GB are free", what, width, height,
+                (double)needed / 1e9, (double)space->limit / 1e9);
 }
 
-kiln_status memory_check_decode(kiln_session *s, int latent_height, int latent_width, int *tile, kiln_error *err)
+kiln_status memory_check_decode(kiln_session *s, int latent_height, int latent_width, int *tile,
+                                kiln_error *err)
 {
     stage decode;
     int f = autoencode_factor(s->model), height = latent_height * f, width = latent_width * f;
     room space = room_now(s->model, picture_bytes(width, height), 0);
     network_shape whole = {.height = latent_height, .width = latent_width};
     kiln_status status = choose_tile(s, 0, whole, space.before, space.limit, tile, &decode, err);
-    return status == KILN_OK ? check_room("decoding a picture of", height, width, &space, &decode, err) : status;
+    return status == KILN_OK ? check_room("decoding a picture of", height, width, &space, &decode, err)
+                             : status;
 }
 
 kiln_status memory_check_encode(kiln_session *s, int height, int width, kiln_error *err)
 {
     stage encode;
     room space = room_now(s->model, picture_bytes(width, height), 0);
-    kiln_status status = measure(s, NETWORK_VAE_ENCODER, (network_shape){.batch = 1, .height = height, .width = width}, &encode, err);
-    return status == KILN_OK ? check_room("encoding a picture of", height, width, &space, &encode, err) : status;
+    kiln_status status = measure(s, NETWORK_VAE_ENCODER,
+                                 (network_shape){.batch = 1, .height = height, .width = width}, &encode, err);
+    return status == KILN_OK ? check_room("encoding a picture of", height, width, &space, &encode, err)
+                             : status;
 }
 
-kiln_status kiln_draw_plan(kiln_session *s, const kiln_draw_options *options, kiln_memory_plan *out, kiln_error *err)
+kiln_status kiln_draw_plan(kiln_session *s, const kiln_draw_options *options, kiln_memory_plan *out,
+                           kiln_error *err)
 {
     *out = (kiln_memory_plan){0};
     session_begin(s);

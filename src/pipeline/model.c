@@ -25,8 +25,8 @@ kiln_model_options kiln_model_defaults(void)
 /* ------------------------------------------------------------------------------------ networks */
 
 static const part_kind part_of[NETWORK_COUNT] = {
-    [NETWORK_TEXT_1] = PART_TEXT,       [NETWORK_TEXT_2] = PART_TEXT_2,    [NETWORK_UNET] = PART_UNET,
-    [NETWORK_VAE_ENCODER] = PART_VAE,   [NETWORK_VAE_DECODER] = PART_VAE, [NETWORK_PREVIEW] = PART_COUNT,
+    [NETWORK_TEXT_1] = PART_TEXT,     [NETWORK_TEXT_2] = PART_TEXT_2,   [NETWORK_UNET] = PART_UNET,
+    [NETWORK_VAE_ENCODER] = PART_VAE, [NETWORK_VAE_DECODER] = PART_VAE, [NETWORK_PREVIEW] = PART_COUNT,
 };
 
 bool model_has(const kiln_model *m, network_kind kind)
@@ -43,26 +43,39 @@ kiln_status model_need(const kiln_model *m, network_kind kind, kiln_error *err)
     return probe_require(m->parts, 1u << part_of[kind], err);
 }
 
-kiln_status model_draw_network(const kiln_model *m, network_kind kind, const network_shape *s, graph **out, kiln_error *err)
+kiln_status model_draw_network(const kiln_model *m, network_kind kind, const network_shape *s, graph **out,
+                               kiln_error *err)
 {
     graph *g = *out = graph_new();
     if (!g)
         return fail(err, KILN_NO_MEMORY, "out of memory for a graph");
     clip_text_shape text = {.batch = s->batch, .tokens = s->tokens, .outputs = s->outputs, .skip = s->skip};
-    unet_shape unet = {.batch = s->batch, .height = s->height, .width = s->width, .context_tokens = s->tokens};
+    unet_shape unet = {
+        .batch = s->batch, .height = s->height, .width = s->width, .context_tokens = s->tokens};
     switch (kind) {
-    case NETWORK_TEXT_1: clip_text_draw(g, &m->parts->text, &text); break;
-    case NETWORK_TEXT_2: clip_text_draw(g, &m->parts->text_2, &text); break;
-    case NETWORK_UNET: unet_draw(g, &m->parts->unet, &unet); break;
-    case NETWORK_VAE_ENCODER: vae_draw_encoder(g, &m->parts->vae, s->batch, s->height, s->width); break;
-    case NETWORK_VAE_DECODER: vae_draw_decoder(g, &m->parts->vae, s->batch, s->height, s->width); break;
+    case NETWORK_TEXT_1:
+        clip_text_draw(g, &m->parts->text, &text);
+        break;
+    case NETWORK_TEXT_2:
+        clip_text_draw(g, &m->parts->text_2, &text);
+        break;
+    case NETWORK_UNET:
+        unet_draw(g, &m->parts->unet, &unet);
+        break;
+    case NETWORK_VAE_ENCODER:
+        vae_draw_encoder(g, &m->parts->vae, s->batch, s->height, s->width);
+        break;
+    case NETWORK_VAE_DECODER:
+        vae_draw_decoder(g, &m->parts->vae, s->batch, s->height, s->width);
+        break;
     case NETWORK_PREVIEW:
         if (m->preview_is_taesd)
             taesd_draw(g, &m->preview_taesd, s->batch, s->height, s->width);
         else
             vae_approx_draw(g, &m->preview_approx, s->batch, s->height, s->width);
         break;
-    case NETWORK_COUNT: break;
+    case NETWORK_COUNT:
+        break;
     }
     kiln_status status = graph_finish(g, err);
     if (status != KILN_OK) {
@@ -114,15 +127,20 @@ static kiln_status open_preview(kiln_model *m, const char *path, kiln_error *err
     tensor_finder finder = {find_in_file, m->preview_file};
     bool plain = false;
     kiln_error why;
-    m->preview_is_taesd = taesd_config_from_tensors(&finder, true, &m->preview_taesd, &plain, &why) == KILN_OK;
+    m->preview_is_taesd =
+        taesd_config_from_tensors(&finder, true, &m->preview_taesd, &plain, &why) == KILN_OK;
     if (!m->preview_is_taesd && vae_approx_config_from_tensors(&finder, &m->preview_approx, &why) != KILN_OK)
-        return fail(err, KILN_UNSUPPORTED, "%s is neither a TAESD decoder nor a VAE-approx, which previews are made with", path);
+        return fail(err, KILN_UNSUPPORTED,
+                    "%s is neither a TAESD decoder nor a VAE-approx, which previews are made with", path);
     int channels = m->preview_is_taesd ? m->preview_taesd.in_channels : m->preview_approx.latent_channels;
     if (m->parts->part[PART_VAE].present && channels != m->parts->vae.latent_channels)
-        return fail(err, KILN_MISMATCH, "%s decodes latents of %d channels, the model's have %d", path, channels, m->parts->vae.latent_channels);
+        return fail(err, KILN_MISMATCH, "%s decodes latents of %d channels, the model's have %d", path,
+                    channels, m->parts->vae.latent_channels);
     graph *g = NULL;
-    status = model_draw_network(m, NETWORK_PREVIEW, &(network_shape){.batch = 1, .height = 4, .width = 4}, &g, err);
-    weights_place place = {m->preview_file, "", m->preview_is_taesd && plain ? DIALECT_ORIGINAL : DIALECT_CANONICAL};
+    status = model_draw_network(m, NETWORK_PREVIEW, &(network_shape){.batch = 1, .height = 4, .width = 4}, &g,
+                                err);
+    weights_place place = {m->preview_file, "",
+                           m->preview_is_taesd && plain ? DIALECT_ORIGINAL : DIALECT_CANONICAL};
     if (status == KILN_OK)
         status = bind_graph(&m->networks[NETWORK_PREVIEW], g, &place, err);
     graph_free(g);
@@ -188,7 +206,8 @@ static kiln_status open_tokenizers(kiln_model *m, const kiln_model_options *o, k
 static kiln_status open_schedule(kiln_model *m, kiln_error *err)
 {
     schedule_config config;
-    kiln_status status = schedule_config_read(&config, m->parts->scheduler, strlen(m->parts->scheduler), NULL, m->path, err);
+    kiln_status status =
+        schedule_config_read(&config, m->parts->scheduler, strlen(m->parts->scheduler), NULL, m->path, err);
     if (status != KILN_OK)
         return status;
     if (m->parts->family != FAMILY_SDXL && m->parts->family != FAMILY_SDXL_REFINER)
@@ -268,7 +287,8 @@ static void model_free(kiln_model *m)
     free(m);
 }
 
-kiln_status kiln_model_open(const char *path, const kiln_model_options *options, kiln_model **out, kiln_error *err)
+kiln_status kiln_model_open(const char *path, const kiln_model_options *options, kiln_model **out,
+                            kiln_error *err)
 {
     *out = NULL;
     if (!path)

@@ -14,7 +14,8 @@
 
 static const char empty_negative[] = "Empty negative prompt";
 
-static void set_format(infotext *t, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void set_format(infotext *t, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 static void set_format(infotext *t, const char *key, const char *format, ...)
 {
@@ -114,7 +115,8 @@ kiln_status kiln_recipe_read(const char *parameters, kiln_recipe **out, kiln_err
     if (status == KILN_OK && !(r->prompt = infotext_full_prompt(r->text)))
         status = fail(err, KILN_NO_MEMORY, "out of memory for a recipe");
     if (status == KILN_OK && !infotext_get(r->text, "Steps"))
-        status = fail(err, KILN_BAD_FORMAT, "the text holds no recipe: a line with Steps, Sampler and Seed is missing");
+        status = fail(err, KILN_BAD_FORMAT,
+                      "the text holds no recipe: a line with Steps, Sampler and Seed is missing");
     if (status != KILN_OK) {
         kiln_recipe_free(r);
         return status;

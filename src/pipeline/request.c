@@ -14,7 +14,14 @@
 
 kiln_draw_options kiln_draw_defaults(void)
 {
-    return (kiln_draw_options){.prompt = "", .steps = 20, .cfg = 7, .rng = "cpu", .sampler = "DPM++ 2M", .eta = -1, .clip_skip = 1, .batch = 1,
+    return (kiln_draw_options){.prompt = "",
+                               .steps = 20,
+                               .cfg = 7,
+                               .rng = "cpu",
+                               .sampler = "DPM++ 2M",
+                               .eta = -1,
+                               .clip_skip = 1,
+                               .batch = 1,
                                .strength = 0.75};
 }
 
@@ -30,12 +37,15 @@ uint64_t kiln_seed_random(void)
 static kiln_status check_side(const char *name, int given, int step, kiln_error *err)
 {
     if (given <= 0)
-        return fail(err, KILN_BAD_ARGUMENT, "the %s must be a positive number of pixels, got %d", name, given);
+        return fail(err, KILN_BAD_ARGUMENT, "the %s must be a positive number of pixels, got %d", name,
+                    given);
     if (given > IMAGE_MAX_SIDE)
-        return fail(err, KILN_BAD_ARGUMENT, "the %s may be %d pixels at most, got %d", name, IMAGE_MAX_SIDE, given);
+        return fail(err, KILN_BAD_ARGUMENT, "the %s may be %d pixels at most, got %d", name, IMAGE_MAX_SIDE,
+                    given);
     if (given % step)
-        return fail(err, KILN_BAD_ARGUMENT, "the %s must be a multiple of %d for this model, got %d (near it are %d and %d)", name, step, given,
-                    given / step > 0 ? given / step * step : step, (given / step + 1) * step);
+        return fail(err, KILN_BAD_ARGUMENT,
+                    "the %s must be a multiple of %d for this model, got %d (near it are %d and %d)", name,
+                    step, given, given / step > 0 ? given / step * step : step, (given / step + 1) * step);
     return KILN_OK;
 }
 
@@ -49,8 +59,8 @@ static kiln_status resolve_size(const kiln_model *m, request *r, kiln_error *err
     if (status == KILN_OK)
         status = check_side("height", r->height, step, err);
     if (status == KILN_OK && (int64_t)r->width * r->height > IMAGE_MAX_PIXELS)
-        status = fail(err, KILN_BAD_ARGUMENT, "a picture of %dx%d is too large: %lld pixels at most", r->width, r->height,
-                      (long long)IMAGE_MAX_PIXELS);
+        status = fail(err, KILN_BAD_ARGUMENT, "a picture of %dx%d is too large: %lld pixels at most",
+                      r->width, r->height, (long long)IMAGE_MAX_PIXELS);
     r->latent_width = r->width / f;
     r->latent_height = r->height / f;
     return status;
@@ -120,7 +130,8 @@ static kiln_status resolve_sampler(const kiln_session *s, request *r, kiln_error
 }
 
 /* A text is recorded with the picture, so it has to be UTF-8 even where it is not encoded (`tokens` NULL). */
-static kiln_status check_text(const kiln_session *s, const request *r, const char *what, const char *text, int *tokens, kiln_error *err)
+static kiln_status check_text(const kiln_session *s, const request *r, const char *what, const char *text,
+                              int *tokens, kiln_error *err)
 {
     kiln_status status = KILN_OK;
     if (tokens)
@@ -130,7 +141,8 @@ static kiln_status check_text(const kiln_session *s, const request *r, const cha
     return status;
 }
 
-static kiln_status check_map(const kiln_session *s, const kiln_map *map, const char *what, int *tokens, kiln_error *err)
+static kiln_status check_map(const kiln_session *s, const kiln_map *map, const char *what, int *tokens,
+                             kiln_error *err)
 {
     kiln_status status = conditioning_check(s->model, map, what, err);
     if (status == KILN_OK)
@@ -153,9 +165,11 @@ static kiln_status check_words(const kiln_session *s, request *r, kiln_error *er
     if (status == KILN_OK && o->conditioning)
         status = check_map(s, o->conditioning, "the given conditioning", &r->tokens, err);
     if (status == KILN_OK)
-        status = check_text(s, r, "negative prompt", o->negative, encodes_negative(r) ? &r->negative_tokens : NULL, err);
+        status = check_text(s, r, "negative prompt", o->negative,
+                            encodes_negative(r) ? &r->negative_tokens : NULL, err);
     if (status == KILN_OK && o->negative_conditioning)
-        status = check_map(s, o->negative_conditioning, "the given negative conditioning", &r->negative_tokens, err);
+        status = check_map(s, o->negative_conditioning, "the given negative conditioning",
+                           &r->negative_tokens, err);
     if (r->zero_negative)
         r->negative_tokens = r->tokens;
     if (!r->guided)
@@ -171,9 +185,11 @@ static kiln_status check_model(const kiln_session *s, const request *r, kiln_err
         needed |= probe_drawing_parts(parts);
     kiln_status status = probe_require(parts, needed, err);
     if (status == KILN_OK && parts->family == FAMILY_X4_UPSCALER)
-        status = fail(err, KILN_UNSUPPORTED, "%s is an upscaler: it enlarges pictures and draws none", s->model->path);
+        status = fail(err, KILN_UNSUPPORTED, "%s is an upscaler: it enlarges pictures and draws none",
+                      s->model->path);
     if (status == KILN_OK && parts->family == FAMILY_SDXL_REFINER)
-        status = fail(err, KILN_UNSUPPORTED, "%s is a refiner: it finishes another model's picture and draws none", s->model->path);
+        status = fail(err, KILN_UNSUPPORTED,
+                      "%s is a refiner: it finishes another model's picture and draws none", s->model->path);
     return status == KILN_OK ? autoencode_check(s->model, err) : status;
 }
 
@@ -181,7 +197,8 @@ kiln_status request_resolve(kiln_session *s, const kiln_draw_options *o, request
 {
     *r = (request){.options = o};
     r->guided = o->cfg != 1;
-    r->zero_negative = r->guided && s->model->parts->zero_empty_prompt && !o->negative && !o->negative_conditioning;
+    r->zero_negative =
+        r->guided && s->model->parts->zero_empty_prompt && !o->negative && !o->negative_conditioning;
     kiln_status status = check_model(s, r, err);
     if (status == KILN_OK)
         status = check_numbers(o, s->model->schedule, err);

@@ -7,14 +7,14 @@
 
 typedef struct request {
     const kiln_draw_options *options;
-    int width, height;             /* px */
+    int width, height; /* px */
     int latent_width, latent_height;
     noise_kind noise;
     sampler_plan *sampler;
     bool guided;
-    bool zero_negative;            /* SDXL without a negative prompt: a context of zeros */
-    int tokens, negative_tokens;   /* of the two contexts; negative 0 without guidance */
-    int vae_tile;                  /* px, resolved; 0: whole */
+    bool zero_negative;          /* SDXL without a negative prompt: a context of zeros */
+    int tokens, negative_tokens; /* of the two contexts; negative 0 without guidance */
+    int vae_tile;                /* px, resolved; 0: whole */
     kiln_memory_plan memory;
 } request;
 

@@ -40,7 +40,8 @@ static void *_Atomic places[MAX_PLACES];
 #if WRAPPED
 
 extern char __executable_start, etext;
-extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t), *__libc_memalign(size_t, size_t);
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t),
+    *__libc_memalign(size_t, size_t);
 extern void __libc_free(void *);
 
 static void count_call(void *caller, size_t size, bool frees)
@@ -146,8 +147,8 @@ static void count_drawing(kiln_session *s, const char *what, kiln_draw_options o
     assert_ok(kiln_draw(s, &o, &out, err));
     assert_false(counting);
     kiln_image_free(out);
-    printf("%-20s %d calls of Kiln, %d of libraries (largest: %zu bytes) in 10 steps\n", what, own_calls, library_calls,
-           (size_t)library_largest);
+    printf("%-20s %d calls of Kiln, %d of libraries (largest: %zu bytes) in 10 steps\n", what, own_calls,
+           library_calls, (size_t)library_largest);
 #if WRAPPED
     for (int i = 0; i < MAX_PLACES && places[i]; i++)
         printf("    Kiln allocates at %#tx of this program\n", (char *)places[i] - &__executable_start);

@@ -39,7 +39,8 @@ static void a_batch_is_its_pictures_drawn_alone(void **state)
             o.seed = 4294967290u + (uint64_t)i;
             kiln_image *alone = tiny_draw_alone(m, &o);
             assert_true(same_pixels(alone, batch[i]));
-            assert_string_equal(kiln_image_text(alone, "parameters"), kiln_image_text(batch[i], "parameters"));
+            assert_string_equal(kiln_image_text(alone, "parameters"),
+                                kiln_image_text(batch[i], "parameters"));
             assert_true(i == 8 || !same_pixels(batch[i], batch[i + 1]));
             kiln_image_free(alone);
             kiln_image_free(batch[i]);
@@ -110,7 +111,8 @@ static void *paint(void *self)
     for (int i = 0; !p->failed && i < 3; i++) {
         kiln_image_free(p->last);
         p->last = NULL;
-        p->failed = kiln_draw(s, &p->options, &p->last, NULL) != KILN_OK || (p->first && !same_pixels(p->first, p->last));
+        p->failed = kiln_draw(s, &p->options, &p->last, NULL) != KILN_OK ||
+                    (p->first && !same_pixels(p->first, p->last));
     }
     kiln_session_free(s);
     return NULL;
@@ -151,7 +153,8 @@ static void two_models_at_once(void **state)
 {
     (void)state;
     kiln_model *a = tiny_open(1, KILN_PRECISION_F32), *b = tiny_open(1, KILN_PRECISION_AUTO);
-    painter p[2] = {{.model = a, .options = tiny_options(words, 1)}, {.model = b, .options = tiny_options(words, 1)}};
+    painter p[2] = {{.model = a, .options = tiny_options(words, 1)},
+                    {.model = b, .options = tiny_options(words, 1)}};
     paint_together(p, 2);
     assert_int_equal(kiln_model_close(a), KILN_OK);
     assert_int_equal(kiln_model_close(b), KILN_OK);
@@ -334,7 +337,8 @@ static void latents_and_back(void **state)
     (void)state;
     kiln_model *m = tiny_open(1, KILN_PRECISION_F32);
     kiln_session *s = tiny_session(m);
-    kiln_image *picture = tiny_picture(34, 20, 3), *back = NULL, *loaded_back = NULL; /* no multiple of the UNet's step */
+    kiln_image *picture = tiny_picture(34, 20, 3), *back = NULL,
+               *loaded_back = NULL; /* no multiple of the UNet's step */
     kiln_map *latents = NULL, *loaded = NULL;
     assert_ok(kiln_encode_image(s, picture, &latents, err));
     const char *name;
@@ -384,7 +388,8 @@ static void tiles_are_close_to_the_whole(void **state)
     kiln_image *tiled = tiny_draw(s, &o);
     int largest;
     double mean = mean_difference(whole, tiled, &largest);
-    printf("tiles of 64 px against the whole of 160x96: %.3f of 255 in the mean, %d at most\n", mean, largest);
+    printf("tiles of 64 px against the whole of 160x96: %.3f of 255 in the mean, %d at most\n", mean,
+           largest);
     assert_false(same_pixels(whole, tiled));
     assert_true(mean < 3 && largest < 64);
     assert_non_null(strstr(kiln_image_text(tiled, "parameters"), "VAE tile: 64"));

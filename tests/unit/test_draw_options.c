@@ -48,12 +48,12 @@ static void refused(const kiln_draw_options *o, kiln_status expected, const char
     assert_int_equal(kiln_draw(session, o, out, NULL), expected); /* without an error to fill */
 }
 
-#define REFUSED(field, value, expected, word)                                                                          \
-    do {                                                                                                               \
-        kiln_draw_options o = tiny_options("a fox", 1);                                                                \
-        o.init = with_init ? picture : NULL;                                                                           \
-        o.field = value;                                                                                               \
-        refused(&o, expected, word);                                                                                   \
+#define REFUSED(field, value, expected, word)                                                                \
+    do {                                                                                                     \
+        kiln_draw_options o = tiny_options("a fox", 1);                                                      \
+        o.init = with_init ? picture : NULL;                                                                 \
+        o.field = value;                                                                                     \
+        refused(&o, expected, word);                                                                         \
     } while (0)
 
 static void numbers_out_of_range(void **state)
@@ -229,11 +229,11 @@ static void profiles_and_traces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_out_of_range),      cmocka_unit_test(names_that_are_not_known),
-        cmocka_unit_test(sizes_that_cannot_be),      cmocka_unit_test(options_left_out),
-        cmocka_unit_test(sizes_down_to_the_least),
-        cmocka_unit_test(little_or_no_strength),     cmocka_unit_test(models_that_cannot_be_opened),
-        cmocka_unit_test(models_with_parts_missing), cmocka_unit_test(profiles_and_traces),
+        cmocka_unit_test(numbers_out_of_range),         cmocka_unit_test(names_that_are_not_known),
+        cmocka_unit_test(sizes_that_cannot_be),         cmocka_unit_test(options_left_out),
+        cmocka_unit_test(sizes_down_to_the_least),      cmocka_unit_test(little_or_no_strength),
+        cmocka_unit_test(models_that_cannot_be_opened), cmocka_unit_test(models_with_parts_missing),
+        cmocka_unit_test(profiles_and_traces),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }

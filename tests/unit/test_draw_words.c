@@ -50,7 +50,8 @@ static void assert_repeats(const kiln_draw_options *o)
     kiln_recipe_apply(recipe, &again);
     kiln_image *second = tiny_draw(session, &again);
     if (!same_pixels(first, second) || strcmp(text, kiln_image_text(second, "parameters")) != 0)
-        fail_msg("the recipe draws another picture:\n%s\nthen\n%s", text, kiln_image_text(second, "parameters"));
+        fail_msg("the recipe draws another picture:\n%s\nthen\n%s", text,
+                 kiln_image_text(second, "parameters"));
     kiln_recipe_free(recipe);
     kiln_image_free(first);
     kiln_image_free(second);
@@ -60,9 +61,19 @@ static void a_recipe_draws_the_picture_again(void **state)
 {
     (void)state;
     static const char *const prompts[] = {
-        "", "a fox", "a, b: c, Steps: 3, Seed: 4", "\"quoted\", \\ back\\slash", "two\nlines, and\n\na third",
-        "line\nSteps: 9, Sampler: Euler", "h\xc3\xa9ron \xe9\xb7\xba \xf0\x9f\xa6\xa2", "(weight:1.2) [less] {x|y}", "ends: ", " starts",
-        "tab\there", "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 8x8", "a BREAK b",
+        "",
+        "a fox",
+        "a, b: c, Steps: 3, Seed: 4",
+        "\"quoted\", \\ back\\slash",
+        "two\nlines, and\n\na third",
+        "line\nSteps: 9, Sampler: Euler",
+        "h\xc3\xa9ron \xe9\xb7\xba \xf0\x9f\xa6\xa2",
+        "(weight:1.2) [less] {x|y}",
+        "ends: ",
+        " starts",
+        "tab\there",
+        "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 8x8",
+        "a BREAK b",
     };
     for (size_t i = 0; i < sizeof prompts / sizeof *prompts; i++)
         for (size_t k = 0; k < 3; k++) {
@@ -133,7 +144,8 @@ static void texts_without_a_recipe(void **state)
     assert_int_equal(kiln_recipe_read("a fox", &r, NULL), KILN_BAD_FORMAT);
     /* Fields that are no numbers leave the options alone. */
     kiln_draw_options o = kiln_draw_defaults(), defaults = o;
-    assert_ok(kiln_recipe_read("x\nSteps: many, Sampler: Euler, CFG scale: nan, Seed: 7, Size: 64x, Clip skip: 1e99", &r, err));
+    assert_ok(kiln_recipe_read(
+        "x\nSteps: many, Sampler: Euler, CFG scale: nan, Seed: 7, Size: 64x, Clip skip: 1e99", &r, err));
     kiln_recipe_apply(r, &o);
     assert_int_equal(o.steps, defaults.steps);
     assert_true(o.cfg == defaults.cfg && o.width == 0 && o.height == 0 && o.clip_skip == 1 && o.seed == 7);
@@ -181,7 +193,9 @@ static void a_saved_map_draws_what_its_prompt_draws(void **state)
 static kiln_map *map_of(const char *kind, const char *name, const char *shape, int elements, float value)
 {
     char header[512];
-    int length = snprintf(header, sizeof header, "{\"__metadata__\":{\"kiln.kind\":\"%s\"},\"%s\":{\"dtype\":\"F32\",\"shape\":%s,\"data_offsets\":[0,%d]}}",
+    int length = snprintf(header, sizeof header,
+                          "{\"__metadata__\":{\"kiln.kind\":\"%s\"},\"%s\":{\"dtype\":\"F32\",\"shape\":%s,"
+                          "\"data_offsets\":[0,%d]}}",
                           kind, name, shape, elements * 4);
     uint64_t size = (uint64_t)length;
     FILE *f = fopen(map_path, "wb");
@@ -245,9 +259,12 @@ static void latents_that_do_not_fit(void **state)
         kiln_status status;
         const char *word;
     } cases[] = {
-        {"[1,4,3,5]", 60, 0.5f, KILN_OK, ""},           {"[1,3,4,5]", 60, 0.5f, KILN_MISMATCH, "[1,4,h,w]"},
-        {"[4,3,5]", 60, 0.5f, KILN_MISMATCH, "[1,4"},   {"[2,4,3,5]", 120, 0.5f, KILN_MISMATCH, "[1,4"},
-        {"[1,4,3,5]", 60, NAN, KILN_BAD_FORMAT, "not a number"}, {"[1,4,1,40000]", 160000, 0.5f, KILN_BAD_ARGUMENT, "too large"},
+        {"[1,4,3,5]", 60, 0.5f, KILN_OK, ""},
+        {"[1,3,4,5]", 60, 0.5f, KILN_MISMATCH, "[1,4,h,w]"},
+        {"[4,3,5]", 60, 0.5f, KILN_MISMATCH, "[1,4"},
+        {"[2,4,3,5]", 120, 0.5f, KILN_MISMATCH, "[1,4"},
+        {"[1,4,3,5]", 60, NAN, KILN_BAD_FORMAT, "not a number"},
+        {"[1,4,1,40000]", 160000, 0.5f, KILN_BAD_ARGUMENT, "too large"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         kiln_map *m = map_of("latents", "latents", cases[i].shape, cases[i].elements, cases[i].value);
@@ -265,7 +282,8 @@ static void files_that_are_no_maps(void **state)
 {
     (void)state;
     kiln_map *m = NULL;
-    assert_refused(kiln_map_load(TINY_PATH "/unet/diffusion_pytorch_model.safetensors", &m, err), KILN_BAD_FORMAT, "not a semantic map");
+    assert_refused(kiln_map_load(TINY_PATH "/unet/diffusion_pytorch_model.safetensors", &m, err),
+                   KILN_BAD_FORMAT, "not a semantic map");
     assert_null(m);
     assert_refused(kiln_map_load(TINY_PATH "/unet/config.json", &m, err), KILN_BAD_FORMAT, "config.json");
     assert_refused(kiln_map_load("nowhere/at.all", &m, err), KILN_NOT_FOUND, "nowhere/at.all");
@@ -321,8 +339,8 @@ static void prompts_that_are_no_text(void **state)
         kiln_memory_plan plan;
         kiln_image *out = NULL;
         *(k & 1 ? &o.negative : &o.prompt) = "caf\xe9";
-        o.cfg = k == 3 ? 1 : 7;                  /* a negative prompt that is not used is recorded all the same */
-        o.conditioning = k == 2 ? map : NULL;    /* so is a prompt beside a map */
+        o.cfg = k == 3 ? 1 : 7; /* a negative prompt that is not used is recorded all the same */
+        o.conditioning = k == 2 ? map : NULL; /* so is a prompt beside a map */
         assert_refused(kiln_draw_plan(session, &o, &plan, err), KILN_BAD_ARGUMENT, "UTF-8");
         assert_refused(kiln_draw(session, &o, &out, err), KILN_BAD_ARGUMENT, "UTF-8");
         assert_null(out);

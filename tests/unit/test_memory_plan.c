@@ -140,7 +140,8 @@ static void a_used_session_plans_the_same(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(figures_grow_with_the_size), cmocka_unit_test(figures_grow_with_the_request),
+        cmocka_unit_test(figures_grow_with_the_size),
+        cmocka_unit_test(figures_grow_with_the_request),
         cmocka_unit_test(tiles_are_chosen_only_where_they_help),
         cmocka_unit_test(what_does_not_fit_is_refused_first),
         cmocka_unit_test(a_used_session_plans_the_same),

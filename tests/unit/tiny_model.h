@@ -10,21 +10,23 @@
 
 #define TINY_PATH TEST_DATA "/sd1-tiny"
 
-#define assert_ok(call)                                                                                                \
-    do {                                                                                                               \
-        kiln_error *assert_error = &(kiln_error){0};                                                                   \
-        kiln_error *err = assert_error;                                                                                \
-        if ((call) != KILN_OK)                                                                                         \
-            fail_msg("%s: %s", #call, assert_error->text);                                                             \
+#define assert_ok(call)                                                                                      \
+    do {                                                                                                     \
+        kiln_error *assert_error = &(kiln_error){0};                                                         \
+        kiln_error *err = assert_error;                                                                      \
+        if ((call) != KILN_OK)                                                                               \
+            fail_msg("%s: %s", #call, assert_error->text);                                                   \
     } while (0)
 
 /* The call fails with this status and one clean sentence that has `word` in it. `call` uses `err`. */
-#define assert_refused(call, expected, word)                                                                           \
-    do {                                                                                                               \
-        kiln_error *err = &(kiln_error){0};                                                                            \
-        kiln_status got = (call);                                                                                      \
-        if (got != (expected) || err->status != (expected) || !strstr(err->text, word) || strchr(err->text, '\n'))     \
-            fail_msg("%s: gave %d '%s', expected %d with '%s'", #call, (int)got, err->text, (int)(expected), word);    \
+#define assert_refused(call, expected, word)                                                                 \
+    do {                                                                                                     \
+        kiln_error *err = &(kiln_error){0};                                                                  \
+        kiln_status got = (call);                                                                            \
+        if (got != (expected) || err->status != (expected) || !strstr(err->text, word) ||                    \
+            strchr(err->text, '\n'))                                                                         \
+            fail_msg("%s: gave %d '%s', expected %d with '%s'", #call, (int)got, err->text, (int)(expected), \
+                     word);                                                                                  \
     } while (0)
 
 static inline kiln_model *tiny_open(int threads, kiln_precision precision)
@@ -65,7 +67,8 @@ static inline bool same_pixels(const kiln_image *a, const kiln_image *b)
 {
     if (kiln_image_width(a) != kiln_image_width(b) || kiln_image_height(a) != kiln_image_height(b))
         return false;
-    return memcmp(kiln_image_pixels(a), kiln_image_pixels(b), (size_t)kiln_image_width(a) * (size_t)kiln_image_height(a) * 3) == 0;
+    return memcmp(kiln_image_pixels(a), kiln_image_pixels(b),
+                  (size_t)kiln_image_width(a) * (size_t)kiln_image_height(a) * 3) == 0;
 }
 
 /* Draws in a session of its own. */
