@@ -81,13 +81,15 @@ static bool outputs_are_finite(const graph *g, run *r)
 static void report(const options *o, const char *name, double seconds, const plan *p, size_t weights)
 {
     double gflops = plan_flops(p) / seconds / 1e9;
-    printf("%-34s %10.1f ms %10.1f GFLOP/s  %5.3f of peak   weights %6.2f GB, activations %6.3f GB\n", name, seconds * 1e3, gflops,
-           gflops / o->peak, (double)weights / 1e9, (double)plan_arena_bytes(p) / 1e9);
+    printf("%-34s %10.1f ms %10.1f GFLOP/s  %5.3f of peak   weights %6.2f GB, activations %6.3f GB\n", name,
+           seconds * 1e3, gflops, gflops / o->peak, (double)weights / 1e9, (double)plan_arena_bytes(p) / 1e9);
     fflush(stdout);
     FILE *f = o->json ? fopen(o->json, "a") : NULL;
     if (f) {
-        fprintf(f, "{\"stage\": \"%s\", \"ms\": %.2f, \"gflops\": %.1f, \"of_peak\": %.4f, \"peak_gflops\": %.1f, \"threads\": %d}\n", name,
-                seconds * 1e3, gflops, gflops / o->peak, o->peak, o->threads);
+        fprintf(f,
+                "{\"stage\": \"%s\", \"ms\": %.2f, \"gflops\": %.1f, \"of_peak\": %.4f, \"peak_gflops\": "
+                "%.1f, \"threads\": %d}\n",
+                name, seconds * 1e3, gflops, gflops / o->peak, o->peak, o->threads);
         fclose(f);
     }
 }
@@ -173,7 +175,8 @@ static bool sd15(options *o)
 static bool sdxl(options *o)
 {
     return stage(o, "SDXL text encoder 1, 77 tokens", text(&clip_text_l, CLIP_HIDDEN_RAW, 2)) &&
-           stage(o, "SDXL text encoder 2, 77 tokens", text(&clip_text_big_g, CLIP_HIDDEN_RAW | CLIP_TEXT_EMBEDS, 2)) &&
+           stage(o, "SDXL text encoder 2, 77 tokens",
+                 text(&clip_text_big_g, CLIP_HIDDEN_RAW | CLIP_TEXT_EMBEDS, 2)) &&
            stage(o, "SDXL UNet step, 1024x1024, batch 2", unet(&unet_sdxl, 128)) &&
            stage(o, "SDXL VAE decode, 512x512 tile", decoder(&vae_sdxl, 64)) &&
            stage(o, "SDXL VAE decode, 1024x1024", decoder(&vae_sdxl, 128));
@@ -181,7 +184,8 @@ static bool sdxl(options *o)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: bench [--only sd15|sdxl] [--precision auto|f32|bf16] [--threads N] [--repeat N] [--profile] [--json FILE]\n");
+    fprintf(stderr, "usage: bench [--only sd15|sdxl] [--precision auto|f32|bf16] [--threads N] [--repeat N] "
+                    "[--profile] [--json FILE]\n");
     return 2;
 }
 
@@ -196,7 +200,8 @@ static bool read_options(int argc, char **argv, options *o)
         i++;
         if (strcmp(argv[i - 1], "--only") == 0 && (strcmp(next, "sd15") == 0 || strcmp(next, "sdxl") == 0))
             o->only = next;
-        else if (strcmp(argv[i - 1], "--precision") == 0 && (strcmp(next, "f32") == 0 || strcmp(next, "bf16") == 0 || strcmp(next, "auto") == 0))
+        else if (strcmp(argv[i - 1], "--precision") == 0 &&
+                 (strcmp(next, "f32") == 0 || strcmp(next, "bf16") == 0 || strcmp(next, "auto") == 0))
             o->compute = next[0] == 'f' ? DTYPE_F32 : next[0] == 'b' ? DTYPE_BF16 : backend_best_precision();
         else if (strcmp(argv[i - 1], "--threads") == 0 && atoi(next) > 0)
             o->threads = atoi(next);
@@ -215,12 +220,13 @@ int main(int argc, char **argv)
     options o = {.compute = backend_best_precision(), .threads = omp_get_num_procs(), .repeat = 2};
     if (!read_options(argc, argv, &o))
         return usage();
-    options f32 = {.compute = DTYPE_F32, .threads = o.threads}, bf16 = {.compute = DTYPE_BF16, .threads = o.threads};
+    options f32 = {.compute = DTYPE_F32, .threads = o.threads},
+            bf16 = {.compute = DTYPE_BF16, .threads = o.threads};
     if (!measure_peak(&f32) || !measure_peak(&bf16))
         return 1;
     o.peak = o.compute == DTYPE_BF16 ? bf16.peak : f32.peak;
-    printf("matmul peak with %d threads: %.0f GFLOP/s f32, %.0f GFLOP/s bf16; running in %s\n", o.threads, f32.peak, bf16.peak,
-           dtype_name(o.compute));
+    printf("matmul peak with %d threads: %.0f GFLOP/s f32, %.0f GFLOP/s bf16; running in %s\n", o.threads,
+           f32.peak, bf16.peak, dtype_name(o.compute));
     bool good = true;
     if (!o.only || strcmp(o.only, "sd15") == 0)
         good = sd15(&o) && good;

@@ -25,13 +25,18 @@ typedef struct checkpoint {
 static void add(checkpoint *c, graph *g, const char *prefix)
 {
     c->graphs[c->count] = g;
-    c->outputs[c->count++] = (weights_output){.graph = g, .source = random_weights(), .prefix = prefix, .dialect = DIALECT_ORIGINAL, .type = DTYPE_F16};
+    c->outputs[c->count++] = (weights_output){.graph = g,
+                                              .source = random_weights(),
+                                              .prefix = prefix,
+                                              .dialect = DIALECT_ORIGINAL,
+                                              .type = DTYPE_F16};
 }
 
 static void add_text(checkpoint *c, const clip_text_config *config, const char *prefix)
 {
     graph *g = graph_new();
-    clip_text_draw(g, config, &(clip_text_shape){.batch = 1, .tokens = 77, .outputs = CLIP_HIDDEN_LN, .skip = 1});
+    clip_text_draw(g, config,
+                   &(clip_text_shape){.batch = 1, .tokens = 77, .outputs = CLIP_HIDDEN_LN, .skip = 1});
     add(c, g, prefix);
 }
 
@@ -39,7 +44,8 @@ static void draw_networks(checkpoint *c, bool large)
 {
     const vae_config *vae = large ? &vae_sdxl : &vae_sd;
     graph *unet = graph_new(), *encoder = graph_new(), *decoder = graph_new();
-    unet_draw(unet, large ? &unet_sdxl : &unet_sd15, &(unet_shape){.batch = 1, .height = 8, .width = 8, .context_tokens = 77});
+    unet_draw(unet, large ? &unet_sdxl : &unet_sd15,
+              &(unet_shape){.batch = 1, .height = 8, .width = 8, .context_tokens = 77});
     vae_draw_encoder(encoder, vae, 1, 64, 64);
     vae_draw_decoder(decoder, vae, 1, 8, 8);
     add(c, unet, "model.diffusion_model.");

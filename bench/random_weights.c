@@ -9,7 +9,9 @@ static kiln_status random_read(void *self, const parameter *p, int index, float 
     (void)self;
     (void)err;
     int64_t n = shape_count(p->shape), fan_in = p->shape.rank > 1 ? n / p->shape.dim[0] : 1;
-    float spread = p->role == ROLE_WEIGHT ? sqrtf(12.0f / (float)fan_in) : p->role == ROLE_EMBEDDING ? 0.05f : 0.02f;
+    float spread = p->role == ROLE_WEIGHT      ? sqrtf(12.0f / (float)fan_in)
+                   : p->role == ROLE_EMBEDDING ? 0.05f
+                                               : 0.02f;
     float middle = p->role == ROLE_NORM && strstr(p->canonical, "weight") ? 1 : 0;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) {

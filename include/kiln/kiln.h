@@ -33,17 +33,17 @@ extern "C" {
 
 /* ------------------------------------------------------------------------------------ errors */
 
-#define KILN_STATUS_MAP(X)                                                                         \
-    X(OK, "ok")                                                                                    \
-    X(BAD_ARGUMENT, "bad argument")                                                                \
-    X(NOT_FOUND, "not found")                                                                      \
-    X(IO, "input or output failed")                                                                \
-    X(BAD_FORMAT, "malformed file")                                                                \
-    X(MISMATCH, "does not fit the model")                                                          \
-    X(UNSUPPORTED, "not supported")                                                                \
-    X(NO_MEMORY, "not enough memory")                                                              \
-    X(CANCELLED, "cancelled")                                                                      \
-    X(BUSY, "in use")                                                                              \
+#define KILN_STATUS_MAP(X)                                                                                   \
+    X(OK, "ok")                                                                                              \
+    X(BAD_ARGUMENT, "bad argument")                                                                          \
+    X(NOT_FOUND, "not found")                                                                                \
+    X(IO, "input or output failed")                                                                          \
+    X(BAD_FORMAT, "malformed file")                                                                          \
+    X(MISMATCH, "does not fit the model")                                                                    \
+    X(UNSUPPORTED, "not supported")                                                                          \
+    X(NO_MEMORY, "not enough memory")                                                                        \
+    X(CANCELLED, "cancelled")                                                                                \
+    X(BUSY, "in use")                                                                                        \
     X(INTERNAL, "internal error")
 
 typedef enum kiln_status {
@@ -70,8 +70,8 @@ KILN_API const char *kiln_version(void);
 typedef struct kiln_image kiln_image;
 
 /* Copies `pixels` (uint8_t, or uint16_t when bits is 16), or gives a black picture for NULL. */
-KILN_API KILN_CHECKED kiln_status kiln_image_new(int width_px, int height_px, int channels, int bits, const void *pixels,
-                                                 kiln_image **out, kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_image_new(int width_px, int height_px, int channels, int bits,
+                                                 const void *pixels, kiln_image **out, kiln_error *);
 KILN_API void kiln_image_free(kiln_image *);
 KILN_API int kiln_image_width(const kiln_image *);
 KILN_API int kiln_image_height(const kiln_image *);
@@ -80,12 +80,14 @@ KILN_API int kiln_image_bits(const kiln_image *);
 KILN_API const void *kiln_image_pixels(const kiln_image *);
 /* A text that travels with the picture, e.g. "parameters" (A1111's infotext); NULL when there is none. */
 KILN_API const char *kiln_image_text(const kiln_image *, const char *keyword);
-KILN_API KILN_CHECKED kiln_status kiln_image_set_text(kiln_image *, const char *keyword, const char *text, kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_image_set_text(kiln_image *, const char *keyword, const char *text,
+                                                      kiln_error *);
 /* PNG, JPEG or WebP, told by content; EXIF orientation is honoured. */
 KILN_API KILN_CHECKED kiln_status kiln_image_read(const char *path, kiln_image **out, kiln_error *);
 /* PNG, JPEG or WebP by the path's extension, through a temporary file that is renamed. quality 1..100 for JPEG and
  * WebP, 0 for the default (95 and 90). The picture's texts are written with it. */
-KILN_API KILN_CHECKED kiln_status kiln_image_write(const char *path, const kiln_image *, int quality, kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_image_write(const char *path, const kiln_image *, int quality,
+                                                   kiln_error *);
 /* Says before any work whether kiln_image_write could write there. */
 KILN_API KILN_CHECKED kiln_status kiln_image_write_check(const char *path, kiln_error *);
 
@@ -100,22 +102,24 @@ typedef enum kiln_precision {
 } kiln_precision;
 
 typedef struct kiln_model_options {
-    const char *vae;            /* take the VAE from this file or folder; NULL: the model's own */
-    const char *tokenizer;      /* folder with vocab.json and merges.txt, or a vocabulary file; NULL: the model folder's,
-                                   else the data directory's */
+    const char *vae; /* take the VAE from this file or folder; NULL: the model's own */
+    /* Folder with vocab.json and merges.txt, or a vocabulary file; NULL: the model folder's, else the data
+     * directory's. */
+    const char *tokenizer;
     const char *data_directory; /* where shared data lies; NULL: the one chosen when Kiln was built */
-    const char *hints;          /* JSON file with what an odd single file does not tell (head counts); NULL: none */
-    const char *preview;        /* TAESD decoder or VAE-approx file for previews; NULL: a fixed colour matrix */
+    const char *hints;   /* JSON file with what an odd single file does not tell (head counts); NULL: none */
+    const char *preview; /* TAESD decoder or VAE-approx file for previews; NULL: a fixed colour matrix */
     kiln_precision precision;
-    int threads;                /* 0: one per processor core */
-    bool reference;             /* run the slow reference kernels: for comparison only */
+    int threads;    /* 0: one per processor core */
+    bool reference; /* run the slow reference kernels: for comparison only */
 } kiln_model_options;
 
 KILN_API kiln_model_options kiln_model_defaults(void);
 
 /* Open a diffusers folder or a single-file checkpoint. Only headers are read here; weights are read when a session
  * first needs them. */
-KILN_API KILN_CHECKED kiln_status kiln_model_open(const char *path, const kiln_model_options *, kiln_model **out, kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_model_open(const char *path, const kiln_model_options *,
+                                                  kiln_model **out, kiln_error *);
 /* KILN_BUSY while sessions of this model are open. NULL is fine. */
 KILN_API kiln_status kiln_model_close(kiln_model *);
 /* "Stable Diffusion 1", "Stable Diffusion XL", ... */
@@ -137,9 +141,9 @@ KILN_API void kiln_session_free(kiln_session *);
 KILN_API void kiln_session_cancel(kiln_session *);
 
 typedef struct kiln_progress {
-    const char *stage;         /* "loading", "text", "draw", "decode", "encode", "hash", "convert", "download" */
-    int64_t done, total;       /* steps, or bytes; total 0: unknown */
-    int image, images;         /* which picture of the batch, from 0 */
+    const char *stage;   /* "loading", "text", "draw", "decode", "encode", "hash", "convert", "download" */
+    int64_t done, total; /* steps, or bytes; total 0: unknown */
+    int image, images;   /* which picture of the batch, from 0 */
     const kiln_image *preview; /* of the picture so far, or NULL; valid during the call */
 } kiln_progress;
 /* Return false to stop: the call then gives KILN_CANCELLED. */
@@ -159,7 +163,8 @@ typedef void (*kiln_trace_function)(void *user, const kiln_trace *);
 KILN_API void kiln_session_trace(kiln_session *, kiln_trace_function trace, void *user, bool statistics);
 /* Write a table of time by op and kernel since the session began or the last call. Profiling must be on. */
 KILN_API void kiln_session_profile(kiln_session *, bool on);
-KILN_API KILN_CHECKED kiln_status kiln_session_profile_text(kiln_session *, char **text /* free() */, kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_session_profile_text(kiln_session *, char **text /* free() */,
+                                                            kiln_error *);
 
 /* ------------------------------------------------------------------------------------ semantic maps */
 
@@ -171,38 +176,42 @@ KILN_API void kiln_map_free(kiln_map *);
 KILN_API const char *kiln_map_kind(const kiln_map *);
 KILN_API int kiln_map_count(const kiln_map *);
 /* Tensor i: its name, f32 data and shape (valid as long as the map). */
-KILN_API const float *kiln_map_tensor(const kiln_map *, int i, const char **name, int *rank, const int64_t **shape);
+KILN_API const float *kiln_map_tensor(const kiln_map *, int i, const char **name, int *rank,
+                                      const int64_t **shape);
 /* As a safetensors file. */
 KILN_API KILN_CHECKED kiln_status kiln_map_save(const kiln_map *, const char *path, kiln_error *);
 KILN_API KILN_CHECKED kiln_status kiln_map_load(const char *path, kiln_map **out, kiln_error *);
 
 /* Text to conditioning. clip_skip 1 is the last layer (SDXL always takes the penultimate). */
-KILN_API KILN_CHECKED kiln_status kiln_encode_text(kiln_session *, const char *prompt, int clip_skip, kiln_map **out, kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_encode_text(kiln_session *, const char *prompt, int clip_skip,
+                                                   kiln_map **out, kiln_error *);
 /* A picture to latents (the mean of the VAE's distribution, scaled as the sampler wants it), and back. */
-KILN_API KILN_CHECKED kiln_status kiln_encode_image(kiln_session *, const kiln_image *, kiln_map **out, kiln_error *);
-KILN_API KILN_CHECKED kiln_status kiln_decode_latents(kiln_session *, const kiln_map *, kiln_image **out, kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_encode_image(kiln_session *, const kiln_image *, kiln_map **out,
+                                                    kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_decode_latents(kiln_session *, const kiln_map *, kiln_image **out,
+                                                      kiln_error *);
 
 /* ------------------------------------------------------------------------------------ drawing */
 
 typedef struct kiln_draw_options {
-    const char *prompt;   /* UTF-8; "" is allowed */
-    const char *negative; /* NULL: none (SDXL then uses a zero context, others the empty prompt) */
-    int width, height;    /* px; 0: the model's own size */
-    int steps;            /* 20 */
-    double cfg;           /* guidance scale, 7; 1 turns guidance off */
-    double cfg_rescale;   /* 0..1, 0 */
-    uint64_t seed;        /* of the first picture; picture k of a batch has seed + k */
-    const char *rng;      /* "cpu": torch's CPU generator; "nv": CUDA's Philox. Default "cpu" */
-    const char *sampler;  /* "DPM++ 2M" by default; "model": the folder's scheduler_config.json */
-    const char *schedule; /* "Automatic", "Karras", "Uniform", ...; NULL: the sampler's own */
-    double eta;           /* noise of DDIM and the ancestral samplers; -1: the sampler's own default */
-    int clip_skip;        /* 1 */
-    int batch;            /* 1 */
-    const kiln_image *init; /* start from this picture (img2img); resized to width x height when sizes differ */
+    const char *prompt;     /* UTF-8; "" is allowed */
+    const char *negative;   /* NULL: none (SDXL then uses a zero context, others the empty prompt) */
+    int width, height;      /* px; 0: the model's own size */
+    int steps;              /* 20 */
+    double cfg;             /* guidance scale, 7; 1 turns guidance off */
+    double cfg_rescale;     /* 0..1, 0 */
+    uint64_t seed;          /* of the first picture; picture k of a batch has seed + k */
+    const char *rng;        /* "cpu": torch's CPU generator; "nv": CUDA's Philox. Default "cpu" */
+    const char *sampler;    /* "DPM++ 2M" by default; "model": the folder's scheduler_config.json */
+    const char *schedule;   /* "Automatic", "Karras", "Uniform", ...; NULL: the sampler's own */
+    double eta;             /* noise of DDIM and the ancestral samplers; -1: the sampler's own default */
+    int clip_skip;          /* 1 */
+    int batch;              /* 1 */
+    const kiln_image *init; /* start from this picture (img2img), resized to width x height */
     double strength;        /* 0..1, 0.75: how much of the schedule to run on it */
     const kiln_map *conditioning, *negative_conditioning; /* instead of prompt and negative */
     int vae_tile;         /* px; 0: chosen by memory and size; -1: never tile */
-    int64_t memory_limit; /* bytes; 0: what the machine has. A plan that does not fit is refused before it starts */
+    int64_t memory_limit; /* bytes; 0: what the machine has. What does not fit is refused before it starts */
     int preview_every;    /* steps between previews in progress; 0: none */
     kiln_progress_function progress;
     void *user; /* for progress */
@@ -215,11 +224,13 @@ KILN_API kiln_draw_options kiln_draw_defaults(void);
 typedef struct kiln_memory_plan {
     int64_t weights, activations, peak;
 } kiln_memory_plan;
-KILN_API KILN_CHECKED kiln_status kiln_draw_plan(kiln_session *, const kiln_draw_options *, kiln_memory_plan *, kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_draw_plan(kiln_session *, const kiln_draw_options *,
+                                                 kiln_memory_plan *, kiln_error *);
 
 /* Draw options->batch pictures into out[0..batch-1] (RGB, 8 bit), each with its "parameters" text. On failure none is
  * left. */
-KILN_API KILN_CHECKED kiln_status kiln_draw(kiln_session *, const kiln_draw_options *, kiln_image **out, kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_draw(kiln_session *, const kiln_draw_options *, kiln_image **out,
+                                            kiln_error *);
 
 /* A recipe read back from a picture's "parameters" text (of Kiln, A1111 and those that write like them). */
 typedef struct kiln_recipe kiln_recipe;
@@ -249,13 +260,15 @@ KILN_API const char *kiln_inspection_fact(const kiln_inspection *, int i, const 
 /* Metadata entry i (key and value); NULL past the end. */
 KILN_API const char *kiln_inspection_metadata(const kiln_inspection *, int i, const char **key);
 /* Tensor i: name, element type, shape; NULL past the end. */
-KILN_API const char *kiln_inspection_tensor(const kiln_inspection *, int i, const char **type, int *rank, const int64_t **shape);
+KILN_API const char *kiln_inspection_tensor(const kiln_inspection *, int i, const char **type, int *rank,
+                                            const int64_t **shape);
 /* sha256 (64 hex digits), A1111's short form of it (10), its old hash (8) and the hash of a LoRA's data (12, or ""):
  * reads the whole file. */
 typedef struct kiln_hashes {
     char sha256[65], short_hash[11], old_hash[9], data_hash[13];
 } kiln_hashes;
-KILN_API KILN_CHECKED kiln_status kiln_hash_file(const char *path, kiln_hashes *, kiln_progress_function, void *user, kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_hash_file(const char *path, kiln_hashes *, kiln_progress_function,
+                                                 void *user, kiln_error *);
 
 typedef struct kiln_convert_options {
     const char *type;  /* "f32", "f16", "bf16"; NULL: as in the source */
@@ -266,12 +279,13 @@ typedef struct kiln_convert_options {
 KILN_API kiln_convert_options kiln_convert_defaults(void);
 /* Single file to folder when `to` ends in '/' or has no extension, folder to single file when it ends in .safetensors;
  * also a .ckpt/.pt of any kind to .safetensors under the same names. Whole or nothing: written beside and renamed. */
-KILN_API KILN_CHECKED kiln_status kiln_convert(const char *from, const char *to, const kiln_convert_options *, kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_convert(const char *from, const char *to, const kiln_convert_options *,
+                                               kiln_error *);
 
 /* Token ids of a text by a model folder's, or a file's, tokenizer. Arrays are in `*ids` (free()); *pieces holds the
  * text of each token, NUL after each, in one block (free()). */
-KILN_API KILN_CHECKED kiln_status kiln_tokenize(const char *tokenizer_path, const char *text, int32_t **ids, char **pieces, size_t *count,
-                                                kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_tokenize(const char *tokenizer_path, const char *text, int32_t **ids,
+                                                char **pieces, size_t *count, kiln_error *);
 
 typedef struct kiln_pull_options {
     const char *endpoint; /* "https://huggingface.co" */
@@ -285,7 +299,8 @@ typedef struct kiln_pull_options {
 KILN_API kiln_pull_options kiln_pull_defaults(void);
 /* Download a model repository's folder: continues what an earlier call began, verifies sizes and sha256, and puts each
  * file in place only when whole. */
-KILN_API KILN_CHECKED kiln_status kiln_pull(const char *repository, const char *folder, const kiln_pull_options *, kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_pull(const char *repository, const char *folder,
+                                            const kiln_pull_options *, kiln_error *);
 
 #ifdef __cplusplus
 }

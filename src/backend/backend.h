@@ -20,7 +20,7 @@ typedef struct kernel {
     const char *label; /* for the profile: "onednn conv", "attention amx" */
     kiln_status (*run)(const struct kernel *, const kernel_arguments *, kiln_error *);
     void (*release)(struct kernel *); /* may be NULL */
-    void *state;                      /* immutable after prepare: several threads may run one kernel at once */
+    void *state; /* immutable after prepare: several threads may run one kernel at once */
     size_t scratch_bytes;
     int in_place;    /* input whose buffer the output may take over when it dies here; -1: none */
     uint32_t packed; /* bit k: input k is a parameter that lives inside the kernel */

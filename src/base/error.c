@@ -8,7 +8,11 @@
 /* Length of the valid UTF-8 sequence at p (1..4), or 0. */
 static size_t utf8_length(const unsigned char *p)
 {
-    size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xC2 && p[0] < 0xE0 ? 2 : p[0] >= 0xE0 && p[0] < 0xF0 ? 3 : p[0] >= 0xF0 && p[0] < 0xF5 ? 4 : 0;
+    size_t n = p[0] < 0x80                   ? 1
+               : p[0] >= 0xC2 && p[0] < 0xE0 ? 2
+               : p[0] >= 0xE0 && p[0] < 0xF0 ? 3
+               : p[0] >= 0xF0 && p[0] < 0xF5 ? 4
+                                             : 0;
     for (size_t i = 1; i < n; i++)
         if ((p[i] & 0xC0) != 0x80)
             return 0;
@@ -63,7 +67,7 @@ kiln_status fail_within(kiln_error *err, kiln_status status, const char *format,
 kiln_status fail_system(kiln_error *err, const char *format, ...)
 {
     int number = errno;
-    char reason[128], text[sizeof ((kiln_error *)0)->text];
+    char reason[128], text[sizeof((kiln_error *)0)->text];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);

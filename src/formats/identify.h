@@ -42,7 +42,11 @@ typedef enum weights_family {
     WEIGHTS_FAMILY_OTHER /* recognised by name, not supported */
 } weights_family;
 
-typedef enum weights_prediction { WEIGHTS_PREDICTION_UNKNOWN, WEIGHTS_PREDICTION_EPSILON, WEIGHTS_PREDICTION_V } weights_prediction;
+typedef enum weights_prediction {
+    WEIGHTS_PREDICTION_UNKNOWN,
+    WEIGHTS_PREDICTION_EPSILON,
+    WEIGHTS_PREDICTION_V
+} weights_prediction;
 
 typedef struct identity {
     weights_kind kind;

@@ -145,7 +145,9 @@ static void describe_inversion(identity *out, const tensor_entry *entry, const c
     out->vectors = rank == 2 ? (int)entry->shape.dim[0] : 1;
     out->width = rank >= 1 ? (int)entry->shape.dim[rank - 1] : 0;
     out->supported = rank == 1 || rank == 2;
-    out->family = out->width == 768 ? WEIGHTS_FAMILY_SD1 : out->width == 1024 ? WEIGHTS_FAMILY_SD2 : WEIGHTS_FAMILY_OTHER;
+    out->family = out->width == 768    ? WEIGHTS_FAMILY_SD1
+                  : out->width == 1024 ? WEIGHTS_FAMILY_SD2
+                                       : WEIGHTS_FAMILY_OTHER;
     const char *family = embedding_family(out->width);
     SAY(family_text, "%s", family ? family : "unknown text encoder");
     SAY(dialect, "%s", dialect);

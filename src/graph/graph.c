@@ -205,21 +205,27 @@ static bool leaf_name(const char *path, const char *leaf, char name[PATH_TEXT + 
     else if (bang)
         length = snprintf(name, PATH_TEXT + 64, "%.*s%s", (int)(bang - path), path, storage);
     else
-        length = snprintf(name, PATH_TEXT + 64, "%.*s%s%s%s", (int)base, path, base ? "." : "", leaf, storage);
+        length =
+            snprintf(name, PATH_TEXT + 64, "%.*s%s%s%s", (int)base, path, base ? "." : "", leaf, storage);
     return length < PATH_TEXT + 64;
 }
 
 static value declare(at a, const char *canonical, const char *original, shape s, parameter_role role)
 {
     graph *g = a.graph;
-    if (!table_grow(g) || !grow((void **)&g->parameters, g->parameter_count, &g->parameter_capacity, sizeof *g->parameters))
+    if (!table_grow(g) ||
+        !grow((void **)&g->parameters, g->parameter_count, &g->parameter_capacity, sizeof *g->parameters))
         return no_memory(g);
     parameter p = {.shape = s, .role = role};
     p.canonical = arena_text(&g->arena, canonical);
     p.original = arena_text(&g->arena, original);
     if (!p.canonical || !p.original)
         return no_memory(g);
-    node n = {.op = OP_PARAMETER, .shape = s, .type = DTYPE_F32, .parameter = g->parameter_count, .path = p.canonical};
+    node n = {.op = OP_PARAMETER,
+              .shape = s,
+              .type = DTYPE_F32,
+              .parameter = g->parameter_count,
+              .path = p.canonical};
     p.value = append_node(g, &n);
     if (!p.value.index)
         return NO_VALUE;

@@ -49,14 +49,18 @@ static bool one_pass(const drawing *d)
 
 network_shape drawing_unet_shape(const drawing *d, const kiln_map *conditioning)
 {
-    return (network_shape){.batch = one_pass(d) ? 2 : 1, .height = d->height, .width = d->width, .tokens = (int)tokens_of(conditioning)};
+    return (network_shape){.batch = one_pass(d) ? 2 : 1,
+                           .height = d->height,
+                           .width = d->width,
+                           .tokens = (int)tokens_of(conditioning)};
 }
 
 /* What stays the same in every step: contexts, pooled states, time ids, extra channels. */
 static void fill_constants(const denoising *n, const pass *p)
 {
     const drawing *d = n->drawing;
-    float *context = run_input(p->run, "encoder_hidden_states"), *pooled = run_input(p->run, "added_text_embeds");
+    float *context = run_input(p->run, "encoder_hidden_states"),
+          *pooled = run_input(p->run, "added_text_embeds");
     float *ids = run_input(p->run, "added_time_ids"), *sample = run_input(p->run, "sample");
     for (int b = 0; b < p->batch; b++) {
         shape s = {0};
@@ -68,7 +72,8 @@ static void fill_constants(const denoising *n, const pass *p)
             memcpy(ids + b * TIME_IDS, d->time_ids, sizeof d->time_ids);
         int64_t stride = d->session->model->parts->unet.in_channels;
         if (d->extra)
-            channels_last(d->extra, d->extra_channels, n->positions, stride, sample + b * n->positions * stride + n->channels);
+            channels_last(d->extra, d->extra_channels, n->positions, stride,
+                          sample + b * n->positions * stride + n->channels);
     }
 }
 
@@ -88,12 +93,14 @@ static kiln_status open_pass(denoising *n, const kiln_map *first, const kiln_map
 }
 
 /* Run a pass on x; answer[b] gets batch item b. */
-static kiln_status run_pass(denoising *n, const pass *p, const float *x, float timestep, float *const answer[2], kiln_error *err)
+static kiln_status run_pass(denoising *n, const pass *p, const float *x, float timestep,
+                            float *const answer[2], kiln_error *err)
 {
     const unet_config *u = &n->drawing->session->model->parts->unet;
     float *sample = run_input(p->run, "sample"), *time = run_input(p->run, "timestep");
     for (int b = 0; b < p->batch; b++) {
-        channels_last(x, n->channels, n->positions, u->in_channels, sample + b * n->positions * u->in_channels);
+        channels_last(x, n->channels, n->positions, u->in_channels,
+                      sample + b * n->positions * u->in_channels);
         time[b] = timestep;
     }
     kiln_status status = session_run(n->drawing->session, p->plan, p->run, err);
@@ -128,16 +135,20 @@ static kiln_status check_channels(const drawing *d, kiln_error *err)
     const unet_config *u = &d->session->model->parts->unet;
     int channels = drawing_channels(d->session->model);
     if (u->out_channels != channels)
-        return fail(err, KILN_MISMATCH, "the UNet predicts %d channels, the VAE's latents have %d", u->out_channels, channels);
+        return fail(err, KILN_MISMATCH, "the UNet predicts %d channels, the VAE's latents have %d",
+                    u->out_channels, channels);
     if (u->in_channels != channels + d->extra_channels)
-        return fail(err, KILN_UNSUPPORTED, "the UNet takes %d channels, of which %d are latents and %d are known here", u->in_channels, channels,
-                    d->extra_channels);
+        return fail(err, KILN_UNSUPPORTED,
+                    "the UNet takes %d channels, of which %d are latents and %d are known here",
+                    u->in_channels, channels, d->extra_channels);
     return KILN_OK;
 }
 
 kiln_status drawing_run(const drawing *d, const sampler_calls *calls, float *x, kiln_error *err)
 {
-    denoising n = {.drawing = d, .positions = (int64_t)d->height * d->width, .channels = drawing_channels(d->session->model)};
+    denoising n = {.drawing = d,
+                   .positions = (int64_t)d->height * d->width,
+                   .channels = drawing_channels(d->session->model)};
     n.out_channels = d->session->model->parts->unet.out_channels;
     size_t count = drawing_elements(d);
     n.answers[0] = malloc(count * sizeof(float));

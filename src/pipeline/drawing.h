@@ -15,10 +15,11 @@ typedef struct drawing {
     int height, width;           /* of the latents */
     const sampler_plan *sampler; /* timesteps and noise levels */
     const kiln_map *conditioning;
-    const kiln_map *negative;    /* NULL: no guidance */
+    const kiln_map *negative; /* NULL: no guidance */
     float cfg, cfg_rescale;
-    float time_ids[TIME_IDS];    /* SDXL: original height and width, crop top and left, target height and width */
-    const float *extra;          /* [E,h,w]: channels that an inpainting UNet takes besides the latents; NULL: none */
+    /* SDXL: original height and width, crop top and left, target height and width */
+    float time_ids[TIME_IDS];
+    const float *extra; /* [E,h,w]: channels that an inpainting UNet takes besides the latents; NULL: none */
     int extra_channels;
 } drawing;
 

@@ -22,11 +22,13 @@ kiln_status kiln_image_wrap(image *picture, kiln_image **out, kiln_error *err)
     return KILN_OK;
 }
 
-kiln_status kiln_image_new(int width, int height, int channels, int bits, const void *pixels, kiln_image **out, kiln_error *err)
+kiln_status kiln_image_new(int width, int height, int channels, int bits, const void *pixels,
+                           kiln_image **out, kiln_error *err)
 {
     *out = NULL;
     if (channels < 1 || channels > 4 || (bits != 8 && bits != 16))
-        return fail(err, KILN_BAD_ARGUMENT, "a picture has 1 to 4 channels of 8 or 16 bits, not %d of %d", channels, bits);
+        return fail(err, KILN_BAD_ARGUMENT, "a picture has 1 to 4 channels of 8 or 16 bits, not %d of %d",
+                    channels, bits);
     image *picture = NULL;
     kiln_status status = image_new(width, height, channels, bits, &picture, err);
     if (status != KILN_OK)

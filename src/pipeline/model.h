@@ -30,15 +30,15 @@ typedef struct network_shape {
 } network_shape;
 
 typedef struct network {
-    weights *bound;         /* NULL: the model has no such part */
-    packed_store *store;    /* the packed weights in use */
+    weights *bound;      /* NULL: the model has no such part */
+    packed_store *store; /* the packed weights in use */
 } network;
 
 struct kiln_model {
     model_parts *parts;
-    char *path, *name;       /* name: stem of the file or folder */
+    char *path, *name; /* name: stem of the file or folder */
     kiln_precision precision;
-    plan_options plan;       /* taps off */
+    plan_options plan; /* taps off */
     network networks[NETWORK_COUNT];
     tokenizer *tokenizers[2]; /* NULL: not found; an error only when a text is to be encoded */
     int32_t pad_id[2];        /* -1: as the tokenizer says */
@@ -46,7 +46,7 @@ struct kiln_model {
     vae_approx_config preview_approx;
     bool preview_is_taesd;
     tensor_file *preview_file;
-    schedule *schedule;      /* betas and prediction type; the folder's config, or the family's */
+    schedule *schedule; /* betas and prediction type; the folder's config, or the family's */
     atomic_int sessions;
     pthread_mutex_t hash_lock;
     bool hashed;
@@ -57,7 +57,8 @@ bool model_has(const kiln_model *, network_kind);
 /* A sentence when a needed part is missing. */
 kiln_status model_need(const kiln_model *, network_kind, kiln_error *);
 /* Draw the graph of a network at a shape. The caller frees it. */
-kiln_status model_draw_network(const kiln_model *, network_kind, const network_shape *, graph **out, kiln_error *);
+kiln_status model_draw_network(const kiln_model *, network_kind, const network_shape *, graph **out,
+                               kiln_error *);
 
 /* The short sha256 of the checkpoint, or of a folder's UNet file; NULL where there is no single such file. Reads the
  * whole file at the first call. */

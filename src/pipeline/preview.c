@@ -7,9 +7,14 @@
 
 #include <stdlib.h>
 
-static const float matrix_sd[4][3] = {{0.298f, 0.207f, 0.208f}, {0.187f, 0.286f, 0.173f}, {-0.158f, 0.189f, 0.264f}, {-0.184f, -0.271f, -0.473f}};
-static const float matrix_sdxl[4][3] = {
-    {0.3448f, 0.4168f, 0.4395f}, {-0.1953f, -0.0290f, 0.0250f}, {0.1074f, 0.0886f, -0.0163f}, {-0.3730f, -0.2499f, -0.2088f}};
+static const float matrix_sd[4][3] = {{0.298f, 0.207f, 0.208f},
+                                      {0.187f, 0.286f, 0.173f},
+                                      {-0.158f, 0.189f, 0.264f},
+                                      {-0.184f, -0.271f, -0.473f}};
+static const float matrix_sdxl[4][3] = {{0.3448f, 0.4168f, 0.4395f},
+                                        {-0.1953f, -0.0290f, 0.0250f},
+                                        {0.1074f, 0.0886f, -0.0163f},
+                                        {-0.3730f, -0.2499f, -0.2088f}};
 
 static void by_matrix(const kiln_model *m, const float *latents, int64_t positions, float *picture)
 {
@@ -24,12 +29,15 @@ static void by_matrix(const kiln_model *m, const float *latents, int64_t positio
         }
 }
 
-static kiln_status by_network(kiln_session *s, const float *latents, int height, int width, float *picture, int factor, kiln_error *err)
+static kiln_status by_network(kiln_session *s, const float *latents, int height, int width, float *picture,
+                              int factor, kiln_error *err)
 {
     const plan *p = NULL;
     run *r = NULL;
-    int64_t channels = s->model->preview_is_taesd ? s->model->preview_taesd.in_channels : s->model->preview_approx.latent_channels;
-    kiln_status status = session_get_plan(s, NETWORK_PREVIEW, &(network_shape){.batch = 1, .height = height, .width = width}, &p, err);
+    int64_t channels = s->model->preview_is_taesd ? s->model->preview_taesd.in_channels
+                                                  : s->model->preview_approx.latent_channels;
+    kiln_status status = session_get_plan(
+        s, NETWORK_PREVIEW, &(network_shape){.batch = 1, .height = height, .width = width}, &p, err);
     if (status == KILN_OK)
         status = run_new(p, &r, err);
     if (status == KILN_OK) {
@@ -46,7 +54,8 @@ static kiln_status by_network(kiln_session *s, const float *latents, int height,
     return status;
 }
 
-kiln_status preview_of(kiln_session *s, const float *latents, int height, int width, kiln_image **out, kiln_error *err)
+kiln_status preview_of(kiln_session *s, const float *latents, int height, int width, kiln_image **out,
+                       kiln_error *err)
 {
     *out = NULL;
     bool trained = model_has(s->model, NETWORK_PREVIEW);

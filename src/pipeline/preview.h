@@ -6,6 +6,7 @@
 
 /* Through the model's preview decoder (TAESD or VAE-approx) when one is open, else by a fixed colour matrix, one pixel
  * per latent. latents [C,height,width], as samplers have them. */
-kiln_status preview_of(kiln_session *, const float *latents, int height, int width, kiln_image **out, kiln_error *);
+kiln_status preview_of(kiln_session *, const float *latents, int height, int width, kiln_image **out,
+                       kiln_error *);
 
 #endif

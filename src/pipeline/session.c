@@ -66,7 +66,8 @@ static void make_room(kiln_session *s)
     forget(s, oldest);
 }
 
-kiln_status session_get_plan(kiln_session *s, network_kind kind, const network_shape *size, const plan **out, kiln_error *err)
+kiln_status session_get_plan(kiln_session *s, network_kind kind, const network_shape *size, const plan **out,
+                             kiln_error *err)
 {
     *out = NULL;
     for (int i = 0; i < s->plan_count; i++)
@@ -89,8 +90,8 @@ kiln_status session_get_plan(kiln_session *s, network_kind kind, const network_s
     return KILN_OK;
 }
 
-kiln_status session_measure(kiln_session *s, network_kind kind, const network_shape *size, int64_t *activations, int64_t *packed_bytes,
-                            kiln_error *err)
+kiln_status session_measure(kiln_session *s, network_kind kind, const network_shape *size,
+                            int64_t *activations, int64_t *packed_bytes, kiln_error *err)
 {
     *activations = *packed_bytes = 0;
     graph *g = NULL;
@@ -149,8 +150,14 @@ static void on_node(void *self, const trace_row *row)
         profile_add(s->profile, row);
     if (!s->trace)
         return;
-    kiln_trace t = {.path = row->path, .op = row->op, .kernel = row->label, .rank = row->shape.rank, .shape = row->shape.dim,
-                    .microseconds = row->microseconds, .flops = row->flops, .bytes = row->bytes};
+    kiln_trace t = {.path = row->path,
+                    .op = row->op,
+                    .kernel = row->label,
+                    .rank = row->shape.rank,
+                    .shape = row->shape.dim,
+                    .microseconds = row->microseconds,
+                    .flops = row->flops,
+                    .bytes = row->bytes};
     if (s->trace_statistics) {
         value_statistics v = trace_statistics(row);
         t.minimum = v.minimum;

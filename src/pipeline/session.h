@@ -28,12 +28,13 @@ struct kiln_session {
 
 /* The plan of a network at a shape, compiled when it is not at hand (weights are read then). Lives until
  * session_drop of its network, or until SESSION_PLANS others were asked for. */
-kiln_status session_get_plan(kiln_session *, network_kind, const network_shape *, const plan **out, kiln_error *);
+kiln_status session_get_plan(kiln_session *, network_kind, const network_shape *, const plan **out,
+                             kiln_error *);
 /* Forget the plans of a network; its packed weights go when no other session uses them. */
 void session_drop(kiln_session *, network_kind);
 /* Bytes that a plan of that shape takes: activations of one run, and packed weights. Reads no weights. */
-kiln_status session_measure(kiln_session *, network_kind, const network_shape *, int64_t *activations, int64_t *weights,
-                            kiln_error *);
+kiln_status session_measure(kiln_session *, network_kind, const network_shape *, int64_t *activations,
+                            int64_t *weights, kiln_error *);
 /* plan_run with the session's cancel flag and traces. */
 kiln_status session_run(kiln_session *, const plan *, run *, kiln_error *);
 /* At the start of each public call. */

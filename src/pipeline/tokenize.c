@@ -40,7 +40,8 @@ static kiln_status collect_pieces(const tokenizer *t, const token_list *list, ch
     return KILN_OK;
 }
 
-kiln_status kiln_tokenize(const char *path, const char *text, int32_t **ids, char **pieces, size_t *count, kiln_error *err)
+kiln_status kiln_tokenize(const char *path, const char *text, int32_t **ids, char **pieces, size_t *count,
+                          kiln_error *err)
 {
     *ids = NULL;
     *pieces = NULL;

@@ -57,13 +57,16 @@ static void fuse_activation(fusion *f, int i)
     activation_attributes wanted = f->nodes[i].attributes.activation;
     if (!from)
         return;
-    if (from->op == OP_GROUP_NORM && from->attributes.norm.activation == ACTIVATION_NONE && wanted.kind == ACTIVATION_SILU)
+    if (from->op == OP_GROUP_NORM && from->attributes.norm.activation == ACTIVATION_NONE &&
+        wanted.kind == ACTIVATION_SILU)
         become(f, i, 0)->attributes.norm.activation = wanted.kind;
-    else if (from->op == OP_CONV2D && from->attributes.conv2d.activation == ACTIVATION_NONE && from->input_count < 4) {
+    else if (from->op == OP_CONV2D && from->attributes.conv2d.activation == ACTIVATION_NONE &&
+             from->input_count < 4) {
         node *n = become(f, i, 0);
         n->attributes.conv2d.activation = wanted.kind;
         n->attributes.conv2d.slope = wanted.slope;
-    } else if (from->op == OP_LINEAR && from->attributes.linear.activation == ACTIVATION_NONE && from->input_count < 4)
+    } else if (from->op == OP_LINEAR && from->attributes.linear.activation == ACTIVATION_NONE &&
+               from->input_count < 4)
         become(f, i, 0)->attributes.linear.activation = wanted.kind;
 }
 
@@ -82,7 +85,8 @@ static void fuse_shift(fusion *f, int i)
 
 static bool takes_residual(const node *n, shape s)
 {
-    return n && (n->op == OP_CONV2D || n->op == OP_LINEAR) && n->input_count <= 3 && shape_count(n->shape) == shape_count(s);
+    return n && (n->op == OP_CONV2D || n->op == OP_LINEAR) && n->input_count <= 3 &&
+           shape_count(n->shape) == shape_count(s);
 }
 
 /* Where input k of node i is a reshape that nobody else reads, read the reshaped value itself: only the order of the
@@ -102,7 +106,8 @@ static void fuse_residual(fusion *f, int i)
     skip_reshape(f, i, 0);
     skip_reshape(f, i, 1);
     const node *first = swallowable(f, i, 0), *second = swallowable(f, i, 1);
-    bool can_first = takes_residual(first, f->nodes[i].shape), can_second = takes_residual(second, f->nodes[i].shape);
+    bool can_first = takes_residual(first, f->nodes[i].shape),
+         can_second = takes_residual(second, f->nodes[i].shape);
     if (!can_first && !can_second)
         return;
     /* The later of the two, so that neither waits longer than it must. */
@@ -117,7 +122,8 @@ static void fuse_residual(fusion *f, int i)
 
 void plan_fuse(node *nodes, int count, const bool *pinned)
 {
-    fusion f = {.nodes = nodes, .count = count, .users = calloc((size_t)count, sizeof(int)), .pinned = pinned};
+    fusion f = {
+        .nodes = nodes, .count = count, .users = calloc((size_t)count, sizeof(int)), .pinned = pinned};
     if (!f.users)
         return; /* an unfused plan is correct as well */
     static void (*const rules[])(fusion *, int) = {fuse_activation, fuse_shift, fuse_residual};

@@ -24,8 +24,8 @@ typedef struct step {
 struct plan {
     plan_options options;
     packed_store *packed;
-    graph work; /* the graph after fusion: own nodes, everything else shared with the caller's graph */
-    dtype *types;  /* storage type by node */
+    graph work;     /* the graph after fusion: own nodes, everything else shared with the caller's graph */
+    dtype *types;   /* storage type by node */
     int *buffer_of; /* buffer by node, -1: none */
     step *steps;
     int step_count;

@@ -46,7 +46,8 @@ static size_t lowest_fit(const buffer *b, buffer *const *placed, int count)
 
 size_t plan_place(buffer *buffers, int count)
 {
-    buffer **order = malloc((size_t)(count + 1) * sizeof *order), **placed = malloc((size_t)(count + 1) * sizeof *placed);
+    buffer **order = malloc((size_t)(count + 1) * sizeof *order),
+           **placed = malloc((size_t)(count + 1) * sizeof *placed);
     size_t total = 0;
     if (order && placed) {
         for (int i = 0; i < count; i++)

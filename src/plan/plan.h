@@ -20,8 +20,9 @@ typedef struct plan_options {
     int threads;   /* >= 1 */
     bool fuse;     /* merge activations, biases and residuals into kernels */
     bool taps;     /* keep every tapped value readable after a run */
-    const bool *live; /* [parameter count] or NULL: parameters that change between runs (training). They are not packed:
-                         kernels read them, plain f32, from where run_parameter says. Needed while compiling only */
+    /* [parameter count] or NULL: parameters that change between runs (training). They are not packed: kernels read
+     * them, plain f32, from where run_parameter says. Needed while compiling only. */
+    const bool *live;
 } plan_options;
 
 /* The graph must outlive the plan. */

@@ -81,12 +81,21 @@ static double now_microseconds(void)
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
 }
 
-static void report(const run *r, int i, const void *data, double microseconds, trace_function trace, void *self)
+static void report(const run *r, int i, const void *data, double microseconds, trace_function trace,
+                   void *self)
 {
     const step *s = &r->plan->steps[i];
     const node *n = &r->plan->work.nodes[s->node];
-    trace_row row = {.step = i, .path = n->path, .op = op_find(n->op)->name, .label = s->kernel.label, .shape = n->shape,
-                     .type = r->plan->types[s->node], .data = data, .microseconds = microseconds, .flops = s->flops, .bytes = s->bytes};
+    trace_row row = {.step = i,
+                     .path = n->path,
+                     .op = op_find(n->op)->name,
+                     .label = s->kernel.label,
+                     .shape = n->shape,
+                     .type = r->plan->types[s->node],
+                     .data = data,
+                     .microseconds = microseconds,
+                     .flops = s->flops,
+                     .bytes = s->bytes};
     trace(self, &row);
 }
 
@@ -94,12 +103,17 @@ static kiln_status run_step(const run *r, int i, trace_function trace, void *tra
 {
     const plan *p = r->plan;
     const step *s = &p->steps[i];
-    kernel_arguments a = {.output = at_buffer(r, s->output), .scratch = at_buffer(r, s->scratch), .threads = p->options.threads};
+    kernel_arguments a = {.output = at_buffer(r, s->output),
+                          .scratch = at_buffer(r, s->scratch),
+                          .threads = p->options.threads};
     for (int k = 0; k < p->work.nodes[s->node].input_count; k++)
-        a.input[k] = s->parameter[k] ? s->parameter[k] : s->live[k] ? (const void *)r->live[s->live[k] - 1] : at_buffer(r, s->input[k]);
+        a.input[k] = s->parameter[k] ? s->parameter[k]
+                     : s->live[k]    ? (const void *)r->live[s->live[k] - 1]
+                                     : at_buffer(r, s->input[k]);
     for (int k = 0; k < OP_MAX_INPUTS; k++)
         if (s->live[k] && !a.input[k])
-            return fail(err, KILN_INTERNAL, "the live parameter '%s' has no data", p->work.parameters[s->live[k] - 1].canonical);
+            return fail(err, KILN_INTERNAL, "the live parameter '%s' has no data",
+                        p->work.parameters[s->live[k] - 1].canonical);
     double start = trace ? now_microseconds() : 0;
     kiln_status status = s->kernel.run(&s->kernel, &a, err);
     if (status != KILN_OK)
@@ -109,7 +123,8 @@ static kiln_status run_step(const run *r, int i, trace_function trace, void *tra
     return KILN_OK;
 }
 
-kiln_status plan_run(const plan *p, run *r, const atomic_bool *cancel, trace_function trace, void *trace_self, kiln_error *err)
+kiln_status plan_run(const plan *p, run *r, const atomic_bool *cancel, trace_function trace, void *trace_self,
+                     kiln_error *err)
 {
     int threads_before = omp_get_max_threads();
     omp_set_num_threads(p->options.threads);

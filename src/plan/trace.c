@@ -12,7 +12,8 @@ value_statistics trace_statistics(const trace_row *row)
     double sum = 0;
     for (int64_t i = 0; i < n; i++) {
         float x = 0;
-        convert_to_f32((const unsigned char *)row->data + (size_t)i * dtype_size(row->type), row->type, &x, 1);
+        convert_to_f32((const unsigned char *)row->data + (size_t)i * dtype_size(row->type), row->type, &x,
+                       1);
         if (!isfinite(x)) {
             s.not_finite++;
             continue;
@@ -84,8 +85,10 @@ void profile_write(const profile *p, FILE *to)
     for (int i = 0; i < sorted.count; i++) {
         const profile_row *r = &sorted.rows[i];
         double us = r->microseconds > 0 ? r->microseconds : 1e-9;
-        fprintf(to, "%-20s %-24s %8lld %10.2f %6.1f %10.1f %8.1f\n", r->op, r->label, (long long)r->calls, r->microseconds / 1e3,
-                total > 0 ? 100 * r->microseconds / total : 0, r->flops / us / 1e3, r->bytes / us / 1e3);
+        fprintf(to, "%-20s %-24s %8lld %10.2f %6.1f %10.1f %8.1f\n", r->op, r->label, (long long)r->calls,
+                r->microseconds / 1e3, total > 0 ? 100 * r->microseconds / total : 0, r->flops / us / 1e3,
+                r->bytes / us / 1e3);
     }
-    fprintf(to, "%-20s %-24s %8s %10.2f %6s %10.1f\n", "total", "", "", total / 1e3, "", total > 0 ? flops / total / 1e3 : 0);
+    fprintf(to, "%-20s %-24s %8s %10.2f %6s %10.1f\n", "total", "", "", total / 1e3, "",
+            total > 0 ? flops / total / 1e3 : 0);
 }

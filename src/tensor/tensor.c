@@ -129,7 +129,8 @@ static float e4m3_to_float(uint32_t v)
     if ((v & 0x7F) == 0x7F)
         return bits_to_float(0x7FC00000u);
     uint32_t exponent = (v >> 3) & 15, mantissa = v & 7;
-    float magnitude = exponent ? ldexpf((float)(8 + mantissa), (int)exponent - 10) : ldexpf((float)mantissa, -9);
+    float magnitude =
+        exponent ? ldexpf((float)(8 + mantissa), (int)exponent - 10) : ldexpf((float)mantissa, -9);
     return v & 0x80 ? -magnitude : magnitude;
 }
 
@@ -168,7 +169,9 @@ static uint8_t float_to_f8(float f, bool e4m3)
     }
     float below = e4m3 ? e4m3_to_float(low) : small_to_float(low, 5, 2);
     float above = e4m3 ? e4m3_to_float(high) : small_to_float(high, 5, 2);
-    uint32_t code = a >= above ? high : a - below < above - a ? low : a - below > above - a ? high : low & 1 ? high : low;
+    float to_below = a - below, to_above = above - a;
+    bool up = to_below > to_above || (to_below == to_above && low & 1); /* halves go to the even code */
+    uint32_t code = a >= above || up ? high : low;
     return (uint8_t)(sign | code);
 }
 
@@ -218,15 +221,16 @@ static void bytes_to_f32(const uint8_t *from, bool e4m3, float *to, size_t n)
         to[i] = values[from[i]];
 }
 
-#define CONVERT(type, expression)                                                                                      \
-    do {                                                                                                               \
-        const type *p = from;                                                                                          \
-        for (size_t i = 0; i < n; i++)                                                                                 \
-            to[i] = (expression);                                                                                      \
+#define CONVERT(type, expression)                                                                            \
+    do {                                                                                                     \
+        const type *p = from;                                                                                \
+        for (size_t i = 0; i < n; i++)                                                                       \
+            to[i] = (expression);                                                                            \
     } while (0)
 
 void convert_to_f32(const void *from, dtype t, float *to, size_t n)
 {
+    /* clang-format off */
     switch (t) {
     case DTYPE_F32: memcpy(to, from, n * sizeof *to); break;
     case DTYPE_F16: halves_to_f32(from, to, n); break;
@@ -245,17 +249,19 @@ void convert_to_f32(const void *from, dtype t, float *to, size_t n)
     case DTYPE_BOOL: CONVERT(uint8_t, p[i] ? 1.0f : 0.0f); break;
     case DTYPE_COUNT: break;
     }
+    /* clang-format on */
 }
 
-#define CONVERT_BACK(type, expression)                                                                                 \
-    do {                                                                                                               \
-        type *q = to;                                                                                                  \
-        for (size_t i = 0; i < n; i++)                                                                                 \
-            q[i] = (type)(expression);                                                                                 \
+#define CONVERT_BACK(type, expression)                                                                       \
+    do {                                                                                                     \
+        type *q = to;                                                                                        \
+        for (size_t i = 0; i < n; i++)                                                                       \
+            q[i] = (type)(expression);                                                                       \
     } while (0)
 
 void convert_from_f32(const float *from, void *to, dtype t, size_t n)
 {
+    /* clang-format off */
     switch (t) {
     case DTYPE_F32: memcpy(to, from, n * sizeof *from); break;
     case DTYPE_F16: CONVERT_BACK(uint16_t, float_to_half(from[i])); break;
@@ -274,4 +280,5 @@ void convert_from_f32(const float *from, void *to, dtype t, size_t n)
     case DTYPE_BOOL: CONVERT_BACK(uint8_t, from[i] != 0.0f); break;
     case DTYPE_COUNT: break;
     }
+    /* clang-format on */
 }

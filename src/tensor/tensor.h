@@ -10,28 +10,28 @@
 #include <stdint.h>
 
 /* X(enumerator, bytes per element, name in safetensors files) */
-#define DTYPE_MAP(X)                                                                               \
-    X(F32, 4, "F32")                                                                               \
-    X(F16, 2, "F16")                                                                               \
-    X(BF16, 2, "BF16")                                                                             \
-    X(F64, 8, "F64")                                                                               \
-    X(F8_E4M3, 1, "F8_E4M3")                                                                       \
-    X(F8_E5M2, 1, "F8_E5M2")                                                                       \
-    X(I64, 8, "I64")                                                                               \
-    X(I32, 4, "I32")                                                                               \
-    X(I16, 2, "I16")                                                                               \
-    X(I8, 1, "I8")                                                                                 \
-    X(U64, 8, "U64")                                                                               \
-    X(U32, 4, "U32")                                                                               \
-    X(U16, 2, "U16")                                                                               \
-    X(U8, 1, "U8")                                                                                 \
+#define DTYPE_MAP(X)                                                                                         \
+    X(F32, 4, "F32")                                                                                         \
+    X(F16, 2, "F16")                                                                                         \
+    X(BF16, 2, "BF16")                                                                                       \
+    X(F64, 8, "F64")                                                                                         \
+    X(F8_E4M3, 1, "F8_E4M3")                                                                                 \
+    X(F8_E5M2, 1, "F8_E5M2")                                                                                 \
+    X(I64, 8, "I64")                                                                                         \
+    X(I32, 4, "I32")                                                                                         \
+    X(I16, 2, "I16")                                                                                         \
+    X(I8, 1, "I8")                                                                                           \
+    X(U64, 8, "U64")                                                                                         \
+    X(U32, 4, "U32")                                                                                         \
+    X(U16, 2, "U16")                                                                                         \
+    X(U8, 1, "U8")                                                                                           \
     X(BOOL, 1, "BOOL")
 
 typedef enum dtype {
 #define DTYPE_ENUM(name, bytes, text) DTYPE_##name,
     DTYPE_MAP(DTYPE_ENUM)
 #undef DTYPE_ENUM
-    DTYPE_COUNT
+        DTYPE_COUNT
 } dtype;
 
 size_t dtype_size(dtype);
@@ -70,12 +70,18 @@ void convert_from_f32(const float *from, void *to, dtype type, size_t n);
 
 static inline float bf16_to_f32(uint16_t v)
 {
-    union { uint32_t u; float f; } x = {(uint32_t)v << 16};
+    union {
+        uint32_t u;
+        float f;
+    } x = {(uint32_t)v << 16};
     return x.f;
 }
 static inline uint16_t f32_to_bf16(float f)
 {
-    union { float f; uint32_t u; } x = {f};
+    union {
+        float f;
+        uint32_t u;
+    } x = {f};
     if ((x.u & 0x7FFFFFFFu) > 0x7F800000u)
         return (uint16_t)((x.u >> 16) | 0x40u);
     return (uint16_t)((x.u + 0x7FFFu + ((x.u >> 16) & 1u)) >> 16);

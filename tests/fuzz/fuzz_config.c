@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (int i = -1; i == -1 || sampler_label(i); i++) {
             sampler_plan *plan;
             request.sampler = i < 0 ? NULL : i % 2 && sampler_class(i) ? sampler_class(i) : sampler_label(i);
-            request.steps = size % 30 + 1;
+            request.steps = (int)(size % 30 + 1);
             if (sampler_plan_new(&plan, table, &request, &err) == KILN_OK)
                 sampler_plan_free(plan);
         }

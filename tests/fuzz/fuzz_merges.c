@@ -53,6 +53,8 @@ static void use(const tokenizer *t, const tokenizer_text *prompt)
     free(line);
 }
 
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
     if (size < 1)

@@ -27,9 +27,12 @@ static bool has(const char *folder, const char *name, char path[4096])
 
 static pass_options pass_of(const options *o, bool taps)
 {
-    return (pass_options){
-        .plan = {.backend = o->reference ? &backend_reference : &backend_cpu, .compute = DTYPE_F32, .threads = o->threads, .fuse = !taps, .taps = taps},
-        .limit = 2e-5};
+    return (pass_options){.plan = {.backend = o->reference ? &backend_reference : &backend_cpu,
+                                   .compute = DTYPE_F32,
+                                   .threads = o->threads,
+                                   .fuse = !taps,
+                                   .taps = taps},
+                          .limit = 2e-5};
 }
 
 static void run_folder(const char *folder, const options *o, golden_report *report)
@@ -70,7 +73,8 @@ static void run_folder(const char *folder, const options *o, golden_report *repo
 
 int main(int argc, char **argv)
 {
-    options o = {.bf16 = true, .threads = 2, .vocabulary = TEST_ROOT "/data/clip/bpe_simple_vocab_16e6.txt.gz"};
+    options o = {
+        .bf16 = true, .threads = 2, .vocabulary = TEST_ROOT "/data/clip/bpe_simple_vocab_16e6.txt.gz"};
     golden_report report = {.out = stdout};
     int folders = 0;
     for (int i = 1; i < argc; i++) {
@@ -85,7 +89,8 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i], "--vocabulary") == 0 && i + 1 < argc)
             o.vocabulary = argv[++i];
         else if (argv[i][0] == '-') {
-            fprintf(stderr, "usage: golden [--reference] [--threads N] [--no-bf16] [--quiet] [--vocabulary PATH] DIR...\n");
+            fprintf(stderr, "usage: golden [--reference] [--threads N] [--no-bf16] [--quiet] [--vocabulary "
+                            "PATH] DIR...\n");
             return 2;
         } else {
             run_folder(argv[i], &o, &report);
@@ -93,7 +98,9 @@ int main(int argc, char **argv)
         }
     }
     if (!folders) {
-        fprintf(stderr, "usage: golden [--reference] [--threads N] [--no-bf16] [--quiet] [--vocabulary PATH] DIR...\n");
+        fprintf(
+            stderr,
+            "usage: golden [--reference] [--threads N] [--no-bf16] [--quiet] [--vocabulary PATH] DIR...\n");
         return 2;
     }
     printf("%d passed, %d failed, %d skipped\n", report.passed, report.failed, report.skipped);

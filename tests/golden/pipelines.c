@@ -47,7 +47,8 @@ static const char *text_of(const pipeline_case *c, const char *key)
     const char *name;
     json_t *other;
     if (!v)
-        json_object_foreach((json_t *)c->root, name, other) {
+        json_object_foreach((json_t *)c->root, name, other)
+        {
             if (strncmp(name, "txt2img.", 8) == 0 && (v = json_object_get(other, key)))
                 break;
         }
@@ -79,7 +80,9 @@ static kiln_status compare_step(void *self, int step, int steps, float *x, const
     (void)x0;
     (void)err;
     pipeline_case *c = self;
-    size_t rows = c->row_count / c->n, row = rows == (size_t)steps ? (size_t)step - 1 : step == steps ? rows - 1 : rows;
+    size_t rows = c->row_count / c->n, row = rows == (size_t)steps ? (size_t)step - 1
+                                             : step == steps       ? rows - 1
+                                                                   : rows;
     if (c->compare && row < rows)
         c->latents_error = fmax(c->latents_error, golden_error(x, c->rows + row * c->n, c->n));
     return KILN_OK;
@@ -96,7 +99,8 @@ static kiln_status plan_of(const pipeline_case *c, schedule **table, sampler_pla
     q.steps = (int)number_of(c, "steps", 0);
     if (strcmp(c->kind, "img2img") == 0)
         q.strength = number_of(c, "strength", 1);
-    kiln_status status = text ? schedule_config_read(&config, text, strlen(text), class_name, c->key, err) : fail(err, KILN_BAD_FORMAT, "no scheduler_config");
+    kiln_status status = text ? schedule_config_read(&config, text, strlen(text), class_name, c->key, err)
+                              : fail(err, KILN_BAD_FORMAT, "no scheduler_config");
     free(text);
     if (status != KILN_OK)
         return status;
@@ -105,16 +109,19 @@ static kiln_status plan_of(const pipeline_case *c, schedule **table, sampler_pla
     return status == KILN_OK ? sampler_plan_new(out, *table, &q, err) : status;
 }
 
-static kiln_status words(kiln_session *s, const pipeline_case *c, kiln_map **with, kiln_map **without, kiln_error *err)
+static kiln_status words(kiln_session *s, const pipeline_case *c, kiln_map **with, kiln_map **without,
+                         kiln_error *err)
 {
     const char *prompt = text_of(c, "prompt"), *negative = text_of(c, "negative_prompt");
     kiln_status status = conditioning_of_text(s, prompt ? prompt : "", 1, with, err);
     if (status != KILN_OK)
         return status;
-    return negative ? conditioning_of_text(s, negative, 1, without, err) : conditioning_of_nothing(*with, without, err);
+    return negative ? conditioning_of_text(s, negative, 1, without, err)
+                    : conditioning_of_nothing(*with, without, err);
 }
 
-static kiln_status begin(kiln_session *s, const pipeline_case *c, const sampler_plan *steps, int height, int width, float *x, kiln_error *err)
+static kiln_status begin(kiln_session *s, const pipeline_case *c, const sampler_plan *steps, int height,
+                         int width, float *x, kiln_error *err)
 {
     size_t count = 0, pixels = 0;
     float *noise = tensor(c, c->kind, "noise", &count);
@@ -127,9 +134,11 @@ static kiln_status begin(kiln_session *s, const pipeline_case *c, const sampler_
         free(noise);
         return KILN_OK;
     }
-    float *image = tensor(c, c->kind, "init_image01", &pixels), *vae_noise = tensor(c, c->kind, "vae_noise", &count);
+    float *image = tensor(c, c->kind, "init_image01", &pixels),
+          *vae_noise = tensor(c, c->kind, "vae_noise", &count);
     float *rows = image ? malloc(pixels * sizeof *rows) : NULL;
-    kiln_status status = rows && vae_noise ? KILN_OK : fail(err, KILN_BAD_FORMAT, "the start picture is missing");
+    kiln_status status =
+        rows && vae_noise ? KILN_OK : fail(err, KILN_BAD_FORMAT, "the start picture is missing");
     if (status == KILN_OK) {
         for (size_t i = 0; i < pixels; i++)
             image[i] = 2 * image[i] - 1;
@@ -145,17 +154,22 @@ static kiln_status begin(kiln_session *s, const pipeline_case *c, const sampler_
     return status;
 }
 
-static kiln_status draw(kiln_session *s, pipeline_case *c, int height, int width, outcome *out, kiln_error *err)
+static kiln_status draw(kiln_session *s, pipeline_case *c, int height, int width, outcome *out,
+                        kiln_error *err)
 {
     int f = autoencode_factor(s->model);
     schedule *table = NULL;
     sampler_plan *steps = NULL;
     kiln_map *with = NULL, *without = NULL;
-    drawing d = {.session = s, .height = height / f, .width = width / f, .cfg = (float)number_of(c, "guidance_scale", 7.5)};
+    drawing d = {.session = s,
+                 .height = height / f,
+                 .width = width / f,
+                 .cfg = (float)number_of(c, "guidance_scale", 7.5)};
     float ids[TIME_IDS] = {(float)height, (float)width, 0, 0, (float)height, (float)width};
     const json_t *given = json_object_get(c->what, "time_ids");
     for (size_t i = 0; i < TIME_IDS; i++)
-        d.time_ids[i] = json_array_size(given) == TIME_IDS ? (float)json_number_value(json_array_get(given, i)) : ids[i];
+        d.time_ids[i] =
+            json_array_size(given) == TIME_IDS ? (float)json_number_value(json_array_get(given, i)) : ids[i];
     c->n = drawing_elements(&d);
     c->drawn = 0;
     c->latents_error = 0;
@@ -172,7 +186,8 @@ static kiln_status draw(kiln_session *s, pipeline_case *c, int height, int width
     d.negative = without;
     if (status == KILN_OK)
         status = begin(s, c, steps, height, width, out->latents, err);
-    sampler_calls calls = {.noise = replay_noise, .noise_self = c, .on_step = compare_step, .on_step_self = c};
+    sampler_calls calls = {
+        .noise = replay_noise, .noise_self = c, .on_step = compare_step, .on_step_self = c};
     if (status == KILN_OK)
         status = drawing_run(&d, &calls, out->latents, err);
     if (status == KILN_OK)
@@ -188,7 +203,8 @@ static kiln_status draw(kiln_session *s, pipeline_case *c, int height, int width
 
 /* ------------------------------------------------------------------------------------ comparisons */
 
-static kiln_status draw_with(const char *folder, const kiln_model_options *o, pipeline_case *c, int height, int width, outcome *out, kiln_error *err)
+static kiln_status draw_with(const char *folder, const kiln_model_options *o, pipeline_case *c, int height,
+                             int width, outcome *out, kiln_error *err)
 {
     kiln_model *model = NULL;
     kiln_session *s = NULL;
@@ -214,7 +230,8 @@ static double decibels(const float *a, const float *b, size_t n)
 static double picture_error(const pipeline_case *c, const outcome *got, bool *known)
 {
     size_t count = 0;
-    float *expected = tensor(c, c->key, "image", &count), *rows = expected ? malloc(count * sizeof *rows) : NULL;
+    float *expected = tensor(c, c->key, "image", &count),
+          *rows = expected ? malloc(count * sizeof *rows) : NULL;
     double error = NAN;
     *known = expected && rows && count == got->count;
     if (*known) {
@@ -254,7 +271,8 @@ static void in_bf16(const char *folder, pipeline_case *c, int height, int width,
     forget(&coarse);
 }
 
-static void other_threads(const char *folder, const kiln_model_options *o, pipeline_case *c, int height, int width, const outcome *first)
+static void other_threads(const char *folder, const kiln_model_options *o, pipeline_case *c, int height,
+                          int width, const outcome *first)
 {
     kiln_error err = {0};
     outcome second = {0};
@@ -302,7 +320,8 @@ static void run_case(const char *folder, const pipeline_options *options, pipeli
             golden_failure(c->report, c->model, c->key, err.text);
         else {
             bool known;
-            golden_result(c->report, c->model, c->key, "latents of every step", c->latents_error, latents_limit);
+            golden_result(c->report, c->model, c->key, "latents of every step", c->latents_error,
+                          latents_limit);
             double error = picture_error(c, &got, &known);
             golden_result(c->report, c->model, c->key, "picture", known ? error : (double)NAN, picture_limit);
             if (!options->reference)
@@ -316,7 +335,8 @@ static void run_case(const char *folder, const pipeline_options *options, pipeli
     free(c->rows);
 }
 
-static void run_model(const char *folder, const char *name, const pipeline_options *options, golden_report *report)
+static void run_model(const char *folder, const char *name, const pipeline_options *options,
+                      golden_report *report)
 {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -324,9 +344,13 @@ static void run_model(const char *folder, const char *name, const pipeline_optio
     tensor_file *golden = root ? golden_tensors(report, path, "golden.safetensors") : NULL;
     const char *key;
     json_t *what;
-    json_object_foreach(root, key, what) {
-        pipeline_case c = {.model = name, .key = key, .what = what, .root = root, .golden = golden, .report = report};
-        c.kind = strncmp(key, "txt2img.", 8) == 0 ? "txt2img" : strncmp(key, "img2img.", 8) == 0 ? "img2img" : NULL;
+    json_object_foreach(root, key, what)
+    {
+        pipeline_case c = {
+            .model = name, .key = key, .what = what, .root = root, .golden = golden, .report = report};
+        c.kind = strncmp(key, "txt2img.", 8) == 0   ? "txt2img"
+                 : strncmp(key, "img2img.", 8) == 0 ? "img2img"
+                                                    : NULL;
         if (golden && c.kind)
             run_case(path, options, &c);
         else if (strncmp(key, "inpaint", 7) == 0)

@@ -29,7 +29,8 @@ static bool check(const tokenizer *t, const json_t *prompt)
     right = right && same_ids(other ? ids : json_object_get(prompt, "ids"), got.ids, got.count);
     if (right && padded && !other) {
         chunk_options o = {.pad_id = tokenizer_end_id(t), .one_window = true};
-        right = chunks_of_prompt(t, text, &o, &window, &err) == KILN_OK && same_ids(padded, window.ids[0], CHUNK_LENGTH);
+        right = chunks_of_prompt(t, text, &o, &window, &err) == KILN_OK &&
+                same_ids(padded, window.ids[0], CHUNK_LENGTH);
     }
     token_list_free(&got);
     chunks_free(&window);
@@ -48,12 +49,14 @@ int golden_tokens(const char *file, const char *vocabulary, golden_report *repor
     kiln_error err = {0};
     struct stat is;
     bool directory = stat(vocabulary, &is) == 0 && S_ISDIR(is.st_mode);
-    if (root && (directory ? tokenizer_open(vocabulary, &t, &err) : tokenizer_open_gz(vocabulary, &t, &err)) != KILN_OK)
+    if (root && (directory ? tokenizer_open(vocabulary, &t, &err)
+                           : tokenizer_open_gz(vocabulary, &t, &err)) != KILN_OK)
         golden_failure(report, "tokens", vocabulary, err.text);
     size_t i;
     const json_t *prompt;
     int sensitive = 0;
-    json_array_foreach(json_object_get(root, "prompts"), i, prompt) {
+    json_array_foreach(json_object_get(root, "prompts"), i, prompt)
+    {
         char id[32];
         snprintf(id, sizeof id, "%zu", i);
         if (json_is_true(json_object_get(prompt, "ftfy_sensitive")))

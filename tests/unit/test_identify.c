@@ -107,11 +107,14 @@ static void test_real_checkpoints(void **state)
         weights_family is;
         weights_prediction prediction;
     } rows[] = {
-        {"sd15", "Stable Diffusion 1.x", "UNet, VAE, text encoder", WEIGHTS_FAMILY_SD1, WEIGHTS_PREDICTION_EPSILON},
-        {"sd21", "Stable Diffusion 2.x", "UNet, VAE, text encoder", WEIGHTS_FAMILY_SD2, WEIGHTS_PREDICTION_UNKNOWN},
+        {"sd15", "Stable Diffusion 1.x", "UNet, VAE, text encoder", WEIGHTS_FAMILY_SD1,
+         WEIGHTS_PREDICTION_EPSILON},
+        {"sd21", "Stable Diffusion 2.x", "UNet, VAE, text encoder", WEIGHTS_FAMILY_SD2,
+         WEIGHTS_PREDICTION_UNKNOWN},
         {"sdxl", "Stable Diffusion XL", "UNet, VAE, text encoder 1, text encoder 2", WEIGHTS_FAMILY_SDXL,
          WEIGHTS_PREDICTION_EPSILON},
-        {"sd15-inpaint-unet", "Stable Diffusion 1.x inpainting", "UNet", WEIGHTS_FAMILY_SD1, WEIGHTS_PREDICTION_EPSILON},
+        {"sd15-inpaint-unet", "Stable Diffusion 1.x inpainting", "UNet", WEIGHTS_FAMILY_SD1,
+         WEIGHTS_PREDICTION_EPSILON},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char *list = key_list(rows[i].list);
@@ -145,8 +148,10 @@ static void test_variants(void **state)
         weights_prediction prediction;
         bool supported;
     } rows[] = {
-        {UNET("8", "768", CONV), NULL, "Stable Diffusion 1.x InstructPix2Pix", WEIGHTS_PREDICTION_EPSILON, true},
-        {UNET("9", "1024", LINEAR), NULL, "Stable Diffusion 2.x inpainting", WEIGHTS_PREDICTION_EPSILON, true},
+        {UNET("8", "768", CONV), NULL, "Stable Diffusion 1.x InstructPix2Pix", WEIGHTS_PREDICTION_EPSILON,
+         true},
+        {UNET("9", "1024", LINEAR), NULL, "Stable Diffusion 2.x inpainting", WEIGHTS_PREDICTION_EPSILON,
+         true},
         {UNET("5", "1024", LINEAR), NULL, "Stable Diffusion 2.x depth", WEIGHTS_PREDICTION_EPSILON, false},
         {UNET("7", "1024", LINEAR) "model.diffusion_model.label_emb.weight 1000x1024\n", NULL,
          "Stable Diffusion x4 upscaler", WEIGHTS_PREDICTION_V, true},

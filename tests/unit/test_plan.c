@@ -33,8 +33,14 @@ static kiln_status read_named(void *self, const parameter *p, int index, float *
 
 static value conv(at a, value x, int out, int size)
 {
-    conv2d_attributes c = {.stride = 1, .upsample = 1, .pad_top = size / 2, .pad_bottom = size / 2, .pad_left = size / 2, .pad_right = size / 2};
-    return op_conv2d(a, x, graph_parameter(a, "weight", SHAPE4(out, value_channels(a, x), size, size), ROLE_WEIGHT),
+    conv2d_attributes c = {.stride = 1,
+                           .upsample = 1,
+                           .pad_top = size / 2,
+                           .pad_bottom = size / 2,
+                           .pad_left = size / 2,
+                           .pad_right = size / 2};
+    return op_conv2d(a, x,
+                     graph_parameter(a, "weight", SHAPE4(out, value_channels(a, x), size, size), ROLE_WEIGHT),
                      graph_parameter(a, "bias", SHAPE1(out), ROLE_BIAS), &c);
 }
 
@@ -47,7 +53,8 @@ static value linear(at a, value x, int out)
 static value norm(at a, value x, int groups)
 {
     int64_t c = value_channels(a, x);
-    return op_group_norm(a, x, graph_parameter(a, "weight", SHAPE1(c), ROLE_NORM), graph_parameter(a, "bias", SHAPE1(c), ROLE_NORM), groups, 1e-5f);
+    return op_group_norm(a, x, graph_parameter(a, "weight", SHAPE1(c), ROLE_NORM),
+                         graph_parameter(a, "bias", SHAPE1(c), ROLE_NORM), groups, 1e-5f);
 }
 
 static value resnet(at a, value x, value time, int channels)
@@ -64,7 +71,8 @@ static value attention(at a, value x)
 {
     shape s = value_shape(a, x);
     value t = op_reshape(a, x, SHAPE3(s.dim[0], s.dim[1] * s.dim[2], s.dim[3]));
-    value y = op_attention(a, linear(same(a, "q"), t, 8), linear(same(a, "k"), t, 8), linear(same(a, "v"), t, 8), 2, false);
+    value y = op_attention(a, linear(same(a, "q"), t, 8), linear(same(a, "k"), t, 8),
+                           linear(same(a, "v"), t, 8), 2, false);
     y = op_add(a, linear(same(a, "out"), y, (int)s.dim[3]), t);
     y = op_add(a, linear(same(a, "ff2"), op_geglu(a, linear(same(a, "ff1"), y, 12)), (int)s.dim[3]), y);
     return op_reshape(a, y, s);
@@ -74,12 +82,16 @@ static graph *draw(void)
 {
     graph *g = graph_new();
     at a = graph_root(g);
-    value x = graph_input(g, "x", SHAPE4(2, 6, 5, 4), DTYPE_F32), t = graph_input(g, "t", SHAPE1(2), DTYPE_F32);
-    value time = op_timestep_embedding(a, t, 8, &(timestep_attributes){.cosine_first = true, .max_period = 10000});
-    value h1 = resnet(same(a, "r1"), x, time, 6), h2 = attention(same(a, "a1"), resnet(same(a, "r2"), h1, time, 6));
+    value x = graph_input(g, "x", SHAPE4(2, 6, 5, 4), DTYPE_F32),
+          t = graph_input(g, "t", SHAPE1(2), DTYPE_F32);
+    value time =
+        op_timestep_embedding(a, t, 8, &(timestep_attributes){.cosine_first = true, .max_period = 10000});
+    value h1 = resnet(same(a, "r1"), x, time, 6),
+          h2 = attention(same(a, "a1"), resnet(same(a, "r2"), h1, time, 6));
     value h3 = resnet(same(a, "r3"), op_concat(a, 2, (value[]){h1, h2}, -1), time, 4);
     value up = conv(same(a, "up"), op_upsample(a, h3, 2), 4, 3);
-    graph_output(g, "out", op_add(a, op_slice(a, up, 1, 1, 6), op_scale(a, op_slice(a, up, 1, 3, 6), 0.5f, 0.1f)));
+    graph_output(g, "out",
+                 op_add(a, op_slice(a, up, 1, 1, 6), op_scale(a, op_slice(a, up, 1, 3, 6), 0.5f, 0.1f)));
     graph_output(g, "h3", h3);
     return g;
 }
@@ -96,7 +108,8 @@ static void fill_inputs(run *r)
 
 static plan *compiled(const graph *g, packed_store *store, bool fuse, bool taps, dtype compute)
 {
-    plan_options o = {.backend = &backend_reference, .compute = compute, .threads = 1, .fuse = fuse, .taps = taps};
+    plan_options o = {
+        .backend = &backend_reference, .compute = compute, .threads = 1, .fuse = fuse, .taps = taps};
     plan *p = NULL;
     kiln_error err = {0};
     if (plan_compile(g, &o, store, &p, &err) != KILN_OK)
@@ -119,7 +132,8 @@ static void fusion_and_reuse_change_nothing(void **state)
     (void)state;
     graph *g = draw();
     packed_store *store = packed_store_new((parameter_source){read_named, NULL});
-    plan *plain = compiled(g, store, false, true, DTYPE_F32), *fused = compiled(g, store, true, false, DTYPE_F32);
+    plan *plain = compiled(g, store, false, true, DTYPE_F32),
+         *fused = compiled(g, store, true, false, DTYPE_F32);
     run *a, *b;
     assert_int_equal(run_new(plain, &a, NULL), KILN_OK);
     assert_int_equal(run_new(fused, &b, NULL), KILN_OK);
@@ -155,7 +169,8 @@ static void bf16_storage_stays_close(void **state)
     (void)state;
     graph *g = draw();
     packed_store *store = packed_store_new((parameter_source){read_named, NULL});
-    plan *exact = compiled(g, store, true, false, DTYPE_F32), *coarse = compiled(g, store, true, false, DTYPE_BF16);
+    plan *exact = compiled(g, store, true, false, DTYPE_F32),
+         *coarse = compiled(g, store, true, false, DTYPE_BF16);
     run *a, *b;
     assert_int_equal(run_new(exact, &a, NULL), KILN_OK);
     assert_int_equal(run_new(coarse, &b, NULL), KILN_OK);
@@ -184,7 +199,8 @@ static void errors_name_the_place(void **state)
     assert_int_equal(conv(a, y, 8, 3).index, 0);
     kiln_error err = {0};
     assert_int_equal(graph_finish(g, &err), KILN_MISMATCH);
-    assert_string_equal(err.text, "down_blocks.0.resnets.1.norm1: group_norm: 5 channels cannot be split into 2 groups");
+    assert_string_equal(
+        err.text, "down_blocks.0.resnets.1.norm1: group_norm: 5 channels cannot be split into 2 groups");
     graph_free(g);
 }
 
@@ -195,9 +211,12 @@ static void parameters_have_both_names(void **state)
     at a = in(graph_root(g), "text_model", "");
     at attn = in(in(a, "encoder.layers.3", "transformer.resblocks.3"), "self_attn", "attn");
     graph_parameter(in(attn, "k_proj", "in_proj_*[1/3]"), "weight", SHAPE2(4, 4), ROLE_WEIGHT);
-    graph_parameter(in(a, "embeddings.position_embedding", "positional_embedding!"), "weight", SHAPE2(77, 4), ROLE_EMBEDDING);
-    graph_parameter(in(graph_root(g), "text_projection", "text_projection!^T"), "weight", SHAPE2(4, 4), ROLE_WEIGHT);
-    value again = graph_parameter(in(graph_root(g), "text_projection", "text_projection!^T"), "weight", SHAPE2(4, 4), ROLE_WEIGHT);
+    graph_parameter(in(a, "embeddings.position_embedding", "positional_embedding!"), "weight", SHAPE2(77, 4),
+                    ROLE_EMBEDDING);
+    graph_parameter(in(graph_root(g), "text_projection", "text_projection!^T"), "weight", SHAPE2(4, 4),
+                    ROLE_WEIGHT);
+    value again = graph_parameter(in(graph_root(g), "text_projection", "text_projection!^T"), "weight",
+                                  SHAPE2(4, 4), ROLE_WEIGHT);
     assert_int_equal(g->parameter_count, 3);
     assert_int_equal(again.index, g->parameters[2].value.index);
     assert_string_equal(g->parameters[0].canonical, "text_model.encoder.layers.3.self_attn.k_proj.weight");

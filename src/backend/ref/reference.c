@@ -32,8 +32,9 @@ static kiln_status reference_run(const kernel *k, const kernel_arguments *argume
             call.input[i] = wide;
         }
     }
-    call.output = s->output_type == DTYPE_BF16 ? (float *)(void *)((unsigned char *)arguments->scratch + s->output_offset)
-                                               : arguments->output;
+    call.output = s->output_type == DTYPE_BF16
+                      ? (float *)(void *)((unsigned char *)arguments->scratch + s->output_offset)
+                      : arguments->output;
     s->row->reference(&call);
     if (s->output_type == DTYPE_BF16)
         convert_from_f32(call.output, arguments->output, DTYPE_BF16, (size_t)shape_count(call.shape));
@@ -68,8 +69,12 @@ static kiln_status reference_prepare(const kernel_request *r, kernel *out, kiln_
     s->output_offset = scratch;
     if (r->output_type == DTYPE_BF16)
         scratch += aligned((size_t)shape_count(r->node->shape) * sizeof(float));
-    *out = (kernel){.label = "reference", .run = reference_run, .release = reference_release, .state = s,
-                    .scratch_bytes = scratch, .in_place = -1};
+    *out = (kernel){.label = "reference",
+                    .run = reference_run,
+                    .release = reference_release,
+                    .state = s,
+                    .scratch_bytes = scratch,
+                    .in_place = -1};
     return KILN_OK;
 }
 
