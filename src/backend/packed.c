@@ -23,6 +23,8 @@ struct packed_store {
     packed **lists; /* by parameter */
     int list_count;
     size_t total;
+    void *room; /* see room_for */
+    size_t room_bytes;
 };
 
 packed_store *packed_store_new(parameter_source source)
@@ -57,6 +59,7 @@ void packed_store_free(packed_store *s)
             packed_free(s->lists[i]);
             s->lists[i] = next;
         }
+    pages_free(s->room, s->room_bytes);
     free(s->lists);
     pthread_mutex_destroy(&s->lock);
     free(s);
@@ -99,13 +102,34 @@ static bool all_finite(const float *x, int64_t n)
     return bad == 0;
 }
 
+/* Where parameters are read to before they are packed. Kept from one to the next: pages that are fresh from the system
+ * have to be zeroed first, which costs more than everything else that loading does. */
+static float *room_for(packed_store *s, size_t bytes)
+{
+    if (s->room_bytes < bytes) {
+        pages_free(s->room, s->room_bytes);
+        s->room = pages_new(bytes);
+        s->room_bytes = s->room ? bytes : 0;
+    }
+    return s->room;
+}
+
+void packed_store_trim(packed_store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    pages_free(s->room, s->room_bytes);
+    s->room = NULL;
+    s->room_bytes = 0;
+    pthread_mutex_unlock(&s->lock);
+}
+
 static kiln_status read_and_pack(packed_store *s, const graph *g, packed *p, pack_function pack,
                                  const void *arguments, kiln_error *err)
 {
     const parameter *declared = &g->parameters[p->parameter];
     int64_t count = shape_count(declared->shape);
     size_t plain_bytes = (size_t)count * sizeof(float);
-    float *plain = pack ? pages_new(plain_bytes) : p->data;
+    float *plain = pack ? room_for(s, plain_bytes) : p->data;
     if (!plain)
         return fail(err, KILN_NO_MEMORY, "out of memory: %zu MB to read '%s'", plain_bytes >> 20,
                     declared->canonical);
@@ -114,8 +138,6 @@ static kiln_status read_and_pack(packed_store *s, const graph *g, packed *p, pac
         status = fail(err, KILN_BAD_FORMAT, "the weights '%s' hold NaN or infinity", declared->canonical);
     if (status == KILN_OK && pack)
         status = pack(arguments, plain, count, p->data, err);
-    if (pack)
-        pages_free(plain, plain_bytes);
     return status;
 }
 

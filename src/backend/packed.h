@@ -25,14 +25,18 @@ void packed_store_free(packed_store *);
 /* Bytes held by all copies now. */
 size_t packed_store_bytes(const packed_store *);
 
+/* Give back the memory that reading took, when a plan has all its weights. */
+void packed_store_trim(packed_store *);
+
 /* Fills `to` (bytes as asked) from the f32 elements. */
 typedef kiln_status (*pack_function)(const void *arguments, const float *from, int64_t count, void *to,
                                      kiln_error *);
 
 /* Take a packed copy, made at the first request; *data stays valid until packed_release. `pack` NULL copies plain
  * f32 (bytes are then count*4 and key may be NULL). Weights with NaN or infinity are refused by name. */
-kiln_status packed_take(packed_store *, const graph *, int parameter, const void *key, size_t key_bytes, size_t bytes,
-                        pack_function pack, const void *arguments, packed **out, const void **data, kiln_error *);
+kiln_status packed_take(packed_store *, const graph *, int parameter, const void *key, size_t key_bytes,
+                        size_t bytes, pack_function pack, const void *arguments, packed **out,
+                        const void **data, kiln_error *);
 void packed_release(packed_store *, packed *);
 
 #endif

@@ -74,7 +74,12 @@ static int append(rewriting *r, const node *n, dtype type)
 
 static int append_cast(rewriting *r, int from, dtype type)
 {
-    node n = {.op = OP_CAST, .shape = r->nodes[from].shape, .type = DTYPE_F32, .input_count = 1, .parameter = -1, .path = r->nodes[from].path};
+    node n = {.op = OP_CAST,
+              .shape = r->nodes[from].shape,
+              .type = DTYPE_F32,
+              .input_count = 1,
+              .parameter = -1,
+              .path = r->nodes[from].path};
     n.input[0].index = from;
     return append(r, &n, type);
 }
@@ -92,8 +97,10 @@ static bool is_long_sum(op_kind op)
     case OP_GROUP_NORM_BACKWARD_WEIGHT:
     case OP_LAYER_NORM_BACKWARD_WEIGHT:
     case OP_PRELU_BACKWARD_SLOPE:
-    case OP_EMBEDDING_BACKWARD: return true;
-    default: return false;
+    case OP_EMBEDDING_BACKWARD:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -203,7 +210,8 @@ static size_t node_bytes(const plan *p, int i)
 static kiln_status take_plain(plan *p, step *s, int k, int index, kiln_error *err)
 {
     size_t bytes = (size_t)shape_count(p->work.parameters[index].shape) * sizeof(float);
-    return packed_take(p->packed, &p->work, index, NULL, 0, bytes, NULL, NULL, &s->taken[k], &s->parameter[k], err);
+    return packed_take(p->packed, &p->work, index, NULL, 0, bytes, NULL, NULL, &s->taken[k], &s->parameter[k],
+                       err);
 }
 
 /* The parameter that a value is, perhaps under another shape; -1: none. */
@@ -217,8 +225,12 @@ static int parameter_behind(const plan *p, value v)
 static kiln_status prepare_step(plan *p, int i, kiln_error *err)
 {
     const node *n = &p->work.nodes[i];
-    kernel_request r = {.graph = &p->work, .node = n, .output_type = p->types[i], .compute = p->options.compute,
-                        .threads = p->options.threads, .packed = p->packed};
+    kernel_request r = {.graph = &p->work,
+                        .node = n,
+                        .output_type = p->types[i],
+                        .compute = p->options.compute,
+                        .threads = p->options.threads,
+                        .packed = p->packed};
     for (int k = 0; k < OP_MAX_INPUTS; k++)
         r.parameter[k] = -1;
     for (int k = 0; k < n->input_count; k++) {
@@ -235,7 +247,10 @@ static kiln_status prepare_step(plan *p, int i, kiln_error *err)
             live[k] = r.parameter[k] + 1;
             r.parameter[k] = -1;
         }
-    *s = (step){.node = i, .scratch = -1, .flops = op_flops(&p->work, n), .bytes = op_bytes(&p->work, n, dtype_size(p->types[i]))};
+    *s = (step){.node = i,
+                .scratch = -1,
+                .flops = op_flops(&p->work, n),
+                .bytes = op_bytes(&p->work, n, dtype_size(p->types[i]))};
     s->kernel.in_place = -1;
     memcpy(s->live, live, sizeof live);
     kiln_status status = p->options.backend->prepare(&r, &s->kernel, err);
@@ -283,7 +298,8 @@ static int taken_over(const plan *p, int s, const int *last)
         return -1;
     int from = p->work.nodes[t->node].input[t->kernel.in_place].index, b = p->buffer_of[from];
     /* The buffer's own end says when its last reader runs, views included. */
-    if (b < 0 || p->work.nodes[from].op == OP_INPUT || last[from] != s || p->buffers[b].last != s || p->buffers[b].bytes != node_bytes(p, t->node))
+    if (b < 0 || p->work.nodes[from].op == OP_INPUT || last[from] != s || p->buffers[b].last != s ||
+        p->buffers[b].bytes != node_bytes(p, t->node))
         return -1;
     /* No other input of this step may live in that buffer. */
     for (int k = 0; k < p->work.nodes[t->node].input_count; k++) {
@@ -354,7 +370,8 @@ static kiln_status prepare_steps(plan *p, kiln_error *err)
     return status;
 }
 
-kiln_status plan_compile(const graph *g, const plan_options *options, packed_store *store, plan **out, kiln_error *err)
+kiln_status plan_compile(const graph *g, const plan_options *options, packed_store *store, plan **out,
+                         kiln_error *err)
 {
     *out = NULL;
     kiln_status status = graph_finish(g, err);
@@ -379,6 +396,8 @@ kiln_status plan_compile(const graph *g, const plan_options *options, packed_sto
         status = prepare_steps(p, err);
     if (status == KILN_OK)
         status = lay_out(p, err);
+    if (store)
+        packed_store_trim(store);
     omp_set_num_threads(threads_before);
     p->options.live = NULL;
     if (status != KILN_OK) {
