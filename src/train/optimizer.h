@@ -58,10 +58,10 @@ optimizer_options optimizer_defaults(optimizer_kind);
 kiln_status optimizer_options_check(const optimizer_options *, kiln_error *) KILN_CHECKED;
 
 typedef struct optimizer_parameter {
-    const char *name; /* copied */
-    float *values;    /* borrowed, changed by each step; must outlive the optimizer */
-    shape shape;      /* Adafactor factors the last two dimensions of rank >= 2 ([out, in*kh*kw] otherwise) */
-    bool decay;       /* false: no weight decay (biases, norms, embeddings as the recipe says) */
+    const char *name;   /* copied */
+    float *values;      /* borrowed, changed by each step; must outlive the optimizer */
+    shape shape;        /* Adafactor sees rank >= 2 as the matrix [first, all others] */
+    bool decay;         /* false: no weight decay (biases, norms, embeddings as the recipe says) */
     double rate_factor; /* times learning_rate; 1 (text_encoder_lr / learning_rate and the like) */
 } optimizer_parameter;
 
