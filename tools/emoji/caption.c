@@ -118,8 +118,10 @@ static void tag_phrase(const glyph *g, random_source *r, char *to)
             at = (at = strstr(at, " | ")) ? at + 3 : NULL;
         const char *end = at ? strstr(at, " | ") : NULL;
         int length = at ? (int)(end ? end - at : (ptrdiff_t)strlen(at)) : 0;
-        if (length > 0 && length < 40)
-            append(to, ", %.*s", length, at);
+        char tag[64];
+        snprintf(tag, sizeof tag, ", %.*s", length, length > 0 ? at : "");
+        if (length > 0 && length < 40 && strcmp(tag + 2, g->words.noun) != 0 && !strstr(to, tag))
+            append(to, "%s", tag);
     }
 }
 
@@ -132,9 +134,10 @@ static void write_single(const glyph_set *set, const scene *s, random_source *r,
         tag_phrase(g, r, out);
         return;
     }
-    if (form >= 9 && form <= 12) { /* as a label */
+    bool state = g->words.article == ARTICLE_NONE && !g->words.object; /* "radioactive", "no entry" */
+    if ((form >= 9 && form <= 12) || (state && form > 12)) { /* as a label */
         append(out, "%s%s%s%s%s", size_word(o->size, r), o->tint == NO_TINT ? "" : tint_colours[o->tint].name,
-               o->tint == NO_TINT ? "" : " ", noun_of(g, o->tint, r), form <= 11 ? " emoji" : "");
+               o->tint == NO_TINT ? "" : " ", noun_of(g, o->tint, r), form == 12 ? "" : " emoji");
     } else {
         append(out, "%s",
                form < 13 ? "" : PICK(r, "an emoji of ", "a picture of ", "an icon of ", "a drawing of "));

@@ -281,7 +281,8 @@ int scene_main_glyph(const glyph_set *set, const scene_rules *rules, uint64_t se
             break;
     }
     int glyph_number = (int)((number % n * factor + offset) % n);
+    random_source other = random_start(seed, (uint64_t)number ^ UINT64_C(0xC0));
     while (rules->split == SPLIT_COMPOSED && !set->items[glyph_number].words.object)
-        glyph_number = (glyph_number + 1) % (int)n;
+        glyph_number = random_below(&other, (int)n);
     return glyph_number;
 }
