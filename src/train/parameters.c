@@ -1,0 +1,168 @@
+/* parameters.c - see parameters.h. */
+#include "train/parameters.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------------------------ patterns */
+
+static bool fits(const char *pattern, size_t length, const char *name)
+{
+    if (!length)
+        return !*name;
+    if (*pattern == '*')
+        return fits(pattern + 1, length - 1, name) || (*name && fits(pattern, length, name + 1));
+    return *name == *pattern && fits(pattern + 1, length - 1, name + 1);
+}
+
+bool pattern_list_fits(const char *patterns, const char *name)
+{
+    while (*patterns) {
+        patterns += strspn(patterns, ", \t");
+        size_t length = strcspn(patterns, ", \t");
+        if (length && fits(patterns, length, name))
+            return true;
+        patterns += length;
+    }
+    return false;
+}
+
+static bool pattern_is_empty(const char *patterns)
+{
+    return !patterns[strspn(patterns, ", \t")];
+}
+
+/* ------------------------------------------------------------------------------------ collecting */
+
+static const network_kind kinds[] = {NETWORK_UNET, NETWORK_TEXT_1, NETWORK_VAE_ENCODER, NETWORK_VAE_DECODER};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+static kiln_status draw_small(const kiln_model *m, network_kind kind, graph **out, kiln_error *err)
+{
+    part_kind part = kind == NETWORK_UNET ? PART_UNET : kind == NETWORK_TEXT_1 ? PART_TEXT : PART_VAE;
+    *out = probe_draw(m->parts, part, kind == NETWORK_VAE_ENCODER, err);
+    return *out ? KILN_OK : err ? err->status : KILN_MISMATCH;
+}
+
+/* The entries of one network: those that are trainable, or those that are not. */
+static kiln_status collect(parameters *p, const graph *g, network_kind kind, const parameters_choice *choice,
+                           bool trainable, kiln_error *err)
+{
+    for (int i = 0; i < g->parameter_count; i++) {
+        const parameter *from = &g->parameters[i];
+        bool train = choice->trained >> kind & 1 &&
+                     (pattern_is_empty(choice->trainable) || pattern_list_fits(choice->trainable, from->canonical)) &&
+                     !pattern_list_fits(choice->frozen, from->canonical);
+        if (train != trainable)
+            continue;
+        parameter_entry *e = &p->entries[p->count];
+        *e = (parameter_entry){.name = arena_text(&p->memory, from->canonical), .network = kind, .shape = from->shape,
+                               .role = from->role, .offset = p->size, .count = shape_count(from->shape)};
+        if (!e->name || !name_index_put(&p->index, e->name, (uint32_t)p->count))
+            return fail(err, KILN_NO_MEMORY, "out of memory for a list of parameters");
+        p->size += e->count;
+        p->count++;
+    }
+    return KILN_OK;
+}
+
+static kiln_status collect_all(parameters *p, graph *const graphs[KINDS], const parameters_choice *choice, kiln_error *err)
+{
+    int total = 0;
+    kiln_status status = KILN_OK;
+    for (int k = 0; k < KINDS; k++)
+        total += graphs[k] ? graphs[k]->parameter_count : 0;
+    p->entries = calloc((size_t)total + 1, sizeof *p->entries);
+    if (!p->entries)
+        return fail(err, KILN_NO_MEMORY, "out of memory for a list of parameters");
+    for (int pass = 0; pass < 2 && !status; pass++) {
+        for (int k = 0; k < KINDS && !status; k++)
+            if (graphs[k])
+                status = collect(p, graphs[k], kinds[k], choice, pass == 0, err);
+        if (pass == 0) {
+            p->trainable = p->count;
+            p->trainable_size = p->size;
+        }
+    }
+    if (!status && !p->trainable)
+        status = fail(err, KILN_BAD_ARGUMENT, "there is nothing to train: no parameter fits '%s'%s%s%s",
+                      choice->trainable[0] ? choice->trainable : "*", choice->frozen[0] ? " without '" : "", choice->frozen,
+                      choice->frozen[0] ? "'" : "");
+    return status;
+}
+
+static kiln_status read_values(parameters *p, const kiln_model *m, graph *const graphs[KINDS], kiln_error *err)
+{
+    kiln_status status = KILN_OK;
+    p->values = malloc((size_t)p->size * sizeof *p->values);
+    if (!p->values)
+        return fail(err, KILN_NO_MEMORY, "out of memory: %lld MB for the weights", (long long)(p->size >> 18));
+    for (int k = 0; k < KINDS; k++)
+        for (int i = 0; graphs[k] && i < graphs[k]->parameter_count && !status; i++) {
+            parameter_source source = weights_source(m->networks[kinds[k]].bound);
+            const parameter *from = &graphs[k]->parameters[i];
+            const parameter_entry *e = parameters_find(p, from->canonical);
+            status = source.read(source.self, from, i, p->values + e->offset, err);
+        }
+    return status;
+}
+
+kiln_status parameters_open(const kiln_model *m, const parameters_choice *choice, parameters **out, kiln_error *err)
+{
+    graph *graphs[KINDS] = {NULL};
+    kiln_status status = KILN_OK;
+    parameters *p = *out = calloc(1, sizeof *p);
+    if (!p)
+        return fail(err, KILN_NO_MEMORY, "out of memory for a list of parameters");
+    for (int k = 0; k < KINDS && !status; k++)
+        if (choice->networks >> kinds[k] & 1) {
+            status = model_need(m, kinds[k], err);
+            if (!status)
+                status = draw_small(m, kinds[k], &graphs[k], err);
+        }
+    if (!status)
+        status = collect_all(p, graphs, choice, err);
+    if (!status)
+        status = read_values(p, m, graphs, err);
+    for (int k = 0; k < KINDS; k++)
+        graph_free(graphs[k]);
+    if (status) {
+        parameters_free(p);
+        *out = NULL;
+    }
+    return status;
+}
+
+void parameters_free(parameters *p)
+{
+    if (!p)
+        return;
+    name_index_fini(&p->index);
+    arena_fini(&p->memory);
+    free(p->entries);
+    free(p->values);
+    free(p);
+}
+
+const parameter_entry *parameters_find(const parameters *p, const char *name)
+{
+    int64_t i = name_index_find(&p->index, name);
+    return i == NAME_MISSING ? NULL : &p->entries[i];
+}
+
+static kiln_status read_parameter(void *self, const parameter *wanted, int index, float *to, kiln_error *err)
+{
+    (void)index;
+    const parameters_reader *r = self;
+    const parameter_entry *e = parameters_find(r->parameters, wanted->canonical);
+    if (!e || !shape_equal(e->shape, wanted->shape))
+        return fail(err, KILN_INTERNAL, "the parameter '%s' is not among those of the training", wanted->canonical);
+    bool own = r->block && e->offset < r->parameters->trainable_size;
+    memcpy(to, (own ? r->block : r->parameters->values) + e->offset, (size_t)e->count * sizeof *to);
+    return KILN_OK;
+}
+
+parameter_source parameters_source(const parameters_reader *reader)
+{
+    return (parameter_source){read_parameter, (void *)reader};
+}

@@ -1,0 +1,55 @@
+/* parameters.h - the numbers that a training changes: f32 masters of the networks that take part, in one block.
+ *
+ *     values   [ trainable parameters ... | frozen parameters of the same networks ... ]
+ *
+ * Gradients, optimizer state and EMA are blocks over the first part only: what is frozen costs its value and no more.
+ * Entries keep the order in which their networks declare them within each part, so the block's layout depends on the
+ * model and the patterns alone. Names are canonical; those of networks trained together do not meet. */
+#ifndef KILN_TRAIN_PARAMETERS_H
+#define KILN_TRAIN_PARAMETERS_H
+
+#include "formats/name_index.h"
+#include "pipeline/model.h"
+
+typedef struct parameter_entry {
+    const char *name;
+    network_kind network;
+    shape shape;
+    parameter_role role;
+    int64_t offset, count; /* in the block */
+} parameter_entry;
+
+typedef struct parameters {
+    arena memory;
+    parameter_entry *entries; /* trainable ones first */
+    int count, trainable;
+    float *values;
+    int64_t size, trainable_size;
+    name_index index;
+} parameters;
+
+/* Whether a name fits one of the patterns ("*" stands for any characters; separated by commas or spaces). */
+bool pattern_list_fits(const char *patterns, const char *name);
+
+/* Read the networks (bits 1 << NETWORK_UNET, ...) of an open model. A parameter is trainable when its network is among
+ * `trained`, its name fits `trainable` ("": every name does) and does not fit `frozen`. KILN_BAD_ARGUMENT when none is
+ * left. */
+typedef struct parameters_choice {
+    unsigned networks, trained;
+    const char *trainable, *frozen;
+} parameters_choice;
+kiln_status parameters_open(const kiln_model *, const parameters_choice *, parameters **out, kiln_error *err);
+void parameters_free(parameters *);
+
+/* NULL when there is none of this name. */
+const parameter_entry *parameters_find(const parameters *, const char *name);
+
+/* Gives the values of the parameters that a graph declares, by name: from `block` (of the size of the trainable part;
+ * NULL: values) what is trainable, from values the rest. Lives as long as `reader` and the parameters. */
+typedef struct parameters_reader {
+    const parameters *parameters;
+    const float *block;
+} parameters_reader;
+parameter_source parameters_source(const parameters_reader *);
+
+#endif

@@ -1,0 +1,286 @@
+/* sampling_sheet.c - what the model can do by now, on one sheet: pictures of the recipe's prompts with fixed seeds; for a
+ * VAE, pictures beside what comes back of them.
+ *
+ * The model that the run was opened with draws; only the values of the networks in training are the present ones (the
+ * averaged ones, where there are). */
+#include "train/training.h"
+
+#include "diffusion/noise.h"
+#include "diffusion/samplers.h"
+#include "image/image_tensor.h"
+#include "pipeline/autoencode.h"
+#include "pipeline/conditioning.h"
+#include "pipeline/drawing.h"
+#include "pipeline/image_api.h"
+#include "pipeline/map.h"
+#include "train/contact_sheet.h"
+#include "train/model_folder.h"
+#include "train/prompts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SHEET_RECONSTRUCTIONS = 8 };
+
+/* ------------------------------------------------------------------------------------ present weights */
+
+typedef struct present {
+    kiln_training *training;
+    parameters_reader reader;
+    packed_store *before[NETWORK_COUNT];
+    kiln_session *session;
+} present;
+
+static kiln_status present_begin(present *p, kiln_training *t, kiln_error *err)
+{
+    *p = (present){.training = t, .reader = {t->parameters, t->average}};
+    for (int k = 0; k < NETWORK_COUNT; k++)
+        if (t->objective->networks >> k & 1) {
+            session_drop(t->session, (network_kind)k);
+            p->before[k] = t->model->networks[k].store;
+            t->model->networks[k].store = packed_store_new(parameters_source(&p->reader));
+            if (!t->model->networks[k].store)
+                return fail(err, KILN_NO_MEMORY, "out of memory for the samples");
+        }
+    return kiln_session_new(t->model, &p->session, err);
+}
+
+static void present_end(present *p)
+{
+    kiln_session_free(p->session);
+    for (int k = 0; k < NETWORK_COUNT; k++)
+        if (p->before[k]) {
+            packed_store_free(p->training->model->networks[k].store);
+            p->training->model->networks[k].store = p->before[k];
+        }
+}
+
+/* ------------------------------------------------------------------------------------ one picture */
+
+static bool go_on(void *user, const kiln_progress *progress)
+{
+    (void)progress;
+    return !atomic_load(&((kiln_training *)user)->stop);
+}
+
+static int side_of(int line, int given, int resolution)
+{
+    return line ? line : given ? given : resolution;
+}
+
+static kiln_status draw_latent(const present *p, const prompt_line *line, int index, image **out, kiln_error *err)
+{
+    kiln_training *t = p->training;
+    const recipe *r = &t->recipe;
+    kiln_draw_options o = kiln_draw_defaults();
+    kiln_image *drawn = NULL;
+    o.prompt = line->text;
+    o.negative = line->negative;
+    o.width = side_of(line->width, r->sample_width, r->resolution.number[0]);
+    o.height = side_of(line->height, r->sample_height, r->resolution.number[1]);
+    o.steps = line->steps ? line->steps : r->sample_steps;
+    o.cfg = line->cfg > 0 ? line->cfg : r->sample_cfg;
+    o.seed = line->seed >= 0 ? (uint64_t)line->seed : r->sample_seed + (uint64_t)index;
+    o.sampler = r->sample_sampler;
+    o.clip_skip = r->clip_skip;
+    o.progress = go_on;
+    o.user = t;
+    kiln_status status = kiln_draw(p->session, &o, &drawn, err);
+    if (!status)
+        status = image_to_bytes(drawn->picture, 3, out, err);
+    kiln_image_free(drawn);
+    return status;
+}
+
+/* Noise for the samplers that take some on the way. */
+static kiln_status give_noise(void *self, float from, float to, float *out, size_t n, kiln_error *err)
+{
+    (void)from;
+    (void)to;
+    (void)err;
+    noise_fill(self, out, n);
+    return KILN_OK;
+}
+
+/* What the UNet looks at: the words, or one token of zeros where it was never shown any. */
+static kiln_status condition(const present *p, const char *words, kiln_map **out, kiln_error *err)
+{
+    const objective *o = p->training->objective;
+    if (o->worded)
+        return conditioning_of_text(p->session, words, p->training->recipe.clip_skip, out, err);
+    int64_t width = o->model->parts->unet.context_channels;
+    float *zeros = calloc((size_t)width, sizeof *zeros);
+    kiln_status status = zeros ? map_new("conditioning", out, err) : fail(err, KILN_NO_MEMORY, "out of memory for the samples");
+    if (!status)
+        status = map_add(*out, "context", SHAPE3(1, 1, width), zeros, err);
+    free(zeros);
+    return status;
+}
+
+static kiln_status run_pixels(const drawing *d, uint64_t seed, float *x, size_t n, kiln_error *err)
+{
+    noise_source noise;
+    float *start = malloc(n * sizeof *start);
+    sampler_calls calls = {.noise = give_noise, .noise_self = &noise};
+    if (!start)
+        return fail(err, KILN_NO_MEMORY, "out of memory for the samples");
+    noise_init(&noise, NOISE_TORCH, seed);
+    noise_fill(&noise, start, n);
+    sampler_start(d->sampler, start, NULL, x, n);
+    free(start);
+    return drawing_run(d, &calls, x, err);
+}
+
+static kiln_status draw_pixels(const present *p, const prompt_line *line, int index, image **out, kiln_error *err)
+{
+    const kiln_training *t = p->training;
+    const recipe *r = &t->recipe;
+    kiln_map *words = NULL, *nothing = NULL;
+    sampler_plan *sampler = NULL;
+    sampler_request request = sampler_request_default();
+    double cfg = line->cfg > 0 ? line->cfg : r->sample_cfg;
+    uint64_t seed = line->seed >= 0 ? (uint64_t)line->seed : r->sample_seed + (uint64_t)index;
+    request.sampler = r->sample_sampler;
+    request.steps = line->steps ? line->steps : r->sample_steps;
+    kiln_status status = sampler_plan_new(&sampler, t->model->schedule, &request, err);
+    if (!status)
+        status = condition(p, line->text, &words, err);
+    bool guided = t->objective->worded && cfg != 1;
+    if (!status && guided)
+        status = condition(p, line->negative ? line->negative : "", &nothing, err);
+    drawing d = {.session = p->session, .sampler = sampler, .conditioning = words, .negative = nothing, .cfg = (float)cfg,
+                 .width = side_of(line->width, r->sample_width, r->resolution.number[0]),
+                 .height = side_of(line->height, r->sample_height, r->resolution.number[1])};
+    size_t n = (size_t)d.width * (size_t)d.height * 3;
+    float *x = malloc(2 * n * sizeof *x);
+    if (!status && !x)
+        status = fail(err, KILN_NO_MEMORY, "out of memory for the samples");
+    if (!status)
+        status = run_pixels(&d, seed, x, n, err);
+    if (!status) {
+        channels_last(x, 3, (int64_t)d.width * d.height, 3, x + n);
+        status = image_from_tensor(x + n, d.width, d.height, 3, 8, out, err);
+    }
+    free(x);
+    sampler_plan_free(sampler);
+    kiln_map_free(words);
+    kiln_map_free(nothing);
+    return status;
+}
+
+/* A picture of the dataset and what the VAE makes of it. */
+static kiln_status reconstruct(const present *p, int64_t index, image **picture, image **back, kiln_error *err)
+{
+    const kiln_training *t = p->training;
+    const vae_config *v = &t->model->parts->vae;
+    order_sample s;
+    if (order_validation_count(t->order) > index)
+        order_validation(t->order, index, &s);
+    else
+        order_batch(t->order, index, 1, &s);
+    s.flip = false;
+    size_t n = (size_t)s.width_px * (size_t)s.height_px * 3;
+    int f = vae_factor(v);
+    size_t latents = n / 3 / (size_t)(f * f) * (size_t)v->latent_channels;
+    float *pixels = malloc((n + latents) * sizeof *pixels);
+    kiln_status status = pixels ? loader_read_picture(t->data, &s, pixels, err) : fail(err, KILN_NO_MEMORY, "out of memory for the samples");
+    if (!status)
+        status = image_from_tensor(pixels, s.width_px, s.height_px, 3, 8, picture, err);
+    if (!status)
+        status = autoencode_encode(p->session, pixels, s.height_px, s.width_px, NULL, pixels + n, err);
+    if (!status)
+        status = autoencode_decode(p->session, pixels + n, s.height_px / f, s.width_px / f, 0, pixels, err);
+    if (!status)
+        status = image_from_tensor(pixels, s.width_px, s.height_px, 3, 8, back, err);
+    free(pixels);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------ the sheet */
+
+typedef struct sheet {
+    image *picture[2 * PROMPT_LINES];
+    const char *caption[2 * PROMPT_LINES];
+    size_t count;
+    int columns;
+} sheet;
+
+static kiln_status fill_sheet(const present *p, const prompt_list *prompts, sheet *s, kiln_error *err)
+{
+    const kiln_training *t = p->training;
+    kiln_status status = KILN_OK;
+    if (strcmp(t->recipe.method, "vae") == 0) {
+        s->columns = SHEET_RECONSTRUCTIONS;
+        s->count = 2 * SHEET_RECONSTRUCTIONS;
+        for (int i = 0; i < SHEET_RECONSTRUCTIONS && !status; i++)
+            status = reconstruct(p, i, &s->picture[i], &s->picture[SHEET_RECONSTRUCTIONS + i], err);
+        return status;
+    }
+    for (int i = 0; i < prompts->count && !status; i++, s->count++) {
+        s->caption[i] = prompts->line[i].text;
+        status = t->objective->latent ? draw_latent(p, &prompts->line[i], i, &s->picture[i], err)
+                                      : draw_pixels(p, &prompts->line[i], i, &s->picture[i], err);
+    }
+    return status;
+}
+
+static kiln_status write_sheet(kiln_training *t, const sheet *s, kiln_error *err)
+{
+    char folder[FOLDER_PATH], path[FOLDER_PATH], name[64];
+    snprintf(name, sizeof name, "step-%08lld.png", (long long)t->step);
+    kiln_status status = folder_path(folder, t->folder, "samples", err);
+    if (!status)
+        status = folder_make(folder, err);
+    if (!status)
+        status = folder_path(path, folder, name, err);
+    snprintf(name, sizeof name, "step %lld", (long long)t->step);
+    if (!status)
+        status = contact_sheet_write(path, (const image *const *)s->picture, s->caption, s->count, s->columns, 0, name, err);
+    if (!status)
+        training_tell(t, KILN_TRAINING_SAMPLED, "%s", path);
+    return status;
+}
+
+/* Samples that cannot be drawn are no reason to end a training. */
+static kiln_status forgive(kiln_training *t, kiln_status status, const kiln_error *why, kiln_error *err)
+{
+    if (status == KILN_OK)
+        return KILN_OK;
+    if (status == KILN_CANCELLED || status == KILN_NO_MEMORY)
+        return fail(err, status, "%s", why->text);
+    training_tell(t, KILN_TRAINING_NOTE, "no samples: %s", why->text);
+    return KILN_OK;
+}
+
+kiln_status training_sample(kiln_training *t, kiln_error *err)
+{
+    prompt_list *prompts = calloc(1, sizeof *prompts);
+    sheet *s = calloc(1, sizeof *s);
+    present p = {0};
+    kiln_error why;
+    kiln_status status = prompts && s ? KILN_OK : fail(&why, KILN_NO_MEMORY, "out of memory for the samples");
+    if (!status)
+        status = prompt_list_read(prompts, t->recipe.sample_prompts, &why);
+    if (!status && !prompts->count && !t->objective->worded)
+        for (; prompts->count < 16; prompts->count++)
+            prompts->line[prompts->count] = (prompt_line){.text = "", .seed = -1};
+    if (!status && t->objective->flow)
+        status = fail(&why, KILN_UNSUPPORTED, "drawing by flow is not available yet");
+    if (!status && (prompts->count || strcmp(t->recipe.method, "vae") == 0)) {
+        p.training = t;
+        status = present_begin(&p, t, &why);
+        if (!status)
+            status = fill_sheet(&p, prompts, s, &why);
+        present_end(&p);
+        if (!status)
+            status = write_sheet(t, s, &why);
+    }
+    for (size_t i = 0; s && i < 2 * PROMPT_LINES; i++)
+        image_free(s->picture[i]);
+    if (prompts)
+        prompt_list_fini(prompts);
+    free(prompts);
+    free(s);
+    return forgive(t, status, &why, err);
+}

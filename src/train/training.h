@@ -1,0 +1,107 @@
+/* training.h - a run: everything that kiln_training holds, shared by the files of the trainer. Internal.
+ *
+ *   training_open.c    put it together            step_plan.c    graph and plan of one step at one size
+ *   training_run.c     the loop                   validate.c     the validation loss
+ *   checkpoint.c       save and restore           sampling_sheet.c   sample pictures */
+#ifndef KILN_TRAIN_TRAINING_H
+#define KILN_TRAIN_TRAINING_H
+
+#include "kiln/train.h"
+#include "train/ema.h"
+#include "train/journal.h"
+#include "train/learning_rate.h"
+#include "train/loader.h"
+#include "train/objective.h"
+#include "train/optimizer.h"
+#include "train/parameters.h"
+
+#include <stdatomic.h>
+
+enum { STEP_PLANS = 8 };
+
+/* A compiled step at one size, with its memory. */
+typedef struct step_plan {
+    objective_shape shape;
+    bool backward;
+    graph *graph;
+    plan *plan;
+    run *run;
+    const float *loss;
+    const float **gradients; /* by trainable parameter; NULL without backward */
+    uint64_t used;
+} step_plan;
+
+struct kiln_training_recipe {
+    recipe recipe;
+};
+
+struct kiln_training {
+    recipe recipe; /* a copy of its own */
+    kiln_training_function progress;
+    void *user;
+    atomic_bool stop;
+    char *folder;
+    int lock; /* file descriptor, -1: none */
+    char base_hash[65];
+
+    kiln_model *model; /* the base, the starting model, or the checkpoint that is gone on from */
+    kiln_session *session;
+    dataset *data;
+    order *order;
+    loader *loader;
+    objective *objective;
+    parameters *parameters;
+    parameters_reader frozen_reader;
+    packed_store *frozen; /* packed parameters that are not trained, of the networks that take part */
+    step_plan plans[STEP_PLANS];
+    int plan_count;
+    uint64_t clock;
+
+    optimizer *optimizer;
+    float *gradients;          /* accumulated; NULL when a step is one pass */
+    const float **gradient_of; /* [trainable] for the optimizer */
+    int64_t *gradient_counts;
+    float *average; /* EMA, or NULL */
+    ema_options ema;
+    learning_rate rate;
+    journal *journal;
+
+    int64_t step, steps, batches_per_epoch;
+    int64_t saved_step;      /* of the last checkpoint, -1: none */
+    double best_validation;  /* NaN: none yet */
+    int64_t best_step;       /* -1: none */
+    double seconds_before;   /* of earlier sittings */
+    double started, saved_at; /* monotonic seconds */
+    double images_per_second;
+};
+
+double training_now(void);
+/* Tell the user a sentence, or that something was done. False: stop. */
+bool training_tell(kiln_training *, kiln_training_event_kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The epoch that a step is in, with fraction. */
+double training_epoch(const kiln_training *, int64_t step);
+
+/* step_plan.c: the plan of a size, compiled when it is not at hand. */
+kiln_status step_plan_get(kiln_training *, const objective_shape *size, bool backward, step_plan **out, kiln_error *err);
+void step_plans_free(kiln_training *);
+
+/* validate.c: the mean loss over the validation pictures at fixed timesteps and noise; NaN when there are none. */
+kiln_status training_validate(kiln_training *, double *loss, kiln_error *err);
+
+/* samples.c: draw the recipe's prompts into samples/. */
+kiln_status training_sample(kiln_training *, kiln_error *err);
+
+/* checkpoint.c */
+/* Save the present step; marks it as the best one when `best`. */
+kiln_status checkpoint_save(kiln_training *, bool best, kiln_error *err);
+/* The checkpoint to go on from: verified, damaged ones named. *path NULL when there is none. `wanted` is "latest" or a
+ * folder. *path is the caller's (free). */
+kiln_status checkpoint_find(kiln_training *, const char *wanted, char **path, kiln_error *err);
+/* Whether the run's folder has any. */
+bool checkpoint_any(const kiln_training *);
+/* Compare what the checkpoint says about dataset, base and model. */
+kiln_status checkpoint_check(const kiln_training *, const char *path, kiln_error *err);
+/* Masters, optimizer, EMA, step. */
+kiln_status checkpoint_restore(kiln_training *, const char *path, kiln_error *err);
+
+#endif

@@ -1,0 +1,250 @@
+/* training_run.c - the loop: batch, gradients, optimizer, average; and what happens every so many steps. */
+#include "train/training.h"
+
+#include "train/model_folder.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------------------------ telling */
+
+static kiln_training_event event_of(const kiln_training *t, kiln_training_event_kind kind)
+{
+    return (kiln_training_event){.kind = kind, .step = t->step, .steps = t->steps, .epoch = t->batches_per_epoch ? training_epoch(t, t->step) : 0,
+                                 .epochs = t->batches_per_epoch ? training_epoch(t, t->steps) : 0, .loss = (double)NAN,
+                                 .validation_loss = (double)NAN, .images_per_second = t->images_per_second, .seconds_left = (double)NAN};
+}
+
+bool training_tell(kiln_training *t, kiln_training_event_kind kind, const char *format, ...)
+{
+    kiln_error sentence;
+    va_list arguments;
+    if (!t->progress)
+        return true;
+    va_start(arguments, format);
+    fail_with(&sentence, KILN_OK, format, arguments);
+    va_end(arguments);
+    kiln_training_event event = event_of(t, kind);
+    event.text = sentence.text;
+    bool go_on = t->progress(t->user, &event);
+    if (!go_on)
+        atomic_store(&t->stop, true);
+    return go_on;
+}
+
+static void tell_step(kiln_training *t, const journal_row *row)
+{
+    char line[JOURNAL_LINE];
+    kiln_training_event event = event_of(t, KILN_TRAINING_STEP);
+    if (!t->progress)
+        return;
+    event.loss = row->loss;
+    event.validation_loss = row->validation_loss;
+    event.learning_rate = row->learning_rate;
+    event.gradient_norm = row->gradient_norm;
+    double per_step = (double)t->recipe.train_batch_size * t->recipe.gradient_accumulation_steps;
+    if (t->images_per_second > 0)
+        event.seconds_left = (double)(t->steps - t->step) * per_step / t->images_per_second;
+    const journal_progress p = {.step = t->step, .steps = t->steps, .epoch = event.epoch, .epochs = event.epochs, .loss = row->loss,
+                                .learning_rate = row->learning_rate, .images_per_second = t->images_per_second,
+                                .seconds_left = event.seconds_left};
+    event.line = journal_progress_line(&p, line);
+    if (!t->progress(t->user, &event))
+        atomic_store(&t->stop, true);
+}
+
+/* ------------------------------------------------------------------------------------ one step */
+
+/* This process has one place where gradients are summed. */
+static void add_gradients(kiln_training *t, const step_plan *p, int pass)
+{
+    for (int i = 0; i < t->parameters->trainable; i++) {
+        const parameter_entry *e = &t->parameters->entries[i];
+        if (!t->gradients) {
+            t->gradient_of[i] = p->gradients[i];
+            continue;
+        }
+        float *sum = t->gradients + e->offset;
+        t->gradient_of[i] = sum;
+        if (pass == 0)
+            memcpy(sum, p->gradients[i], (size_t)e->count * sizeof *sum);
+        else
+            for (int64_t k = 0; k < e->count; k++)
+                sum[k] += p->gradients[i][k];
+    }
+}
+
+/* The passes of one step; *loss is their mean. */
+static kiln_status run_passes(kiln_training *t, double *loss, kiln_error *err)
+{
+    int passes = t->recipe.gradient_accumulation_steps;
+    kiln_status status = KILN_OK;
+    *loss = 0;
+    for (int pass = 0; pass < passes && !status; pass++) {
+        const loader_batch *b;
+        step_plan *p;
+        status = loader_next(t->loader, &b, err);
+        if (status)
+            break;
+        const objective_batch batch = {.shape = {b->count, b->height_px, b->width_px}, .pixels = b->pixels, .samples = b->samples,
+                                       .captions = b->captions};
+        status = step_plan_get(t, &batch.shape, true, &p, err);
+        if (!status)
+            status = t->objective->kind->fill(t->objective, &batch, p->run, err);
+        if (!status)
+            status = plan_run(p->plan, p->run, &t->stop, NULL, NULL, err);
+        if (status)
+            break;
+        *loss += (double)p->loss[0] / passes;
+        add_gradients(t, p, pass);
+    }
+    return status;
+}
+
+static kiln_status refuse_loss(const kiln_training *t, double loss, double norm, kiln_error *err)
+{
+    char saved[80] = "there is no checkpoint yet";
+    if (t->saved_step >= 0)
+        snprintf(saved, sizeof saved, "the last checkpoint is that of step %lld", (long long)t->saved_step);
+    return fail(err, KILN_BAD_FORMAT,
+                "step %lld: the %s is %g, no longer a number to learn from; nothing of this step was saved, and %s; a lower learning_rate, "
+                "more lr_warmup_steps or a lower max_grad_norm may help",
+                (long long)t->step + 1, isfinite(loss) ? "length of the gradient" : "loss", isfinite(loss) ? norm : loss, saved);
+}
+
+static kiln_status train_step(kiln_training *t, journal_row *row, kiln_error *err)
+{
+    double started = training_now(), loss;
+    int passes = t->recipe.gradient_accumulation_steps;
+    kiln_status status = run_passes(t, &loss, err);
+    if (status)
+        return status;
+    double norm = gradient_norm(t->gradient_of, t->gradient_counts, (size_t)t->parameters->trainable) / passes;
+    if (!isfinite(loss) || !isfinite(norm))
+        return refuse_loss(t, loss, norm, err);
+    double scale = gradient_clip_scale(norm, t->recipe.max_grad_norm) / passes;
+    status = optimizer_step(t->optimizer, t->gradient_of, learning_rate_at(&t->rate, t->step), scale, err);
+    if (status)
+        return status;
+    t->step++;
+    if (t->average)
+        ema_update(t->average, t->parameters->values, (size_t)t->parameters->trainable_size, ema_decay(&t->ema, t->step));
+    double now = training_now(), speed = t->recipe.train_batch_size * passes / (now - started);
+    t->images_per_second = t->images_per_second > 0 ? 0.9 * t->images_per_second + 0.1 * speed : speed;
+    *row = (journal_row){.step = t->step, .epoch = training_epoch(t, t->step), .loss = loss, .validation_loss = (double)NAN,
+                         .learning_rate = optimizer_rate(t->optimizer), .gradient_norm = norm, .images_per_second = t->images_per_second,
+                         .seconds = t->seconds_before + now - t->started};
+    return KILN_OK;
+}
+
+/* ------------------------------------------------------------------------------------ every so often */
+
+/* Whether this step ends an n-th of steps, or an n-th epoch. */
+static bool is_due(const kiln_training *t, int64_t steps, int epochs)
+{
+    if (steps && t->step % steps == 0)
+        return true;
+    if (!epochs)
+        return false;
+    double span = epochs;
+    return floor(training_epoch(t, t->step) / span + 1e-9) > floor(training_epoch(t, t->step - 1) / span + 1e-9);
+}
+
+static kiln_status validate_if_due(kiln_training *t, journal_row *row, bool *best, kiln_error *err)
+{
+    *best = false;
+    if (!is_due(t, t->recipe.validate_every_n_steps, t->recipe.validate_every_n_epochs) && t->step != t->steps)
+        return KILN_OK;
+    kiln_status status = training_validate(t, &row->validation_loss, err);
+    if (status || !isfinite(row->validation_loss))
+        return status;
+    kiln_training_event event = event_of(t, KILN_TRAINING_VALIDATION);
+    event.validation_loss = row->validation_loss;
+    if (t->progress && !t->progress(t->user, &event))
+        atomic_store(&t->stop, true);
+    if (!(row->validation_loss >= t->best_validation)) { /* NaN: the first one */
+        *best = t->recipe.save_best;
+        t->best_validation = row->validation_loss;
+    }
+    return KILN_OK;
+}
+
+static kiln_status save_if_due(kiln_training *t, bool best, kiln_error *err)
+{
+    const recipe *r = &t->recipe;
+    bool late = r->save_every_n_minutes > 0 && training_now() - t->saved_at >= 60 * r->save_every_n_minutes;
+    if (!best && !late && !is_due(t, r->save_every_n_steps, r->save_every_n_epochs) && t->step != t->steps)
+        return KILN_OK;
+    return checkpoint_save(t, best, err);
+}
+
+static kiln_status after_step(kiln_training *t, journal_row *row, kiln_error *err)
+{
+    const recipe *r = &t->recipe;
+    bool best;
+    kiln_status status = validate_if_due(t, row, &best, err);
+    if (!status)
+        status = journal_add(t->journal, row, err);
+    if (!status)
+        tell_step(t, row);
+    if (!status)
+        status = save_if_due(t, best, err);
+    if (!status && is_due(t, r->sample_every_n_steps, r->sample_every_n_epochs))
+        status = training_sample(t, err);
+    if (!status && (is_due(t, r->plot_every_n_steps, 0) || t->step == t->steps))
+        status = journal_plot(t->journal, err);
+    return status;
+}
+
+/* Stopped by the user: what is done is kept. */
+static kiln_status stop(kiln_training *t, kiln_error *err)
+{
+    kiln_status status = KILN_OK;
+    if (t->step != t->saved_step && t->step > 0)
+        status = checkpoint_save(t, false, err);
+    if (!status)
+        status = journal_plot(t->journal, err);
+    return status ? status : fail(err, KILN_CANCELLED, "stopped after step %lld of %lld", (long long)t->step, (long long)t->steps);
+}
+
+kiln_status kiln_training_run(kiln_training *t, kiln_error *err)
+{
+    kiln_status status = KILN_OK;
+    journal_row row;
+    t->started = t->saved_at = training_now();
+    t->seconds_before = journal_seconds(t->journal);
+    if (t->step == 0 && t->recipe.sample_at_first)
+        status = training_sample(t, err);
+    while (!status && t->step < t->steps) {
+        if (atomic_load(&t->stop))
+            return stop(t, err);
+        status = train_step(t, &row, err);
+        if (status == KILN_CANCELLED)
+            return stop(t, err);
+        if (!status)
+            status = after_step(t, &row, err);
+    }
+    return status == KILN_CANCELLED ? stop(t, err) : status;
+}
+
+void kiln_training_stop(kiln_training *t)
+{
+    atomic_store(&t->stop, true);
+}
+
+int64_t kiln_training_step(const kiln_training *t)
+{
+    return t->step;
+}
+
+int64_t kiln_training_steps(const kiln_training *t)
+{
+    return t->steps;
+}
+
+void kiln_training_size(const kiln_training *t, int64_t *trained, int64_t *all)
+{
+    *trained = t->parameters->trainable_size;
+    *all = t->parameters->size;
+}
