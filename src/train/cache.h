@@ -4,9 +4,10 @@
  *   header   "KILNCACH", u32 version, u32 checksum of the header, 64 digits of the model's hash
  *   records  "KREC", u32 header checksum, 32 bytes of key, u64 size, u32 checksum of the value, u32 0, value
  *
- * Records are only ever added at the end, each in one piece under a lock of the file, and verified when read:
- * a torn or damaged record is as if it were not there. So the file may be shared by several runs, deleted at
- * any time (it is made anew), and a run killed while filling it loses one record. Numbers are little-endian.
+ * Records are only ever added at the end, under a lock of the file, the value before the head, and verified
+ * when read: a torn or damaged record is as if it were not there; of two with one key the later counts. So
+ * the file may be shared by several runs, deleted at any time (it is made anew), and a run killed while
+ * filling it loses one record. Numbers are little-endian.
  *
  * A cache may be used by any thread; open each file once per process. */
 #ifndef KILN_TRAIN_CACHE_H
@@ -18,7 +19,7 @@ typedef struct cache_key {
     unsigned char bytes[32];
 } cache_key;
 
-/* sha256 over the parts, each preceded by its length. */
+/* sha256 over the sha256 of each of 1 to 16 parts. */
 kiln_status cache_key_of_parts(const void *const *parts, const size_t *sizes, int count, cache_key *out,
                                kiln_error *) KILN_CHECKED;
 /* Key of a text. */
@@ -37,7 +38,7 @@ kiln_status cache_open(const char *folder, const char *kind, const char *model_h
                        kiln_error *) KILN_CHECKED;
 void cache_close(cache *);
 int64_t cache_count(const cache *);
-bool cache_has(const cache *, const cache_key *);
+bool cache_has(cache *, const cache_key *);
 /* Copy the value; *found false when it is missing, has another size, or is damaged. */
 kiln_status cache_read(cache *, const cache_key *, void *to, size_t bytes, bool *found,
                        kiln_error *) KILN_CHECKED;

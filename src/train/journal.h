@@ -3,8 +3,8 @@
  *   loss.csv   step,epoch,loss,validation_loss,learning_rate,gradient_norm,images_per_second,seconds
  *   loss.png   the losses over the steps: each step, smoothed, validation
  *
- * A row is on disk when journal_add returns. When a run goes on from step n, rows after n (of steps that were
- * lost with a crash) are cut off first. */
+ * A row is with the system when journal_add returns: a killed run loses none. When a run goes on from step n,
+ * rows after n (of steps that were lost with a crash) are cut off first. */
 #ifndef KILN_TRAIN_JOURNAL_H
 #define KILN_TRAIN_JOURNAL_H
 
