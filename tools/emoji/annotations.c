@@ -82,7 +82,8 @@ static void XMLCALL on_end(void *user, const XML_Char *element)
     r->sequence = NULL;
 }
 
-kiln_status annotations_parse(annotations *a, const char *name, const char *text, size_t size, kiln_error *err)
+kiln_status annotations_parse(annotations *a, const char *name, const char *text, size_t size,
+                              kiln_error *err)
 {
     reading *r = calloc(1, sizeof *r);
     XML_Parser parser = r ? XML_ParserCreate("UTF-8") : NULL;
@@ -96,8 +97,9 @@ kiln_status annotations_parse(annotations *a, const char *name, const char *text
     XML_SetCharacterDataHandler(parser, on_text);
     kiln_status status = KILN_OK;
     if (XML_Parse(parser, text, (int)size, 1) != XML_STATUS_OK)
-        status = fail(err, KILN_BAD_FORMAT, "%s: line %lu: %s", name, (unsigned long)XML_GetCurrentLineNumber(parser),
-                      XML_ErrorString(XML_GetErrorCode(parser)));
+        status =
+            fail(err, KILN_BAD_FORMAT, "%s: line %lu: %s", name,
+                 (unsigned long)XML_GetCurrentLineNumber(parser), XML_ErrorString(XML_GetErrorCode(parser)));
     else if (r->short_of_memory)
         status = fail(err, KILN_NO_MEMORY, "not enough memory to read %s", name);
     free(r->sequence);

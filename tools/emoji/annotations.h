@@ -11,9 +11,9 @@
 #include <stddef.h>
 
 typedef struct annotation {
-    char *sequence;    /* the characters, UTF-8 */
-    char *name;        /* the short name, or NULL */
-    char *keywords;    /* as in the file: "face | grin", or NULL */
+    char *sequence;      /* the characters, UTF-8 */
+    char *name;          /* the short name, or NULL */
+    char *keywords;      /* as in the file: "face | grin", or NULL */
     bool has_skin_tones; /* the same emoji exists with skin tones: a person or a hand */
 } annotation;
 
@@ -26,7 +26,8 @@ typedef struct annotations {
  * The list starts as {0} and is the caller's, to be given back with annotations_fini either way. */
 kiln_status annotations_read(annotations *, const char *folder, kiln_error *err);
 /* The same from one XML text; to be followed by annotations_sort. `name` is for messages. */
-kiln_status annotations_parse(annotations *, const char *name, const char *text, size_t size, kiln_error *err);
+kiln_status annotations_parse(annotations *, const char *name, const char *text, size_t size,
+                              kiln_error *err);
 void annotations_sort(annotations *);
 void annotations_fini(annotations *);
 

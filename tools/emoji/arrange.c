@@ -78,8 +78,9 @@ static void arrange_diagonal(scene *s, bool up)
 
 static void arrange_grid(scene *s)
 {
-    static const unsigned char rows[SCENE_MAX_OBJECTS + 1][3] = {
-        {0}, {1, 0, 0}, {2, 0, 0}, {1, 2, 0}, {2, 2, 0}, {2, 1, 2}, {3, 3, 0}, {2, 3, 2}, {3, 2, 3}, {3, 3, 3}};
+    static const unsigned char rows[SCENE_MAX_OBJECTS + 1][3] = {{0},       {1, 0, 0}, {2, 0, 0}, {1, 2, 0},
+                                                                 {2, 2, 0}, {2, 1, 2}, {3, 3, 0}, {2, 3, 2},
+                                                                 {3, 2, 3}, {3, 3, 3}};
     const unsigned char *in = rows[s->count];
     int lines = in[2] ? 3 : in[1] ? 2 : 1, widest = 0, next = 0;
     for (int r = 0; r < lines; r++)
@@ -87,8 +88,7 @@ static void arrange_grid(scene *s)
     float h = widest == 3 || lines == 3 ? 0.29f : 0.44f;
     for (int r = 0; r < lines; r++)
         for (int k = 0; k < in[r]; k++)
-            put(&s->objects[next++], ((float)k + 0.5f) / (float)in[r],
-                ((float)r + 0.5f) / (float)lines, h);
+            put(&s->objects[next++], ((float)k + 0.5f) / (float)in[r], ((float)r + 0.5f) / (float)lines, h);
 }
 
 void scene_arrange(scene *s)

@@ -21,8 +21,8 @@ kiln_status bpe_new(bpe **out, kiln_error *err)
         return fail(err, KILN_NO_MEMORY, "not enough memory for a vocabulary");
     int code;
     PCRE2_SIZE offset;
-    (*out)->pattern = pcre2_compile((PCRE2_SPTR)word_pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &code,
-                                    &offset, NULL);
+    (*out)->pattern = pcre2_compile((PCRE2_SPTR)word_pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP,
+                                    &code, &offset, NULL);
     if ((*out)->pattern)
         return KILN_OK;
     bpe_free(*out);
@@ -208,7 +208,8 @@ static bool count_pairs(bpe *b, const bpe_word *w, int64_t count)
             return false;
         bpe_pair *p = find_pair(b, w->symbols[i], w->symbols[i + 1]);
         b->pair_count += !p->used;
-        *p = (bpe_pair){.left = w->symbols[i], .right = w->symbols[i + 1], .used = true, .count = p->count + count};
+        *p = (bpe_pair){
+            .left = w->symbols[i], .right = w->symbols[i + 1], .used = true, .count = p->count + count};
     }
     return true;
 }

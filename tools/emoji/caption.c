@@ -35,7 +35,8 @@ static const char *pick(random_source *r, const char *const *list, int count)
 }
 
 #define PICK(r, ...)                                                                                         \
-    pick(r, (const char *const[]){__VA_ARGS__}, (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)))
+    pick(r, (const char *const[]){__VA_ARGS__},                                                              \
+         (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)))
 
 static const char *noun_of(const glyph *g, int tint, random_source *r)
 {
@@ -69,9 +70,11 @@ static const char *place_phrase(scene_layout layout, random_source *r)
 {
     switch (layout) {
     case LAYOUT_TOP_LEFT:
-        return PICK(r, " in the top left corner", " in the upper left corner", " in the top left", " in the corner");
+        return PICK(r, " in the top left corner", " in the upper left corner", " in the top left",
+                    " in the corner");
     case LAYOUT_TOP_RIGHT:
-        return PICK(r, " in the top right corner", " in the upper right corner", " in the top right", " in the corner");
+        return PICK(r, " in the top right corner", " in the upper right corner", " in the top right",
+                    " in the corner");
     case LAYOUT_BOTTOM_LEFT:
         return PICK(r, " in the bottom left corner", " in the lower left corner", " in the bottom left",
                     " in the corner");
@@ -87,7 +90,8 @@ static const char *place_phrase(scene_layout layout, random_source *r)
     case LAYOUT_RIGHT:
         return PICK(r, " on the right", " on the right side");
     default:
-        return !r || random_chance(r, 0.85) ? "" : PICK(r, " in the middle", " in the centre", " in the center");
+        return !r || random_chance(r, 0.85) ? ""
+                                            : PICK(r, " in the middle", " in the centre", " in the center");
     }
 }
 
@@ -135,7 +139,7 @@ static void write_single(const glyph_set *set, const scene *s, random_source *r,
         return;
     }
     bool state = g->words.article == ARTICLE_NONE && !g->words.object; /* "radioactive", "no entry" */
-    if ((form >= 9 && form <= 12) || (state && form > 12)) { /* as a label */
+    if ((form >= 9 && form <= 12) || (state && form > 12)) {           /* as a label */
         append(out, "%s%s%s%s%s", size_word(o->size, r), o->tint == NO_TINT ? "" : tint_colours[o->tint].name,
                o->tint == NO_TINT ? "" : " ", noun_of(g, o->tint, r), form == 12 ? "" : " emoji");
     } else {
@@ -168,9 +172,8 @@ static void write_pair(const glyph_set *set, const scene *s, random_source *r, c
                     "@2 in the top right and @1 in the bottom left");
         break;
     default:
-        form = PICK(r, "@1 left of @2", "@1 to the left of @2", "@2 right of @1",
-                    "@2 to the right of @1", "@1 on the left and @2 on the right", "@1 next to @2",
-                    "@1 and @2", "@1 beside @2");
+        form = PICK(r, "@1 left of @2", "@1 to the left of @2", "@2 right of @1", "@2 to the right of @1",
+                    "@1 on the left and @2 on the right", "@1 next to @2", "@1 and @2", "@1 beside @2");
     }
     fill(out, form, (const char *const[]){a, b, ""});
     background_phrase(s->background, r, out);
@@ -187,8 +190,7 @@ static void write_trio(const glyph_set *set, const scene *s, random_source *r, c
         form = PICK(r, "@1, @2 and @3", "@1, @2 and @3 in a row", "@2 between @1 and @3",
                     "@1 left of @2 left of @3");
     else if (s->layout == LAYOUT_COLUMN)
-        form = PICK(r, "@1 above @2 above @3", "@3 below @2 below @1",
-                    "@1, @2 and @3 from top to bottom");
+        form = PICK(r, "@1 above @2 above @3", "@3 below @2 below @1", "@1, @2 and @3 from top to bottom");
     else
         form = PICK(r, "@1 and @2 above @3", "@3 below @1 and @2");
     fill(out, form, (const char *const[]){a, b, c});

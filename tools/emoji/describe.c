@@ -16,9 +16,9 @@ static json_t *describe_object(const glyph_set *set, const scene_object *o)
 {
     static const char *const sizes[] = {"small", "normal", "big"};
     const glyph *g = &set->items[o->glyph];
-    return json_pack("{s:s, s:s, s:s?, s:s, s:f, s:f, s:f}", "emoji", g->sequence, "name", g->words.noun, "colour",
-                     o->tint == NO_TINT ? NULL : tint_colours[o->tint].name, "size", sizes[o->size], "x",
-                     rounded(o->x), "y", rounded(o->y), "height", rounded(o->height));
+    return json_pack("{s:s, s:s, s:s?, s:s, s:f, s:f, s:f}", "emoji", g->sequence, "name", g->words.noun,
+                     "colour", o->tint == NO_TINT ? NULL : tint_colours[o->tint].name, "size", sizes[o->size],
+                     "x", rounded(o->x), "y", rounded(o->y), "height", rounded(o->height));
 }
 
 char *describe_scene(const glyph_set *set, const scene *s, const char *file_name, const char *caption)

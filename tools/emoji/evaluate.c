@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_PROMPTS = 2000, SHEET_PICTURES = 96, SHEET_COLUMNS = 12 };
+enum { MAX_PROMPTS = 2000, SHEET_PICTURES = 96, SHEET_COLUMNS = 12, VALIDATED = 50 };
 
 typedef struct request {
     const char *model, *out, *font, *cldr, *sampler;
@@ -37,7 +37,8 @@ typedef struct work {
 } work;
 
 static const char usage[] =
-    "emoji_evaluate MODEL [--names 400] [--composed 200] [--scenes 64] [--steps 20] [--cfg 7] [--out FOLDER]\n"
+    "emoji_evaluate MODEL [--names 400] [--composed 200] [--scenes 64] [--steps 20] [--cfg 7] [--out "
+    "FOLDER]\n"
     "    Draws emoji names and composed prompts, and measures the pictures. FOLDER gets contact sheets and\n"
     "    evaluation.json.\n"
     "emoji_evaluate --validate    only tries the measure itself, on true and on wrong pictures\n"
@@ -66,7 +67,8 @@ static kiln_status read_request(int argc, char **argv, request *q, kiln_error *e
     int plain;
     kiln_status status = options_read(argc, argv, rules, &q->model, 1, &plain, err);
     if (!status && !q->help && !plain && !q->validate)
-        status = fail(err, KILN_BAD_ARGUMENT, "name the model's folder, or say --validate; --help tells more");
+        status =
+            fail(err, KILN_BAD_ARGUMENT, "name the model's folder, or say --validate; --help tells more");
     return status;
 }
 
@@ -76,9 +78,9 @@ static void report_score(json_t *to, const char *name, const score *s, bool comp
 {
     json_t *o;
     if (composed)
-        o = json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:i, s:f}", "pictures", s->pictures, "background_percent",
-                      score_percent(s->background, s->pictures), "both_recognised_percent",
-                      score_percent(s->both, s->pictures), "both_among_5_percent",
+        o = json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:i, s:f}", "pictures", s->pictures,
+                      "background_percent", score_percent(s->background, s->pictures),
+                      "both_recognised_percent", score_percent(s->both, s->pictures), "both_among_5_percent",
                       score_percent(s->both_five, s->pictures), "both_first_percent",
                       score_percent(s->both_first, s->pictures), "one_recognised_percent",
                       score_percent(s->one, s->pictures), "recoloured", s->tinted, "colour_right_percent",
@@ -100,7 +102,8 @@ static void print_score(const char *name, const score *s, bool composed)
                score_percent(s->first, s->pictures), score_percent(s->among_five, s->pictures),
                score_percent(s->background, s->pictures));
     else
-        printf("%-18s %4d composed: background %5.1f %%, both objects among %d %5.1f %% (among 5 %5.1f %%, first "
+        printf("%-18s %4d composed: background %5.1f %%, both objects among %d %5.1f %% (among 5 %5.1f %%, "
+               "first "
                "%5.1f %%), colour of objects %5.1f %% of %d\n",
                name, s->pictures, score_percent(s->background, s->pictures), SCORE_RECOGNISED,
                score_percent(s->both, s->pictures), score_percent(s->both_five, s->pictures),
@@ -131,7 +134,8 @@ static kiln_status validate_all(work *w, const prompt *list, int count, bool com
 /* The picture's pixels as 8-bit RGB, or NULL. */
 static const uint8_t *rgb_of(const kiln_image *picture)
 {
-    return kiln_image_channels(picture) == 3 && kiln_image_bits(picture) == 8 ? kiln_image_pixels(picture) : NULL;
+    return kiln_image_channels(picture) == 3 && kiln_image_bits(picture) == 8 ? kiln_image_pixels(picture)
+                                                                              : NULL;
 }
 
 static kiln_status draw(work *w, const prompt *p, int number, kiln_image **out, kiln_error *err)
@@ -154,8 +158,9 @@ static kiln_status draw(work *w, const prompt *p, int number, kiln_image **out, 
 
 static void report_picture(work *w, json_t *to, const prompt *p, const finding *f)
 {
-    json_t *o = json_pack("{s:s, s:s, s:i, s:s}", "prompt", p->text, "background", background_colours[f->background].name,
-                          "rank", f->rank[0], "seen", w->set->items[f->best[0]].words.noun);
+    json_t *o = json_pack("{s:s, s:s, s:i, s:s}", "prompt", p->text, "background",
+                          background_colours[f->background].name, "rank", f->rank[0], "seen",
+                          w->set->items[f->best[0]].words.noun);
     if (p->what.count == 2) {
         json_object_set_new(o, "rank_of_second", json_integer(f->rank[1]));
         json_object_set_new(o, "seen_second", json_string(w->set->items[f->best[1]].words.noun));
@@ -163,8 +168,8 @@ static void report_picture(work *w, json_t *to, const prompt *p, const finding *
     json_array_append_new(to, o);
 }
 
-static kiln_status show(work *w, sheet *s, int index, const prompt *p, const finding *f, const kiln_image *picture,
-                        int count, kiln_error *err)
+static kiln_status show(work *w, sheet *s, int index, const prompt *p, const finding *f,
+                        const kiln_image *picture, int count, kiln_error *err)
 {
     int width = kiln_image_width(picture), height = kiln_image_height(picture);
     if (!w->q.out || index >= SHEET_PICTURES || width != height)
@@ -281,7 +286,8 @@ static kiln_status reconstruct(work *w, kiln_error *err)
     free(rgb);
     if (status)
         return status;
-    printf("reconstruction of %d held-out scenes: %.2f dB in the mean, %.2f dB of the mean error, %.2f dB the worst\n",
+    printf("reconstruction of %d held-out scenes: %.2f dB in the mean, %.2f dB of the mean error, %.2f dB "
+           "the worst\n",
            count, sum / count, decibels(total / count), worst);
     json_object_set_new(w->report, "reconstruction",
                         json_pack("{s:i, s:f, s:f, s:f}", "pictures", count, "mean_psnr_db", sum / count,
@@ -309,6 +315,12 @@ static kiln_status open_model(work *w, kiln_error *err)
     return status;
 }
 
+/* Beside a model's evaluation, a part of the prompts tells enough of the measure. */
+static int to_validate(const work *w, long count)
+{
+    return (int)(w->q.validate || count < VALIDATED ? count : VALIDATED);
+}
+
 static kiln_status run(work *w, kiln_error *err)
 {
     prompt *names = calloc(MAX_PROMPTS, sizeof *names), *composed = calloc(MAX_PROMPTS, sizeof *composed);
@@ -325,10 +337,10 @@ static kiln_status run(work *w, kiln_error *err)
     if (!status) {
         prompts_names(w->set, (int)w->q.names, names);
         prompts_composed(w->set, (int)w->q.composed, composed);
-        status = validate_all(w, names, (int)w->q.names, false, err);
+        status = validate_all(w, names, to_validate(w, w->q.names), false, err);
     }
     if (!status)
-        status = validate_all(w, composed, (int)w->q.composed, true, err);
+        status = validate_all(w, composed, to_validate(w, w->q.composed), true, err);
     if (!status && w->model)
         status = reconstruct(w, err);
     if (!status && w->model)

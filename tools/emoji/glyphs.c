@@ -38,7 +38,8 @@ static kiln_status font_init(font *f, const char *path, kiln_error *err)
     FT_Error code = FT_New_Face(f->library, path, 0, &f->face);
     if (code)
         return fail(err, code == FT_Err_Cannot_Open_Resource ? KILN_NOT_FOUND : KILN_BAD_FORMAT,
-                    "%s: no font that FreeType reads (error %d); the package is fonts-noto-color-emoji", path, code);
+                    "%s: no font that FreeType reads (error %d); the package is fonts-noto-color-emoji", path,
+                    code);
     if (f->face->num_fixed_sizes < 1 || FT_Select_Size(f->face, 0))
         return fail(err, KILN_UNSUPPORTED, "%s has no strike of bitmaps", path);
     FT_ULong size = 0;
@@ -60,7 +61,10 @@ static size_t characters(const char *text, uint32_t *out, size_t room)
     size_t count = 0;
     while (*text && count < room) {
         unsigned char lead = (unsigned char)*text++;
-        uint32_t c = lead < 0x80 ? lead : lead < 0xE0 ? lead & 0x1FU : lead < 0xF0 ? lead & 0x0FU : lead & 0x07U;
+        uint32_t c = lead < 0x80   ? lead
+                     : lead < 0xE0 ? lead & 0x1FU
+                     : lead < 0xF0 ? lead & 0x0FU
+                                   : lead & 0x07U;
         while (((unsigned char)*text & 0xC0) == 0x80)
             c = c << 6 | ((unsigned char)*text++ & 0x3FU);
         out[count++] = c;
@@ -118,6 +122,19 @@ static bool seen_before(const glyph_set *set, const uint8_t *pixels)
     return false;
 }
 
+/* Places under another's flag: the flag keeps the name of the larger. */
+static bool shows_another(const char *name)
+{
+    static const char *const places[] = {"Clipperton Island",     "St. Martin",
+                                         "Bouvet Island",         "Svalbard & Jan Mayen",
+                                         "Ceuta & Melilla",       "Heard & McDonald Islands",
+                                         "U.S. Outlying Islands", "Diego Garcia"};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (strncmp(name, "flag: ", 6) == 0 && strcmp(name + 6, places[i]) == 0)
+            return true;
+    return false;
+}
+
 static bool has_colour_word(const char *noun)
 {
     for (int i = 0; i < TINT_COUNT + BACKGROUND_COUNT; i++) {
@@ -157,7 +174,7 @@ static kiln_status fill(glyph_set *set, const font *f, const annotations *names,
         uint8_t *pixels = index ? picture_of(f, index) : NULL;
         if (!pixels)
             continue;
-        if (seen_before(set, pixels)) {
+        if (shows_another(entry->name) || seen_before(set, pixels)) {
             free(pixels);
             continue;
         }

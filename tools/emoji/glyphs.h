@@ -21,19 +21,19 @@ enum { GLYPH_WIDTH = 136, GLYPH_HEIGHT = 128 };
 
 /* What recolouring needs to know of a picture (colours.h). */
 typedef struct glyph_hue {
-    float hue;      /* the main one, radians */
-    float share;    /* 0..1: how much of the opaque area has it */
+    float hue;               /* the main one, radians */
+    float share;             /* 0..1: how much of the opaque area has it */
     float lightness, chroma; /* means over that area (of all opaque pixels when there is no main hue) */
-    float mean[3];  /* Oklab mean of all opaque pixels */
+    float mean[3];           /* Oklab mean of all opaque pixels */
 } glyph_hue;
 
 typedef struct glyph {
-    char *sequence; /* UTF-8 */
-    char *name;     /* CLDR's short name */
-    char *keywords; /* "face | grin", or NULL */
-    phrase words;   /* how captions speak of it */
-    bool person;    /* a person or a hand: never recoloured */
-    bool recolours; /* captions may ask for it in another colour */
+    char *sequence;  /* UTF-8 */
+    char *name;      /* CLDR's short name */
+    char *keywords;  /* "face | grin", or NULL */
+    phrase words;    /* how captions speak of it */
+    bool person;     /* a person or a hand: never recoloured */
+    bool recolours;  /* captions may ask for it in another colour */
     uint8_t *pixels; /* RGBA, premultiplied, GLYPH_HEIGHT x GLYPH_WIDTH */
     glyph_hue hue;
 } glyph;

@@ -8,6 +8,7 @@ enum { LETTER_WIDTH = 6, LETTER_HEIGHT = 9 };
 
 /* Write `text` in black into an RGB picture, from (x, y), broken at spaces into at most `lines` lines of `columns`
  * letters. Characters that are not ASCII become '?'. */
-void lettering_write(uint8_t *rgb, int width, int height, int x, int y, int columns, int lines, const char *text);
+void lettering_write(uint8_t *rgb, int width, int height, int x, int y, int columns, int lines,
+                     const char *text);
 
 #endif

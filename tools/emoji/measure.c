@@ -19,12 +19,13 @@ enum {
 };
 
 static const float scales[SCALES] = {0.84f, 0.92f, 1, 1.09f, 1.18f};
-static const float region = 1.06f;     /* the side of the square over the cell's width */
-static const float edge_share = 0.4f;  /* of the distance */
+static const float region = 1.06f;    /* the side of the square over the cell's width */
+static const float edge_share = 0.4f; /* of the distance */
 
 struct measure {
     const glyph_set *set;
-    uint8_t *bank[TINT_COUNT + 1]; /* per tint: [glyph][scale][GRID][GRID] RGBA, premultiplied; made when needed */
+    uint8_t *
+        bank[TINT_COUNT + 1]; /* per tint: [glyph][scale][GRID][GRID] RGBA, premultiplied; made when needed */
 };
 
 /* The picture at a place: colours on the wide grid, and the features of each shifted cut of it. */
@@ -78,8 +79,8 @@ void measure_background(const uint8_t *rgb, int width, int height, float ground[
 }
 
 /* Mean colour of a rectangle, by 3x3 samples; outside of the picture is background. */
-static void sample(const uint8_t *rgb, int width, int height, float x, float y, float step, const float ground[3],
-                   float out[3])
+static void sample(const uint8_t *rgb, int width, int height, float x, float y, float step,
+                   const float ground[3], float out[3])
 {
     float sum[3] = {0};
     for (int i = 0; i < 9; i++) {
@@ -121,10 +122,11 @@ static void look(const uint8_t *rgb, int width, int height, const scene_object *
 {
     measure_background(rgb, width, height, v->ground);
     float side = region * o->height * (float)height * GLYPH_WIDTH / GLYPH_HEIGHT, step = side / GRID;
-    float left = o->x * (float)width - side / 2 - REACH * step, top = o->y * (float)height - side / 2 - REACH * step;
+    float left = o->x * (float)width - side / 2 - REACH * step,
+          top = o->y * (float)height - side / 2 - REACH * step;
     for (int i = 0; i < WIDE * WIDE; i++) {
-        sample(rgb, width, height, left + (float)(i % WIDE) * step, top + (float)(i / WIDE) * step, step, v->ground,
-               v->rgb[i]);
+        sample(rgb, width, height, left + (float)(i % WIDE) * step, top + (float)(i / WIDE) * step, step,
+               v->ground, v->rgb[i]);
         for (int c = 0; c < 3; c++)
             v->rgb[i][c] -= v->ground[c];
     }
@@ -167,7 +169,8 @@ static kiln_status need_bank(measure *m, int tint, kiln_error *err)
     for (int g = 0; bank && g < m->set->count; g++)
         for (int s = 0; s < SCALES; s++) {
             const glyph *item = &m->set->items[g];
-            if (!draw_small(item, scales[s], item->recolours ? tint : NO_TINT, (uint8_t *)bank_entry(m, tint, g, s)))
+            if (!draw_small(item, scales[s], item->recolours ? tint : NO_TINT,
+                            (uint8_t *)bank_entry(m, tint, g, s)))
                 return fail(err, KILN_NO_MEMORY, "not enough memory for the candidates");
         }
     return bank ? KILN_OK : fail(err, KILN_NO_MEMORY, "not enough memory for the candidates");
@@ -230,7 +233,8 @@ static int by_distance(const void *a, const void *b)
     return x->number - y->number;
 }
 
-static void rank_all(const measure *m, const view *v, const scene_object *where, candidate *all, int *rank, int *best)
+static void rank_all(const measure *m, const view *v, const scene_object *where, candidate *all, int *rank,
+                     int *best)
 {
     int count = m->set->count, kept = count < MEASURE_KEPT ? count : MEASURE_KEPT, at = -1;
     for (int i = 0; i < count; i++)
@@ -252,8 +256,8 @@ static void rank_all(const measure *m, const view *v, const scene_object *where,
         *best = all[0].number;
 }
 
-kiln_status measure_rank(measure *m, const uint8_t *rgb, int width, int height, const scene_object *where, int *rank,
-                         int *best, kiln_error *err)
+kiln_status measure_rank(measure *m, const uint8_t *rgb, int width, int height, const scene_object *where,
+                         int *rank, int *best, kiln_error *err)
 {
     kiln_status status = need_bank(m, where->tint, err);
     if (status)
@@ -271,8 +275,8 @@ kiln_status measure_rank(measure *m, const uint8_t *rgb, int width, int height, 
     return status;
 }
 
-kiln_status measure_tint(measure *m, const uint8_t *rgb, int width, int height, const scene_object *where, int *tint,
-                         kiln_error *err)
+kiln_status measure_tint(measure *m, const uint8_t *rgb, int width, int height, const scene_object *where,
+                         int *tint, kiln_error *err)
 {
     view *v = malloc(sizeof *v);
     if (!v)

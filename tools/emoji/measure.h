@@ -24,11 +24,11 @@ void measure_background(const uint8_t *rgb, int width, int height, float ground[
 /* The rank (from 1) of `where->glyph` among all emoji at that place of a picture; candidates that can be recoloured
  * have where->tint. MEASURE_LAST when the first pass does not keep it. Emoji at the same distance rank before it, so
  * that a blank picture earns nothing. `best` (may be NULL) is the nearest emoji. */
-kiln_status measure_rank(measure *, const uint8_t *rgb, int width, int height, const scene_object *where, int *rank,
-                         int *best, kiln_error *err);
+kiln_status measure_rank(measure *, const uint8_t *rgb, int width, int height, const scene_object *where,
+                         int *rank, int *best, kiln_error *err);
 
 /* Which of the tints (or NO_TINT) the emoji `where->glyph` is nearest in. */
-kiln_status measure_tint(measure *, const uint8_t *rgb, int width, int height, const scene_object *where, int *tint,
-                         kiln_error *err);
+kiln_status measure_tint(measure *, const uint8_t *rgb, int width, int height, const scene_object *where,
+                         int *tint, kiln_error *err);
 
 #endif

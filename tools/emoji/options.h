@@ -7,12 +7,12 @@
 #include <stdbool.h>
 
 typedef struct option_rule {
-    const char *name;      /* "--count" */
-    const char **text;     /* exactly one of these is set */
+    const char *name;  /* "--count" */
+    const char **text; /* exactly one of these is set */
     long *number;
     double *real;
-    bool *flag;            /* takes no value */
-    double least, most;    /* of numbers */
+    bool *flag;         /* takes no value */
+    double least, most; /* of numbers */
 } option_rule;
 
 /* Fill the rules' targets; what is not an option goes to plain[0..*plain_count), at most `room`. The list of rules ends

@@ -73,7 +73,8 @@ static void scale_columns(const line_filter *f, const float *from, int width, in
 
 bool patch_init(patch *p, const glyph *g, float centre_x, float centre_y, float height, int tint)
 {
-    float scale = height / GLYPH_HEIGHT, left = centre_x - scale * GLYPH_WIDTH / 2, top = centre_y - height / 2;
+    float scale = height / GLYPH_HEIGHT, left = centre_x - scale * GLYPH_WIDTH / 2,
+          top = centre_y - height / 2;
     *p = (patch){.x = (int)floorf(left) - 1, .y = (int)floorf(top) - 1};
     p->width = (int)ceilf(left + scale * GLYPH_WIDTH) + 1 - p->x;
     p->height = (int)ceilf(top + height) + 1 - p->y;
@@ -125,7 +126,8 @@ kiln_status paint_scene(const glyph_set *set, const scene *s, int size, uint8_t 
     float *canvas = malloc(sizeof *canvas * values);
     if (!canvas)
         return fail(err, KILN_NO_MEMORY, "not enough memory to paint");
-    const uint8_t *ground = background_colours[s->background == NO_BACKGROUND ? COLOUR_WHITE : s->background].rgb;
+    const uint8_t *ground =
+        background_colours[s->background == NO_BACKGROUND ? COLOUR_WHITE : s->background].rgb;
     for (size_t i = 0; i < values; i++)
         canvas[i] = (float)ground[i % 3] / 255;
     bool ok = true;

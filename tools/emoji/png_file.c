@@ -13,8 +13,8 @@ static bool write_rows(png_structp png, png_infop info, FILE *file, const uint8_
     png_init_io(png, file);
     png_set_compression_level(png, level);
     png_set_filter(png, PNG_FILTER_TYPE_BASE, level < 3 ? PNG_FILTER_SUB : PNG_ALL_FILTERS);
-    png_set_IHDR(png, info, (png_uint_32)width, (png_uint_32)height, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
-                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_IHDR(png, info, (png_uint_32)width, (png_uint_32)height, 8, PNG_COLOR_TYPE_RGB,
+                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     png_write_info(png, info);
     for (int y = 0; y < height; y++)
         png_write_row(png, rgb + 3 * (size_t)width * (size_t)y);
@@ -22,7 +22,8 @@ static bool write_rows(png_structp png, png_infop info, FILE *file, const uint8_
     return true;
 }
 
-kiln_status png_file_write(const char *path, const uint8_t *rgb, int width, int height, int level, kiln_error *err)
+kiln_status png_file_write(const char *path, const uint8_t *rgb, int width, int height, int level,
+                           kiln_error *err)
 {
     FILE *file = fopen(path, "wb");
     if (!file)

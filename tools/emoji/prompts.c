@@ -14,7 +14,8 @@ void prompts_names(const glyph_set *set, int count, prompt *out)
 {
     for (int i = 0; i < count; i++) {
         int g = (int)(((int64_t)2 * i + 1) * set->count / (2 * (int64_t)count));
-        out[i].what = (scene){.kind = SCENE_PLAIN, .layout = LAYOUT_CENTRE, .background = NO_BACKGROUND, .count = 1};
+        out[i].what =
+            (scene){.kind = SCENE_PLAIN, .layout = LAYOUT_CENTRE, .background = NO_BACKGROUND, .count = 1};
         out[i].what.objects[0] = (scene_object){.glyph = g, .tint = NO_TINT, .size = SIZE_NORMAL};
         scene_arrange(&out[i].what);
         caption_write_plain(set, &out[i].what, out[i].text);
@@ -38,7 +39,8 @@ void prompts_composed(const glyph_set *set, int count, prompt *out)
     }
 }
 
-kiln_status prompts_write(const glyph_set *set, const prompt *list, int count, const char *path, kiln_error *err)
+kiln_status prompts_write(const glyph_set *set, const prompt *list, int count, const char *path,
+                          kiln_error *err)
 {
     FILE *file = fopen(path, "wb");
     if (!file)

@@ -64,7 +64,8 @@ bool scene_held_out(const glyph_set *set, const scene *s)
 bool scene_visible(const glyph_set *set, const scene *s)
 {
     float ground[3], object[3];
-    colours_lab_of(&background_colours[s->background == NO_BACKGROUND ? COLOUR_WHITE : s->background], ground);
+    colours_lab_of(&background_colours[s->background == NO_BACKGROUND ? COLOUR_WHITE : s->background],
+                   ground);
     for (int i = 0; i < s->count; i++) {
         const glyph *g = &set->items[s->objects[i].glyph];
         colours_mean(g, s->objects[i].tint, object);
@@ -194,8 +195,8 @@ static scene_kind pick_kind(const scene_rules *rules, const glyph *g, random_sou
     return weight[SCENE_TRIO] > 0 ? SCENE_TRIO : SCENE_VARIED;
 }
 
-static void compose_once(const glyph_set *set, const scene_rules *rules, scene_kind kind, int main, random_source *r,
-                         scene *s)
+static void compose_once(const glyph_set *set, const scene_rules *rules, scene_kind kind, int main,
+                         random_source *r, scene *s)
 {
     *s = (scene){.kind = kind, .layout = LAYOUT_CENTRE, .background = NO_BACKGROUND};
     add_object(s, main);

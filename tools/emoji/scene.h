@@ -22,15 +22,22 @@ typedef enum scene_kind {
 
 typedef enum scene_layout {
     LAYOUT_CENTRE,
-    LAYOUT_TOP_LEFT, LAYOUT_TOP_RIGHT, LAYOUT_BOTTOM_LEFT, LAYOUT_BOTTOM_RIGHT, /* one object */
-    LAYOUT_TOP, LAYOUT_BOTTOM, LAYOUT_LEFT, LAYOUT_RIGHT,                       /* one object */
+    LAYOUT_TOP_LEFT,
+    LAYOUT_TOP_RIGHT,
+    LAYOUT_BOTTOM_LEFT,
+    LAYOUT_BOTTOM_RIGHT, /* one object */
+    LAYOUT_TOP,
+    LAYOUT_BOTTOM,
+    LAYOUT_LEFT,
+    LAYOUT_RIGHT,         /* one object */
     LAYOUT_BESIDE,        /* two: first left of second */
     LAYOUT_ABOVE,         /* two: first above second */
     LAYOUT_DIAGONAL_DOWN, /* two: first top left, second bottom right */
     LAYOUT_DIAGONAL_UP,   /* two: first bottom left, second top right */
-    LAYOUT_ROW, LAYOUT_COLUMN, /* three, in order */
-    LAYOUT_TWO_OVER_ONE,  /* three */
-    LAYOUT_GRID           /* several of the same */
+    LAYOUT_ROW,
+    LAYOUT_COLUMN,       /* three, in order */
+    LAYOUT_TWO_OVER_ONE, /* three */
+    LAYOUT_GRID          /* several of the same */
 } scene_layout;
 
 typedef enum scene_size { SIZE_SMALL, SIZE_NORMAL, SIZE_BIG } scene_size;

@@ -60,7 +60,8 @@ static kiln_status read_mix(const char *text, double *weight, kiln_error *err)
 
 static kiln_status read_request(int argc, char **argv, request *q, kiln_error *err)
 {
-    *q = (request){.count = -1, .seed = 1, .size = 128, .threads = 1, .columns = 8, .jitter = 1, .split = "train"};
+    *q = (request){
+        .count = -1, .seed = 1, .size = 128, .threads = 1, .columns = 8, .jitter = 1, .split = "train"};
     const option_rule rules[] = {
         {.name = "--count", .number = &q->count, .least = 1, .most = 1e8},
         {.name = "--seed", .number = &q->seed, .least = 0, .most = 1e15},
@@ -230,7 +231,8 @@ static void print_list(const glyph_set *set)
     for (int i = 0; i < set->count; i++) {
         const glyph *g = &set->items[i];
         printf("%d\t%s\t%s\t%s\t%s%s%s\n", i, g->sequence, g->words.noun, g->words.plural,
-               g->words.object ? "object" : "sign", g->person ? " person" : "", g->recolours ? " recolours" : "");
+               g->words.object ? "object" : "sign", g->person ? " person" : "",
+               g->recolours ? " recolours" : "");
     }
 }
 

@@ -8,8 +8,8 @@ double score_percent(int n, int of)
     return of > 0 ? 100.0 * n / of : 0;
 }
 
-static kiln_status score_objects(measure *m, const prompt *p, const uint8_t *rgb, int width, int height, score *s,
-                                 finding *f, kiln_error *err)
+static kiln_status score_objects(measure *m, const prompt *p, const uint8_t *rgb, int width, int height,
+                                 score *s, finding *f, kiln_error *err)
 {
     int recognised = 0, five = 0, first = 0;
     for (int i = 0; i < 2; i++) {

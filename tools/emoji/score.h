@@ -24,8 +24,8 @@ typedef struct finding {
 } finding;
 
 /* Look at one picture and add to the score. */
-kiln_status score_picture(measure *, const glyph_set *, const prompt *, const uint8_t *rgb, int width, int height,
-                          score *, finding *, kiln_error *err);
+kiln_status score_picture(measure *, const glyph_set *, const prompt *, const uint8_t *rgb, int width,
+                          int height, score *, finding *, kiln_error *err);
 
 /* n of m in percent. */
 double score_percent(int n, int of);

@@ -37,7 +37,8 @@ void sheet_put(sheet *s, int index, const uint8_t *rgb, const char *caption)
     size_t row = 3 * (size_t)s->cell;
     for (int i = 0; i < s->cell; i++)
         memcpy(s->rgb + 3 * ((size_t)(y + i) * (size_t)s->width + (size_t)x), rgb + row * (size_t)i, row);
-    lettering_write(s->rgb, s->width, s->height, x, y + s->cell + 2, s->cell / LETTER_WIDTH, CAPTION_LINES, caption);
+    lettering_write(s->rgb, s->width, s->height, x, y + s->cell + 2, s->cell / LETTER_WIDTH, CAPTION_LINES,
+                    caption);
 }
 
 kiln_status sheet_write(const sheet *s, const char *path, kiln_error *err)

@@ -61,7 +61,8 @@ kiln_status text_file_folder(const char *path, kiln_error *err)
     char part[4096];
     size_t length = strlen(path);
     if (length == 0 || length >= sizeof part)
-        return fail(err, KILN_BAD_ARGUMENT, "a folder's path has 1 to %zu bytes, found %zu", sizeof part - 1, length);
+        return fail(err, KILN_BAD_ARGUMENT, "a folder's path has 1 to %zu bytes, found %zu", sizeof part - 1,
+                    length);
     for (size_t i = 1; i <= length; i++) {
         if (path[i] != '/' && path[i] != '\0')
             continue;

@@ -12,14 +12,15 @@
 
 enum { MAX_INPUTS = 64 };
 
-static const char usage[] = "emoji_tokenizer CAPTIONS... -o FOLDER [--vocabulary 4096] [--length 77]\n"
-                            "    CAPTIONS: metadata.jsonl (or any .jsonl with \"text\"), or a text file with a caption a line.\n";
+static const char usage[] =
+    "emoji_tokenizer CAPTIONS... -o FOLDER [--vocabulary 4096] [--length 77]\n"
+    "    CAPTIONS: metadata.jsonl (or any .jsonl with \"text\"), or a text file with a caption a line.\n";
 
 /* What is done with each caption. */
 typedef kiln_status (*caption_function)(void *user, const char *caption, kiln_error *err);
 
-static kiln_status with_line(const char *path, long number, char *line, bool json, caption_function use, void *user,
-                             kiln_error *err)
+static kiln_status with_line(const char *path, long number, char *line, bool json, caption_function use,
+                             void *user, kiln_error *err)
 {
     if (!*line)
         return KILN_OK;
@@ -94,7 +95,8 @@ static kiln_status try_caption(void *user, const char *caption, kiln_error *err)
     return KILN_OK;
 }
 
-static kiln_status run(const char **inputs, int count, const char *out, int vocabulary, int length, kiln_error *err)
+static kiln_status run(const char **inputs, int count, const char *out, int vocabulary, int length,
+                       kiln_error *err)
 {
     bpe *b;
     tokenizer *t = NULL;
@@ -106,8 +108,8 @@ static kiln_status run(const char **inputs, int count, const char *out, int voca
     if (!status)
         status = bpe_write(b, out, length, err);
     if (!status)
-        printf("%zu different words, %zu merges, a vocabulary of %zu\n", bpe_word_count(b), bpe_merge_count(b),
-               bpe_vocabulary(b));
+        printf("%zu different words, %zu merges, a vocabulary of %zu\n", bpe_word_count(b),
+               bpe_merge_count(b), bpe_vocabulary(b));
     bpe_free(b);
     if (!status)
         status = tokenizer_open(out, &t, err);
@@ -115,8 +117,9 @@ static kiln_status run(const char **inputs, int count, const char *out, int voca
     for (int i = 0; !status && i < count; i++)
         status = each_caption(inputs[i], try_caption, &m, err);
     if (!status && m.captions)
-        printf("%ld captions take %.2f tokens in the mean and %ld at most; %ld of %ld tried come back changed\n",
-               m.captions, (double)m.tokens / (double)m.captions, m.most, m.changed, (m.captions + 15) / 16);
+        printf(
+            "%ld captions take %.2f tokens in the mean and %ld at most; %ld of %ld tried come back changed\n",
+            m.captions, (double)m.tokens / (double)m.captions, m.most, m.changed, (m.captions + 15) / 16);
     token_list_free(&m.ids);
     tokenizer_close(t);
     return status;

@@ -39,8 +39,8 @@ static void spoil(uint8_t *rgb, uint8_t *work, int size, random_source *r)
     }
 }
 
-kiln_status validate_run(measure *m, const glyph_set *set, const prompt *list, int count, int size, validate_case which,
-                         score *out, kiln_error *err)
+kiln_status validate_run(measure *m, const glyph_set *set, const prompt *list, int count, int size,
+                         validate_case which, score *out, kiln_error *err)
 {
     *out = (score){0};
     size_t bytes = 3 * (size_t)size * (size_t)size;

@@ -16,7 +16,7 @@ typedef enum validate_case {
 extern const char *const validate_names[VALIDATE_CASES];
 
 /* The score of `count` prompts in that case, with pictures of `size` px. */
-kiln_status validate_run(measure *, const glyph_set *, const prompt *, int count, int size, validate_case, score *,
-                         kiln_error *err);
+kiln_status validate_run(measure *, const glyph_set *, const prompt *, int count, int size, validate_case,
+                         score *, kiln_error *err);
 
 #endif

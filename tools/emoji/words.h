@@ -11,9 +11,9 @@
 enum { PHRASE_SIZE = 96 };
 
 typedef enum phrase_article {
-    ARTICLE_A,     /* "a", "an" */
-    ARTICLE_THE,   /* one of its kind: "the Statue of Liberty" */
-    ARTICLE_NONE   /* "grapes", "bread", "rolling on the floor laughing" */
+    ARTICLE_A,   /* "a", "an" */
+    ARTICLE_THE, /* one of its kind: "the Statue of Liberty" */
+    ARTICLE_NONE /* "grapes", "bread", "rolling on the floor laughing" */
 } phrase_article;
 
 typedef struct phrase {
@@ -22,7 +22,8 @@ typedef struct phrase {
     char plain[PHRASE_SIZE];  /* the noun without its colour ("apple" of "red apple"); "" when it has none */
     char alias[PHRASE_SIZE];  /* another usual name ("car" of "automobile"); "" when there is none */
     phrase_article article;
-    bool object; /* a thing or a creature that can stand in a scene with others; false for signs, flags, clocks */
+    bool
+        object; /* a thing or a creature that can stand in a scene with others; false for signs, flags, clocks */
 } phrase;
 
 /* The phrase of a short name. */
