@@ -21,7 +21,8 @@ static json_t *describe_object(const glyph_set *set, const scene_object *o)
                      "x", rounded(o->x), "y", rounded(o->y), "height", rounded(o->height));
 }
 
-char *describe_scene(const glyph_set *set, const scene *s, const char *file_name, const char *caption)
+char *describe_scene(const glyph_set *set, const scene *s, const char *file_name, const char *const *captions,
+                     int count)
 {
     static const char *const kinds[] = {"plain", "varied", "pair", "count", "trio"};
     json_t *root = json_object(), *objects = json_array();
@@ -29,7 +30,11 @@ char *describe_scene(const glyph_set *set, const scene *s, const char *file_name
         json_array_append_new(objects, describe_object(set, &s->objects[i]));
     if (file_name)
         json_object_set_new(root, "file_name", json_string(file_name));
-    json_object_set_new(root, "text", json_string(caption));
+    json_t *texts = json_array();
+    for (int i = 0; i < count; i++)
+        json_array_append_new(texts, json_string(captions[i]));
+    json_object_set(root, "text", count == 1 ? json_array_get(texts, 0) : texts);
+    json_decref(texts);
     json_object_set_new(root, "kind", json_string(kinds[s->kind]));
     int ground = s->background == NO_BACKGROUND ? COLOUR_WHITE : s->background;
     json_object_set_new(root, "background", json_string(background_colours[ground].name));

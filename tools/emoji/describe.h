@@ -4,9 +4,10 @@
 
 #include "emoji/scene.h"
 
-/* {"file_name": ..., "text": ..., "kind": ..., "background": ..., "objects": [{"emoji", "name", "colour", "size",
+/* {"file_name": ..., "text": ... (a list when there are several captions), "kind": ..., "background": ..., "objects": [{"emoji", "name", "colour", "size",
  * "x", "y", "height"}]} without a newline. `file_name` NULL leaves it out. The caller's (free); NULL when memory is
  * short. */
-char *describe_scene(const glyph_set *, const scene *, const char *file_name, const char *caption);
+char *describe_scene(const glyph_set *, const scene *, const char *file_name, const char *const *captions,
+                     int count);
 
 #endif

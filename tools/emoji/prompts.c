@@ -47,7 +47,7 @@ kiln_status prompts_write(const glyph_set *set, const prompt *list, int count, c
         return fail_system(err, "%s", path);
     bool ok = true;
     for (int i = 0; ok && i < count; i++) {
-        char *line = describe_scene(set, &list[i].what, NULL, list[i].text);
+        char *line = describe_scene(set, &list[i].what, NULL, (const char *const[]){list[i].text}, 1);
         ok = line && fprintf(file, "%s\n", line) > 0;
         free(line);
     }

@@ -16,11 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PER_FOLDER = 1000, MAX_SIZE = 512 };
+enum { PER_FOLDER = 1000, MAX_SIZE = 512, MAX_CAPTIONS = 8 };
 
 typedef struct request {
     const char *out, *font, *cldr, *split, *sheet, *prompts, *mix;
-    long count, seed, size, first, threads, columns;
+    long count, seed, size, first, threads, columns, captions;
     double jitter;
     bool list, help;
     scene_rules rules;
@@ -39,6 +39,7 @@ static const char usage[] =
     "emoji_scenes --list                          the emoji with their names\n"
     "  --first N     number of the first scene (to add to a set)\n"
     "  --mix P,V,2,N,3   weights of plain, varied, pairs, counts and trios (30,25,30,8,7)\n"
+    "  --captions N  phrasings of each scene (1; with more, \"text\" is a list)\n"
     "  --jitter X    how much places and sizes vary (1; 0: not at all)\n"
     "  --threads N   (1)\n"
     "  --font FILE, --cldr FOLDER   where the pictures and the names are\n";
@@ -60,8 +61,14 @@ static kiln_status read_mix(const char *text, double *weight, kiln_error *err)
 
 static kiln_status read_request(int argc, char **argv, request *q, kiln_error *err)
 {
-    *q = (request){
-        .count = -1, .seed = 1, .size = 128, .threads = 1, .columns = 8, .jitter = 1, .split = "train"};
+    *q = (request){.count = -1,
+                   .seed = 1,
+                   .size = 128,
+                   .threads = 1,
+                   .columns = 8,
+                   .captions = 1,
+                   .jitter = 1,
+                   .split = "train"};
     const option_rule rules[] = {
         {.name = "--count", .number = &q->count, .least = 1, .most = 1e8},
         {.name = "--seed", .number = &q->seed, .least = 0, .most = 1e15},
@@ -69,6 +76,7 @@ static kiln_status read_request(int argc, char **argv, request *q, kiln_error *e
         {.name = "--first", .number = &q->first, .least = 0, .most = 1e9},
         {.name = "--threads", .number = &q->threads, .least = 1, .most = 256},
         {.name = "--columns", .number = &q->columns, .least = 1, .most = 64},
+        {.name = "--captions", .number = &q->captions, .least = 1, .most = MAX_CAPTIONS},
         {.name = "--jitter", .real = &q->jitter, .least = 0, .most = 10},
         {.name = "--split", .text = &q->split},
         {.name = "--sheet", .text = &q->sheet},
@@ -102,25 +110,31 @@ static kiln_status read_request(int argc, char **argv, request *q, kiln_error *e
     return q->mix ? read_mix(q->mix, q->rules.weight, err) : KILN_OK;
 }
 
-static void make_scene(const glyph_set *set, const request *q, int64_t number, scene *s, char *caption)
+/* The scene and one caption, or all of q->captions. */
+static void make_scene(const glyph_set *set, const request *q, int64_t number, scene *s,
+                       char captions[][CAPTION_SIZE], int count)
 {
     random_source r = random_start((uint64_t)q->seed, (uint64_t)number);
     scene_compose(set, &q->rules, scene_main_glyph(set, &q->rules, (uint64_t)q->seed, number), &r, s);
-    caption_write(set, s, &r, caption);
+    for (int i = 0; i < count; i++)
+        caption_write(set, s, &r, captions[i]);
 }
 
 static void make_file(const glyph_set *set, const request *q, int64_t number, made *m)
 {
     static _Thread_local uint8_t rgb[3 * MAX_SIZE * MAX_SIZE];
     scene s;
-    char caption[CAPTION_SIZE], name[64], path[4096];
-    make_scene(set, q, number, &s, caption);
+    char captions[MAX_CAPTIONS][CAPTION_SIZE], name[64], path[4096];
+    const char *texts[MAX_CAPTIONS];
+    make_scene(set, q, number, &s, captions, (int)q->captions);
+    for (int i = 0; i < q->captions; i++)
+        texts[i] = captions[i];
     snprintf(name, sizeof name, "%04lld/%06lld.png", (long long)(number / PER_FOLDER), (long long)number);
     snprintf(path, sizeof path, "%s/%s", q->out, name);
     int size = (int)q->size;
     if (paint_scene(set, &s, size, rgb, &m->err) || png_file_write(path, rgb, size, size, 1, &m->err))
         return;
-    m->line = describe_scene(set, &s, name, caption);
+    m->line = describe_scene(set, &s, name, texts, (int)q->captions);
     if (!m->line)
         fail(&m->err, KILN_NO_MEMORY, "not enough memory to describe a scene");
 }
@@ -191,11 +205,11 @@ static kiln_status make_sheet(const glyph_set *set, const request *q, kiln_error
         return status;
     for (int i = 0; !status && i < contact.count; i++) {
         scene s;
-        char caption[CAPTION_SIZE];
-        make_scene(set, q, q->first + i, &s, caption);
+        char caption[1][CAPTION_SIZE];
+        make_scene(set, q, q->first + i, &s, caption, 1);
         status = paint_scene(set, &s, (int)q->size, rgb, err);
         if (!status)
-            sheet_put(&contact, i, rgb, caption);
+            sheet_put(&contact, i, rgb, caption[0]);
     }
     if (!status)
         status = sheet_write(&contact, q->sheet, err);

@@ -28,9 +28,14 @@ static kiln_status with_line(const char *path, long number, char *line, bool jso
         return use(user, line, err);
     json_error_t problem;
     json_t *root = json_loads(line, 0, &problem);
-    const char *text = json_string_value(json_object_get(root, "text"));
-    kiln_status status = text ? use(user, text, err)
-                              : fail(err, KILN_BAD_FORMAT, "%s: line %ld has no \"text\"", path, number);
+    json_t *texts = json_object_get(root, "text");
+    size_t count = json_is_array(texts) ? json_array_size(texts) : 1;
+    kiln_status status = KILN_OK;
+    for (size_t i = 0; !status && i < count; i++) {
+        const char *text = json_string_value(json_is_array(texts) ? json_array_get(texts, i) : texts);
+        status = text ? use(user, text, err)
+                      : fail(err, KILN_BAD_FORMAT, "%s: line %ld has no \"text\"", path, number);
+    }
     json_decref(root);
     return status;
 }
