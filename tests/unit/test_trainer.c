@@ -58,17 +58,134 @@ static void text_to_image_learns(void **state)
 {
     (void)state;
     training_case c = case_begin(8, 16);
-    run(case_recipe(&c, "run", TINY_TEXT_TO_IMAGE, "max_train_steps=120", "learning_rate=3e-3", NULL), &w);
+    run(case_recipe(&c, "run", TINY_TEXT_TO_IMAGE, "max_train_steps=80", "learning_rate=3e-3", NULL), &w);
     print_message("text_to_image from nothing: loss %.4f -> %.4f\n", w.first, w.last);
     assert_true(w.last < 0.8 * w.first);
     assert_int_equal(w.saved, 1);
     case_end(&c);
 }
 
+static void text_encoder_stays_frozen(void **state)
+{
+    (void)state;
+    training_case c = case_begin(8, 16);
+    run(case_recipe(&c, "run", "base=" TINY_MODEL, "resolution=32", "train_batch_size=2", "max_train_steps=12", "learning_rate=1e-3",
+                    "optimizer=Lion", "min_snr_gamma=5", "noise_offset=0.05", "prediction_type=v_prediction", "zero_terminal_snr=true",
+                    "cache_text_encoder_outputs=true", "gradient_accumulation_steps=2", "ema_decay=0.9", "validation_split=0.3",
+                    "validate_every_n_steps=4", "validate_every_n_epochs=0", NULL),
+        &w);
+    print_message("finetuning: loss %.4f -> %.4f, validation %.4f\n", w.first, w.last, w.validation);
+    assert_int_equal(w.steps, 12);
+    assert_true(w.validation > 0);
+    case_end(&c);
+}
+
+static void flow_learns(void **state)
+{
+    (void)state;
+    training_case c = case_begin(8, 16);
+    run(case_recipe(&c, "run", TINY_PIXEL, "prediction_type=flow", "max_train_steps=80", "learning_rate=3e-3", NULL), &w);
+    print_message("flow: loss %.4f -> %.4f\n", w.first, w.last);
+    assert_true(w.last < 0.8 * w.first);
+    case_end(&c);
+}
+
+static void pixel_learns(void **state)
+{
+    (void)state;
+    training_case c = case_begin(8, 8);
+    run(case_recipe(&c, "run", TINY_PIXEL, "max_train_steps=80", "learning_rate=3e-3", "sample_every_n_steps=80", "sample_steps=4", NULL), &w);
+    print_message("pixel: loss %.4f -> %.4f; %s\n", w.first, w.last, w.note);
+    assert_true(w.last < 0.8 * w.first);
+    assert_int_equal(w.samples, 1);
+    case_end(&c);
+}
+
+static void vae_learns(void **state)
+{
+    (void)state;
+    training_case c = case_begin(8, 16);
+    run(case_recipe(&c, "run", "method=vae", "resolution=16", "vae.block_out_channels=16, 16", "vae.layers_per_block=1", "vae.norm_num_groups=4",
+                    "train_batch_size=4", "max_train_steps=80", "learning_rate=3e-3", "save_every_n_steps=0", "ema_decay=0.9",
+                    "sample_every_n_steps=80", NULL),
+        &w);
+    print_message("vae: loss %.4f -> %.4f; %s\n", w.first, w.last, w.note);
+    assert_true(w.last < 0.8 * w.first);
+    assert_int_equal(w.samples, 1);
+    case_end(&c);
+}
+
+/* The folder that a training leaves is a model: it is opened and draws. */
+static void checkpoints_draw(void **state)
+{
+    (void)state;
+    training_case c = case_begin(4, 16);
+    char path[CASE_PATH];
+    kiln_model *m = NULL;
+    kiln_session *s = NULL;
+    kiln_image *drawn = NULL;
+    run(case_recipe(&c, "run", TINY_TEXT_TO_IMAGE, "max_train_steps=2", "ema_decay=0.9", "save_precision=fp16", NULL), &w);
+    snprintf(path, sizeof path, "%s/run/checkpoints/latest", c.folder);
+    kiln_draw_options o = kiln_draw_defaults();
+    o.prompt = "a red disc";
+    o.steps = 2;
+    train_ok(kiln_model_open(path, NULL, &m, err));
+    train_ok(kiln_session_new(m, &s, err));
+    train_ok(kiln_draw(s, &o, &drawn, err));
+    assert_int_equal(kiln_image_width(drawn), 16);
+    kiln_image_free(drawn);
+    kiln_session_free(s);
+    kiln_model_close(m);
+    case_end(&c);
+}
+
+static void a_loss_that_is_no_number_ends_it(void **state)
+{
+    (void)state;
+    training_case c = case_begin(4, 8);
+    kiln_training *t = NULL;
+    kiln_training_recipe *r = case_recipe(&c, "run", TINY_PIXEL, "max_train_steps=50", "learning_rate=1e30", "optimizer=SGD", "max_grad_norm=0", "save_every_n_steps=1", NULL);
+    train_ok(kiln_training_open(r, NULL, &t, err));
+    train_fails(kiln_training_run(t, err), KILN_BAD_FORMAT, "no longer a number");
+    kiln_training_close(t);
+    kiln_training_recipe_free(r);
+    case_end(&c);
+}
+
+/* Opening says what is wrong before any work. */
+static void refuses(const training_case *c, kiln_status expected, const char *word, const char *setting)
+{
+    kiln_training *t = NULL;
+    kiln_training_recipe *r = case_recipe(c, "refused", TINY_PIXEL, setting, NULL);
+    train_fails(kiln_training_open(r, NULL, &t, err), expected, word);
+    assert_null(t);
+    kiln_training_recipe_free(r);
+}
+
+static void says_what_is_wrong(void **state)
+{
+    (void)state;
+    training_case c = case_begin(2, 8);
+    char empty[CASE_PATH], setting[CASE_PATH + 32];
+    snprintf(empty, sizeof empty, "%s/empty", c.folder);
+    assert_int_equal(mkdir(empty, 0777), 0);
+    snprintf(setting, sizeof setting, "train_data_dir=%s", empty);
+    refuses(&c, KILN_NOT_FOUND, "no picture", setting);
+    refuses(&c, KILN_NOT_FOUND, "nowhere", "train_data_dir=nowhere");
+    refuses(&c, KILN_BAD_ARGUMENT, "multiples of", "resolution=9");
+    refuses(&c, KILN_BAD_ARGUMENT, "nothing to train", "trainable=no.such.*");
+    refuses(&c, KILN_BAD_ARGUMENT, "vae.base", "method=text_to_image");
+    refuses(&c, KILN_BAD_FORMAT, "norm_num_groups", "unet.norm_num_groups=5");
+    case_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(text_to_image_learns),
+        cmocka_unit_test(text_to_image_learns), cmocka_unit_test(text_encoder_stays_frozen),
+        cmocka_unit_test(flow_learns),          cmocka_unit_test(pixel_learns),
+        cmocka_unit_test(vae_learns),           cmocka_unit_test(checkpoints_draw),
+        cmocka_unit_test(a_loss_that_is_no_number_ends_it), cmocka_unit_test(says_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

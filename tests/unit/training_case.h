@@ -57,7 +57,7 @@ static inline void case_picture(const char *folder, int i, int side)
 {
     static const char *const colours[] = {"red", "green", "blue", "white"};
     static const unsigned char rgb[][3] = {{220, 30, 30}, {30, 200, 40}, {40, 60, 220}, {240, 240, 240}};
-    char path[CASE_PATH];
+    char path[CASE_PATH + 40];
     image *p = NULL;
     train_ok(image_new(side, side, 3, 8, &p, err));
     unsigned char *to = p->pixels;
@@ -107,7 +107,7 @@ static inline kiln_training_recipe *case_recipe(const training_case *c, const ch
     train_ok(kiln_training_recipe_set(r, "train_data_dir", path, err));
     snprintf(path, sizeof path, "%s/%s", c->folder, run);
     train_ok(kiln_training_recipe_set(r, "output_dir", path, err));
-    train_ok(kiln_training_recipe_set(r, "threads", "2", err));
+    train_ok(kiln_training_recipe_set(r, "threads", "1", err));
     train_ok(kiln_training_recipe_set(r, "mixed_precision", "no", err));
     va_start(pairs, run);
     for (const char *pair = va_arg(pairs, const char *); pair; pair = va_arg(pairs, const char *)) {
