@@ -3,7 +3,7 @@
 
 #include "emoji/colours.h"
 
-#include <stdlib.h>
+#include <math.h>
 #include <string.h>
 
 enum { PAIR_HELD = 20, BACKGROUND_HELD = 20, TINT_HELD = 25, TRIES = 60 };
@@ -69,7 +69,15 @@ bool scene_visible(const glyph_set *set, const scene *s)
     for (int i = 0; i < s->count; i++) {
         const glyph *g = &set->items[s->objects[i].glyph];
         colours_mean(g, s->objects[i].tint, object);
-        if (s->background != NO_BACKGROUND && colours_distance(ground, object) < least_contrast)
+        if (s->background == NO_BACKGROUND)
+            continue;
+        if (colours_distance(ground, object) < least_contrast)
+            return false;
+        /* What has a main colour may have it in its outline: "a raised hand on a yellow background". */
+        const glyph_hue *hue = &g->hue;
+        float main_colour[3] = {hue->lightness, hue->chroma * cosf(hue->hue), hue->chroma * sinf(hue->hue)};
+        if (s->objects[i].tint == NO_TINT && hue->share > 0.4f &&
+            colours_distance(ground, main_colour) < least_contrast)
             return false;
     }
     return true;
