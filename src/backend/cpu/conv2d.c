@@ -1,4 +1,5 @@
-/* conv2d.c - convolution by oneDNN, plain. conv2d_upsample.c and conv2d_split.c are the other forms. */
+/* conv2d.c - convolution by oneDNN, plain; where it enlarges first and conv2d_upsample.c declines (live weights, odd
+ * kernels), the enlarged input is made in scratch. conv2d_upsample.c and conv2d_split.c are the other forms. */
 #include "backend/cpu/conv2d.h"
 
 #include "backend/cpu/products.h"
@@ -11,9 +12,9 @@
 
 typedef struct conv2d {
     weighted_group group;
-    bool bias, residual;
+    bool bias, residual, enlarge;
     dtype input_type, compute_type;
-    int64_t input_count;
+    shape input;
     size_t output_bytes, converted_bytes;
 } conv2d;
 
@@ -21,14 +22,19 @@ static kiln_status conv2d_run(const struct kernel *k, const kernel_arguments *a,
 {
     const conv2d *c = k->state;
     const void *input = a->input[0];
-    if (c->converted_bytes) {
-        convert_activations(c->input_type, input, c->compute_type, a->scratch, c->input_count, a->threads);
+    const int64_t *dim = c->input.dim;
+    if (c->enlarge)
+        enlarge_activations(c->input_type, input, c->compute_type, a->scratch, dim[0] * dim[1], dim[2],
+                            dim[3], a->threads);
+    else if (c->converted_bytes)
+        convert_activations(c->input_type, input, c->compute_type, a->scratch, shape_count(c->input),
+                            a->threads);
+    if (c->converted_bytes)
         input = a->scratch;
-    }
     if (c->residual && a->output != a->input[3])
         copy_activations(a->output, a->input[3], c->output_bytes, a->threads);
     product_arguments arguments = {.input = input,
-                                   .weights = c->group.part[0].weights,
+                                   .weights = weighted_now(&c->group.part[0], a->input[1]),
                                    .bias = c->bias ? a->input[2] : NULL,
                                    .output = a->output,
                                    .scratch = (char *)a->scratch + c->converted_bytes};
@@ -43,10 +49,8 @@ static void conv2d_release(struct kernel *k)
     free(c);
 }
 
-product_request conv2d_product(const kernel_request *r)
+product_request conv2d_sizes(const conv2d_attributes *p, shape X, shape W, shape Y, int threads)
 {
-    const conv2d_attributes *p = &r->node->attributes.conv2d;
-    shape X = r->input_shape[0], W = r->input_shape[1], Y = r->node->shape;
     return (product_request){.convolution = true,
                              .batch = X.dim[0],
                              .height = X.dim[1],
@@ -62,14 +66,21 @@ product_request conv2d_product(const kernel_request *r)
                              .pad_bottom = p->pad_bottom,
                              .pad_left = p->pad_left,
                              .pad_right = p->pad_right,
-                             .input_type = r->compute,
-                             .weight_type = r->compute,
-                             .output_type = r->output_type,
-                             .bias = r->node->input_count > 2 && r->node->input[2].index,
-                             .residual = r->node->input_count > 3 && r->node->input[3].index,
-                             .activation = p->activation,
-                             .slope = p->slope,
-                             .threads = r->threads};
+                             .threads = threads};
+}
+
+static product_request conv2d_product(const kernel_request *r)
+{
+    const conv2d_attributes *p = &r->node->attributes.conv2d;
+    product_request request =
+        conv2d_sizes(p, r->input_shape[0], r->input_shape[1], r->node->shape, r->threads);
+    request.input_type = request.weight_type = r->compute;
+    request.output_type = r->output_type;
+    request.bias = r->node->input_count > 2 && r->node->input[2].index;
+    request.residual = r->node->input_count > 3 && r->node->input[3].index;
+    request.activation = p->activation;
+    request.slope = p->slope;
+    return request;
 }
 
 static kiln_status prepare_plain(const kernel_request *r, const product_request *request, kernel *out,
@@ -87,28 +98,37 @@ static kiln_status prepare_plain(const kernel_request *r, const product_request 
     c->residual = request->residual;
     c->input_type = r->input_type[0];
     c->compute_type = r->compute;
-    c->input_count = shape_count(r->input_shape[0]);
+    c->input = r->input_shape[0];
+    c->enlarge = r->node->attributes.conv2d.upsample == 2;
     c->output_bytes = (size_t)shape_count(r->node->shape) * dtype_size(r->output_type);
-    if (c->input_type != r->compute)
-        c->converted_bytes = scratch_rounded((size_t)c->input_count * dtype_size(r->compute));
+    if (c->enlarge || c->input_type != r->compute)
+        c->converted_bytes = scratch_rounded(
+            (size_t)(request->batch * request->height * request->width * request->in_channels) *
+            dtype_size(r->compute));
     *out = (kernel){.label = "onednn conv2d",
                     .run = conv2d_run,
                     .release = conv2d_release,
                     .state = c,
                     .scratch_bytes = c->converted_bytes + product_scratch_bytes(c->group.part[0].product),
                     .in_place = request->residual ? 3 : -1,
-                    .packed = 1u << 1};
+                    .packed = weighted_group_packed(&c->group, 1)};
     return KILN_OK;
 }
 
 kiln_status prepare_conv2d(const kernel_request *r, kernel *out, kiln_error *err)
 {
     product_request request = conv2d_product(r);
-    if (r->parameter[1] < 0 || (request.bias && r->input_type[2] != DTYPE_F32) ||
-        !shape_count(r->node->shape) || (request.residual && r->input_type[3] != r->output_type))
+    if ((request.bias && r->input_type[2] != DTYPE_F32) || !shape_count(r->node->shape) ||
+        (request.residual && r->input_type[3] != r->output_type))
         return KILN_OK;
-    if (r->node->attributes.conv2d.upsample == 2)
-        return prepare_conv2d_upsample(r, &request, out, err);
+    if (r->node->attributes.conv2d.upsample == 2) {
+        kiln_status status = prepare_conv2d_upsample(r, &request, out, err);
+        if (status != KILN_OK || out->run)
+            return status;
+        request.height *= 2;
+        request.width *= 2;
+        return prepare_plain(r, &request, out, err);
+    }
     cpu_features features = cpu_features_detect();
     if (conv2d_splits(&request, &features)) {
         kiln_status status = prepare_conv2d_split(r, &request, out, err);

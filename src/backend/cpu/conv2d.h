@@ -5,8 +5,8 @@
 #include "backend/cpu/features.h"
 #include "backend/cpu/onednn.h"
 
-/* The product of a convolution node, taken literally (no enlargement). */
-product_request conv2d_product(const kernel_request *);
+/* The sizes of a convolution of x with w to y, taken literally (no enlargement). */
+product_request conv2d_sizes(const conv2d_attributes *, shape x, shape w, shape y, int threads);
 /* Enlarge by 2, then convolve; declines all but 3x3 kernels with padding 1 and stride 1. */
 kiln_status prepare_conv2d_upsample(const kernel_request *, const product_request *, kernel *out,
                                     kiln_error *);

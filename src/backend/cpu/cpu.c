@@ -37,14 +37,19 @@ kiln_status step_prepare(const kernel_request *r, const char *label, step_run ru
     return KILN_OK;
 }
 
+static bool holds_ids(op_kind op, int input)
+{
+    return input == 0 ? op == OP_EMBEDDING || op == OP_EMBEDDING_BACKWARD || op == OP_GATHER_TOKENS_BACKWARD
+                      : input == 1 && op == OP_GATHER_TOKENS;
+}
+
 /* Our kernels store f32 and bf16. */
 static bool types_known(const kernel_request *r)
 {
     if (r->output_type != DTYPE_F32 && r->output_type != DTYPE_BF16)
         return false;
     for (int i = 0; i < r->node->input_count; i++) {
-        bool ids = (r->node->op == OP_EMBEDDING && i == 0) || (r->node->op == OP_GATHER_TOKENS && i == 1);
-        if (r->node->input[i].index && !ids && r->input_type[i] != DTYPE_F32 &&
+        if (r->node->input[i].index && !holds_ids(r->node->op, i) && r->input_type[i] != DTYPE_F32 &&
             r->input_type[i] != DTYPE_BF16)
             return false;
     }
@@ -61,6 +66,12 @@ static kiln_status prepare(const kernel_request *r, kernel *out, kiln_error *err
         return prepare_conv2d(r, out, err);
     case OP_LINEAR:
         return prepare_linear(r, out, err);
+    case OP_CONV2D_BACKWARD_DATA:
+    case OP_CONV2D_BACKWARD_WEIGHTS:
+        return prepare_conv2d_backward(r, out, err);
+    case OP_LINEAR_BACKWARD_DATA:
+    case OP_LINEAR_BACKWARD_WEIGHTS:
+        return prepare_linear_backward(r, out, err);
     case OP_ATTENTION:
         return prepare_attention(r, out, err);
     case OP_GROUP_NORM:

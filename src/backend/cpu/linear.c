@@ -34,7 +34,7 @@ static kiln_status linear_run(const struct kernel *k, const kernel_arguments *a,
     if (l->residual && a->output != a->input[3])
         copy_activations(a->output, a->input[3], l->output_bytes, a->threads);
     product_arguments arguments = {.input = input,
-                                   .weights = l->group.part[0].weights,
+                                   .weights = weighted_now(&l->group.part[0], a->input[1]),
                                    .bias = l->bias ? a->input[2] : NULL,
                                    .output = a->output,
                                    .scratch = (char *)a->scratch + l->converted_bytes};
@@ -49,7 +49,7 @@ static void linear_release(struct kernel *k)
     free(l);
 }
 
-static bool sum_may_split(int64_t rows, int64_t channels)
+bool linear_sum_may_split(int64_t rows, int64_t channels)
 {
     return channels > 1280 || (channels >= 768 && rows < 1024);
 }
@@ -59,11 +59,11 @@ kiln_status prepare_linear(const kernel_request *r, kernel *out, kiln_error *err
     shape W = r->input_shape[1], X = r->input_shape[0];
     bool bias = r->node->input_count > 2 && r->node->input[2].index;
     bool residual = r->node->input_count > 3 && r->node->input[3].index;
-    if (r->parameter[1] < 0 || (bias && r->input_type[2] != DTYPE_F32) || !shape_count(r->node->shape) ||
+    if ((bias && r->input_type[2] != DTYPE_F32) || !shape_count(r->node->shape) ||
         (residual && r->input_type[3] != r->output_type))
         return KILN_OK;
     int64_t rows = step_rows(X);
-    const product_request request = {.convolution = sum_may_split(rows, step_last(X)),
+    const product_request request = {.convolution = linear_sum_may_split(rows, step_last(X)),
                                      .rows = rows,
                                      .batch = 1,
                                      .height = rows,
@@ -104,6 +104,6 @@ kiln_status prepare_linear(const kernel_request *r, kernel *out, kiln_error *err
                     .state = l,
                     .scratch_bytes = l->converted_bytes + product_scratch_bytes(l->group.part[0].product),
                     .in_place = residual ? 3 : -1,
-                    .packed = 1u << 1};
+                    .packed = weighted_group_packed(&l->group, 1)};
     return KILN_OK;
 }

@@ -43,7 +43,7 @@ static char *make_key(const weighted_group *g, const weight_change *change, size
     char *key = malloc(length);
     if (!key)
         return NULL;
-    key[0] = 'P';
+    key[0] = g->transposed ? 'T' : 'P';
     key[1] = change ? change->mark : 0;
     *bytes = length;
     length = 2;
@@ -80,16 +80,22 @@ static kiln_status take_weights(weighted_group *g, const kernel_request *r, int 
 kiln_status weighted_group_new(const product_request *requests, int count, const kernel_request *r, int index,
                                const weight_change *change, weighted_group *g, kiln_error *err)
 {
-    *g = (weighted_group){.store = r->packed};
+    bool live = r->parameter[index] < 0;
+    *g = (weighted_group){.store = r->packed, .transposed = requests[0].transposed};
+    if (live && change)
+        return KILN_OK;
     for (int i = 0; i < count; i++) {
-        kiln_status status = product_new(&requests[i], &g->part[i].product, err);
+        product_request request = requests[i];
+        request.live = live;
+        request.live_type = r->input_type[index];
+        kiln_status status = product_new(&request, &g->part[i].product, err);
         if (status != KILN_OK || !g->part[i].product) {
             weighted_group_free(g);
             return status;
         }
         g->count = i + 1;
     }
-    kiln_status status = take_weights(g, r, index, change, err);
+    kiln_status status = live ? KILN_OK : take_weights(g, r, index, change, err);
     if (status != KILN_OK)
         weighted_group_free(g);
     return status;

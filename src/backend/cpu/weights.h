@@ -9,7 +9,7 @@ enum { MOST_PARTS = 8 };
 
 typedef struct weighted {
     product *product;
-    const void *weights;
+    const void *weights; /* NULL: live */
 } weighted;
 
 /* Up to MOST_PARTS products that share one parameter: it is read once, and packed for all of them into one
@@ -17,6 +17,7 @@ typedef struct weighted {
 typedef struct weighted_group {
     weighted part[MOST_PARTS];
     int count; /* 0: oneDNN declined */
+    bool transposed;
     packed_store *store;
     packed *packed;
 } weighted_group;
@@ -29,9 +30,21 @@ typedef struct weight_change {
     char mark; /* tells kinds of change apart */
 } weight_change;
 
-/* Make the products and take their weights from input `index` of the node. `change` may be NULL. */
+/* Make the products and take their weights from input `index` of the node. `change` may be NULL. Weights that are no
+ * frozen parameter are live: the products of the group then take them, unchanged, at every run. */
 kiln_status weighted_group_new(const product_request *, int count, const kernel_request *, int index,
                                const weight_change *, weighted_group *, kiln_error *);
 void weighted_group_free(weighted_group *);
+
+/* The mask for kernel.packed, when the group took its weights from input `index`. */
+static inline uint32_t weighted_group_packed(const weighted_group *g, int index)
+{
+    return g->part[0].weights ? 1u << index : 0;
+}
+/* What a product wants as its weights: what the group packed, or the live ones. */
+static inline const void *weighted_now(const weighted *w, const void *live)
+{
+    return w->weights ? w->weights : live;
+}
 
 #endif
