@@ -1,4 +1,5 @@
 /* inspect.c - `kiln inspect`: what a file is, told from its header; hashes; tensors. */
+#include "cache.h"
 #include "commands.h"
 #include "help.h"
 #include "interrupt.h"
@@ -37,15 +38,21 @@ static int hash_file(const char *path, const inspect_values *v, hash_result *out
 {
     kiln_error err = {0};
     struct stat info;
+    char cache_path[4096];
+    const char *cache = cache_hashes(cache_path, sizeof cache_path);
     *out = (hash_result){0};
     if (stat(path, &info) != 0 || !S_ISREG(info.st_mode))
         return EXIT_OK;
     out->large = info.st_size > hash_limit;
-    if (out->large && !v->hash)
+    if (out->large && !v->hash) {
+        out->known = kiln_hash_known(cache, path, &out->hashes);
         return EXIT_OK;
+    }
     kiln_status status = kiln_hash_file(path, &out->hashes, progress_show, NULL, &err);
     progress_clear();
     out->known = status == KILN_OK;
+    if (out->known && out->large)
+        (void)kiln_hash_remember(cache, path, &out->hashes); /* only a convenience */
     return out->known ? EXIT_OK : complain_error(&err);
 }
 
@@ -76,7 +83,7 @@ static void print_hashes(const hash_result *h)
         if (h->hashes.data_hash[0])
             printf("%-14s %s\n", "data hash", h->hashes.data_hash);
     } else if (h->large) {
-        printf("%-14s not computed for a file this large; --hash does\n", "sha256");
+        printf("%-14s not known: 'kiln inspect --hash' or a drawing computes it, once\n", "sha256");
     }
 }
 
@@ -203,9 +210,9 @@ const command inspect_command = {
     .name = "inspect",
     .summary = "what a model file is: kind, parts, hashes, tensors",
     .usage = "FILE... [options]",
-    .about = "Told from the header alone. Hashes need the whole file and are printed for files up to 256 MB, "
-             "or with "
-             "--hash.",
+    .about = "Told from the header alone. Hashes need the whole file: they are computed for files up to 256 "
+             "MB and "
+             "with --hash. Those of larger files are remembered, also when one is drawn from, and printed.",
     .plain_minimum = 1,
     .plain_maximum = ARGUMENTS_MAX,
     .plain_name = "a file",

@@ -1,6 +1,7 @@
 /* model_options.c - see model_options.h. */
 #include "model_options.h"
 
+#include "cache.h"
 #include "interrupt.h"
 #include "message.h"
 
@@ -31,7 +32,9 @@ int model_open(const model_choice *choice, open_model *out)
     const char *path = model_path(choice);
     if (!path)
         return EXIT_USAGE;
+    char cache[4096];
     kiln_model_options options = kiln_model_defaults();
+    options.hash_cache = cache_hashes(cache, sizeof cache);
     options.vae = choice->vae;
     options.tokenizer = choice->tokenizer;
     options.hints = choice->hints;

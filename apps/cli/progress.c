@@ -40,7 +40,7 @@ void progress_clear(void)
     bar.visible = false;
 }
 
-/* Whether the stage counts steps; else it counts bytes. */
+/* Whether the stage counts steps; else it counts weights or bytes. */
 static bool counts_steps(const char *stage)
 {
     static const char *const stages[] = {"text", "draw", "decode", "encode"};
@@ -63,8 +63,11 @@ static void duration_text(double seconds, char *text, size_t size)
 static void figures_text(const kiln_progress *p, double elapsed, char *text, size_t size)
 {
     char amount[64], rate[48] = "", left[32] = "";
-    bool steps = counts_steps(p->stage);
-    if (steps && p->total == 0)
+    bool steps = counts_steps(p->stage), weights = strcmp(p->stage, "loading") == 0;
+    if (weights)
+        snprintf(amount, sizeof amount, "%.0f of %.0f million weights", (double)p->done / 1e6,
+                 (double)p->total / 1e6);
+    else if (steps && p->total == 0)
         amount[0] = '\0';
     else if (steps)
         snprintf(amount, sizeof amount, "%lld/%lld", (long long)p->done, (long long)p->total);
@@ -74,11 +77,11 @@ static void figures_text(const kiln_progress *p, double elapsed, char *text, siz
         snprintf(amount, sizeof amount, "%s", bytes_text(p->done));
     if (p->done > 0 && elapsed > 0.2) {
         double each = elapsed / (double)p->done;
-        if (!steps)
+        if (!steps && !weights)
             snprintf(rate, sizeof rate, "  %s/s", bytes_text((int64_t)(1 / each)));
-        else if (each < 1)
+        else if (steps && each < 1)
             snprintf(rate, sizeof rate, "  %.2f steps/s", 1 / each);
-        else
+        else if (steps)
             snprintf(rate, sizeof rate, "  %.2f s/step", each);
         if (p->total > p->done) {
             char time[24];

@@ -112,6 +112,9 @@ typedef struct kiln_model_options {
     kiln_precision precision;
     int threads;    /* 0: one per processor core */
     bool reference; /* run the slow reference kernels: for comparison only */
+    /* File in which the hashes of models are remembered (see kiln_hash_known), which is made when it is not there;
+     * NULL: none, so that the first drawing hashes the model, beside its other work. */
+    const char *hash_cache;
 } kiln_model_options;
 
 KILN_API kiln_model_options kiln_model_defaults(void);
@@ -142,7 +145,7 @@ KILN_API void kiln_session_cancel(kiln_session *);
 
 typedef struct kiln_progress {
     const char *stage;   /* "loading", "text", "draw", "decode", "encode", "hash", "convert", "download" */
-    int64_t done, total; /* steps, or bytes; total 0: unknown */
+    int64_t done, total; /* steps, or weights ("loading"), or bytes; total 0: unknown */
     int image, images;   /* which picture of the batch, from 0 */
     const kiln_image *preview; /* of the picture so far, or NULL; valid during the call */
 } kiln_progress;
@@ -269,6 +272,13 @@ typedef struct kiln_hashes {
 } kiln_hashes;
 KILN_API KILN_CHECKED kiln_status kiln_hash_file(const char *path, kiln_hashes *, kiln_progress_function,
                                                  void *user, kiln_error *);
+/* Whether the file `cache` holds the hashes of the file at `path` as it is now (told by size and modification time).
+ * data_hash may be "" where a drawing left the entry. Reads 64 KiB of `path` for the old hash. A cache that is not
+ * there or is damaged knows nothing. */
+KILN_API bool kiln_hash_known(const char *cache, const char *path, kiln_hashes *);
+/* Note them there: of the newest 1,000 files. The file should not have changed since it was hashed. False when that
+ * cannot be written. */
+KILN_API bool kiln_hash_remember(const char *cache, const char *path, const kiln_hashes *);
 
 typedef struct kiln_convert_options {
     const char *type;  /* "f32", "f16", "bf16"; NULL: as in the source */

@@ -1,8 +1,6 @@
 /* hash.c - see hash.h; SHA-256 itself is libcrypto's. */
 #include "formats/hash.h"
 
-#include "formats/byte_source.h"
-
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,7 +65,7 @@ static uint64_t data_begin(const byte_source *source)
     return head[8] == '{' && length <= source->size - 8 ? 8 + length : 0;
 }
 
-/* Feed the bytes [at, end) of the file to the digests; `data` gets those from data_at on. */
+/* Feed all bytes to `whole`, and those from data_at on to `data`; either may be NULL. */
 static kiln_status feed(const byte_source *source, EVP_MD_CTX *whole, EVP_MD_CTX *data, uint64_t data_at,
                         hash_progress progress, void *self, kiln_error *err)
 {
@@ -81,7 +79,7 @@ static kiln_status feed(const byte_source *source, EVP_MD_CTX *whole, EVP_MD_CTX
         if (status)
             break;
         size_t skip = data_at <= at ? 0 : data_at - at < size ? (size_t)(data_at - at) : size;
-        if (EVP_DigestUpdate(whole, chunk, size) != 1 ||
+        if ((whole && EVP_DigestUpdate(whole, chunk, size) != 1) ||
             (data && EVP_DigestUpdate(data, chunk + skip, size - skip) != 1))
             status = fail(err, KILN_INTERNAL, "sha256 is not available");
         at += size;
@@ -92,40 +90,73 @@ static kiln_status feed(const byte_source *source, EVP_MD_CTX *whole, EVP_MD_CTX
     return status;
 }
 
-static kiln_status hash_source(const byte_source *source, file_hashes *out, hash_progress progress,
-                               void *self, kiln_error *err)
+/* A digest that has begun; NULL when it cannot. */
+static EVP_MD_CTX *digest_new(void)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    if (context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1)
+        return context;
+    EVP_MD_CTX_free(context);
+    return NULL;
+}
+
+static bool digest_finish(EVP_MD_CTX *context, char out[SHA256_DIGITS + 1])
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
-    uint64_t data_at = data_begin(source);
-    EVP_MD_CTX *whole = EVP_MD_CTX_new(), *data = data_at ? EVP_MD_CTX_new() : NULL;
+    if (EVP_DigestFinal_ex(context, digest, NULL) != 1)
+        return false;
+    digits_of(digest, out);
+    return true;
+}
+
+/* The two over the whole file, in one pass. */
+static kiln_status hash_whole(const byte_source *source, unsigned wanted, file_hashes *out,
+                              hash_progress progress, void *self, kiln_error *err)
+{
+    uint64_t data_at = wanted & HASH_WITHOUT_HEADER ? data_begin(source) : 0;
+    if (!(wanted & HASH_SHA256) && !data_at)
+        return KILN_OK;
+    EVP_MD_CTX *whole = wanted & HASH_SHA256 ? digest_new() : NULL, *data = data_at ? digest_new() : NULL;
     kiln_status status = KILN_OK;
-    if (!whole || (data_at && !data))
+    if ((wanted & HASH_SHA256 && !whole) || (data_at && !data))
         status = fail(err, KILN_NO_MEMORY, "%s: not enough memory to hash it", source->path);
-    else if (EVP_DigestInit_ex(whole, EVP_sha256(), NULL) != 1 ||
-             (data && EVP_DigestInit_ex(data, EVP_sha256(), NULL) != 1))
-        status = fail(err, KILN_INTERNAL, "sha256 is not available");
     if (!status)
         status = feed(source, whole, data, data_at, progress, self, err);
-    if (!status && EVP_DigestFinal_ex(whole, digest, NULL) == 1)
-        digits_of(digest, out->sha256);
-    if (!status && data && EVP_DigestFinal_ex(data, digest, NULL) == 1)
-        digits_of(digest, out->without_header);
+    if (!status && ((whole && !digest_finish(whole, out->sha256)) ||
+                    (data && !digest_finish(data, out->without_header))))
+        status = fail(err, KILN_INTERNAL, "sha256 is not available");
     EVP_MD_CTX_free(whole);
     EVP_MD_CTX_free(data);
     snprintf(out->shorthash, sizeof out->shorthash, "%.10s", out->sha256);
     snprintf(out->addnet, sizeof out->addnet, "%.12s", out->without_header);
-    return status ? status : old_hash(source, out->old, err);
+    return status;
 }
 
-kiln_status hash_file(const char *path, file_hashes *out, hash_progress progress, void *self, kiln_error *err)
+kiln_status hash_source(const byte_source *source, unsigned wanted, file_hashes *out, hash_progress progress,
+                        void *self, kiln_error *err)
+{
+    *out = (file_hashes){0};
+    kiln_status status = hash_whole(source, wanted, out, progress, self, err);
+    if (!status && wanted & HASH_OLD)
+        status = old_hash(source, out->old, err);
+    if (status)
+        *out = (file_hashes){0};
+    return status;
+}
+
+kiln_status hash_file_some(const char *path, unsigned wanted, file_hashes *out, hash_progress progress,
+                           void *self, kiln_error *err)
 {
     byte_source source;
     *out = (file_hashes){0};
     kiln_status status = byte_source_open(path, &source, err);
     if (!status)
-        status = hash_source(&source, out, progress, self, err);
+        status = hash_source(&source, wanted, out, progress, self, err);
     byte_source_close(&source);
-    if (status)
-        *out = (file_hashes){0};
     return status;
+}
+
+kiln_status hash_file(const char *path, file_hashes *out, hash_progress progress, void *self, kiln_error *err)
+{
+    return hash_file_some(path, HASH_ALL, out, progress, self, err);
 }

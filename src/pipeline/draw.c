@@ -45,6 +45,11 @@ static kiln_status tell(const work *w, const char *stage, int64_t done, int64_t 
     return KILN_OK;
 }
 
+static bool on_loading(void *self, int64_t done, int64_t total)
+{
+    return tell(self, "loading", done, total, NULL, NULL) == KILN_OK;
+}
+
 /* ------------------------------------------------------------------------------------ words */
 
 static kiln_status encode_negative(work *w, kiln_error *err)
@@ -179,6 +184,16 @@ static kiln_status start(work *w, float *x, float *start_noise, kiln_error *err)
     return KILN_OK;
 }
 
+/* The infotext names the model's hash, which a thread began to compute when the drawing began. */
+static kiln_status wait_for_hash(const work *w, kiln_error *err)
+{
+    int64_t done = 0, size = 0;
+    kiln_status status = KILN_OK;
+    while (status == KILN_OK && !model_hash_wait(&w->session->model->hash, &done, &size))
+        status = tell(w, "hash", done, size, NULL, err);
+    return status;
+}
+
 static kiln_status to_picture(work *w, const float *latents, kiln_image **out, kiln_error *err)
 {
     kiln_status status = tell(w, "decode", 0, 0, NULL, err);
@@ -194,6 +209,8 @@ static kiln_status to_picture(work *w, const float *latents, kiln_image **out, k
     free(pixels);
     if (status == KILN_OK)
         status = kiln_image_wrap(picture, out, err);
+    if (status == KILN_OK)
+        status = wait_for_hash(w, err);
     char *text = status == KILN_OK ? request_infotext(w->session, &w->request, w->index) : NULL;
     if (status == KILN_OK && !text)
         status = fail(err, KILN_NO_MEMORY, "out of memory for the picture's text");
@@ -247,6 +264,20 @@ static void work_fini(work *w)
     free(w->extra);
 }
 
+/* With the request resolved and found to fit. */
+static kiln_status draw_all(work *w, kiln_image **out, kiln_error *err)
+{
+    describe(w);
+    kiln_status status = encode_words(w, err);
+    if (status == KILN_OK)
+        status = load_init(w, err);
+    if (status == KILN_OK)
+        status = make_extra(w, err);
+    for (; status == KILN_OK && w->index < w->request.options->batch; w->index++)
+        status = draw_one(w, &out[w->index], err);
+    return status;
+}
+
 kiln_status kiln_draw(kiln_session *s, const kiln_draw_options *options, kiln_image **out, kiln_error *err)
 {
     session_begin(s);
@@ -261,15 +292,13 @@ kiln_status kiln_draw(kiln_session *s, const kiln_draw_options *options, kiln_im
     if (status == KILN_OK)
         status = request_plan_memory(s, &w.request, err);
     if (status == KILN_OK) {
-        describe(&w);
-        status = encode_words(&w, err);
+        model_hash_begin(&s->model->hash);
+        s->loading = on_loading;
+        s->loading_self = &w;
+        status = draw_all(&w, out, err);
+        s->loading = NULL;
+        model_hash_end(&s->model->hash);
     }
-    if (status == KILN_OK)
-        status = load_init(&w, err);
-    if (status == KILN_OK)
-        status = make_extra(&w, err);
-    for (; status == KILN_OK && w.index < options->batch; w.index++)
-        status = draw_one(&w, &out[w.index], err);
     for (int i = 0; status != KILN_OK && i < options->batch; i++) {
         kiln_image_free(out[i]);
         out[i] = NULL;

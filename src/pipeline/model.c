@@ -2,7 +2,6 @@
  * Weights themselves are read when the first plan of a network is compiled. */
 #include "pipeline/model.h"
 
-#include "formats/hash.h"
 #include "image/picture_text.h"
 
 #include <omp.h>
@@ -264,6 +263,8 @@ static kiln_status open_parts(kiln_model *m, const char *path, const kiln_model_
         status = bind_network(m, k, err);
     if (status != KILN_OK)
         return status;
+    const tensor_file *unet = m->parts->part[PART_UNET].place.file;
+    m->hash.path = unet ? tensor_file_path(unet) : NULL;
     status = open_tokenizers(m, o, err);
     if (status == KILN_OK)
         status = open_schedule(m, err);
@@ -272,6 +273,7 @@ static kiln_status open_parts(kiln_model *m, const char *path, const kiln_model_
 
 static void model_free(kiln_model *m)
 {
+    model_hash_fini(&m->hash);
     for (int k = 0; k < NETWORK_COUNT; k++) {
         packed_store_free(m->networks[k].store);
         weights_free(m->networks[k].bound);
@@ -281,7 +283,6 @@ static void model_free(kiln_model *m)
     schedule_free(m->schedule);
     tensor_file_close(m->preview_file);
     probe_close(m->parts);
-    pthread_mutex_destroy(&m->hash_lock);
     free(m->path);
     free(m->name);
     free(m);
@@ -296,7 +297,7 @@ kiln_status kiln_model_open(const char *path, const kiln_model_options *options,
     kiln_model_options defaults = kiln_model_defaults();
     kiln_error own;
     kiln_model *m = calloc(1, sizeof *m);
-    if (!m || pthread_mutex_init(&m->hash_lock, NULL) != 0) {
+    if (!m || !model_hash_init(&m->hash, options ? options->hash_cache : NULL)) {
         free(m);
         return fail(err, KILN_NO_MEMORY, "out of memory for a model");
     }
@@ -317,18 +318,6 @@ kiln_status kiln_model_close(kiln_model *m)
         return KILN_BUSY;
     model_free(m);
     return KILN_OK;
-}
-
-const char *model_hash(kiln_model *m)
-{
-    pthread_mutex_lock(&m->hash_lock);
-    file_hashes h;
-    const tensor_file *file = m->parts->part[PART_UNET].place.file;
-    if (!m->hashed && file && hash_file(tensor_file_path(file), &h, NULL, NULL, NULL) == KILN_OK)
-        memcpy(m->hash, h.shorthash, sizeof m->hash);
-    m->hashed = true;
-    pthread_mutex_unlock(&m->hash_lock);
-    return m->hash[0] ? m->hash : NULL;
 }
 
 const char *kiln_model_family(const kiln_model *m)

@@ -5,11 +5,12 @@
 #include "diffusion/schedule.h"
 #include "model/taesd.h"
 #include "model/vae_approx.h"
+#include "pipeline/model_hash.h"
 #include "plan/plan.h"
 #include "text/tokenizer.h"
 #include "weights/probe.h"
 
-#include <pthread.h>
+#include <stdatomic.h>
 
 typedef enum network_kind {
     NETWORK_TEXT_1,
@@ -48,9 +49,7 @@ struct kiln_model {
     tensor_file *preview_file;
     schedule *schedule; /* betas and prediction type; the folder's config, or the family's */
     atomic_int sessions;
-    pthread_mutex_t hash_lock;
-    bool hashed;
-    char hash[11];
+    model_hash hash;
 };
 
 bool model_has(const kiln_model *, network_kind);
@@ -59,9 +58,5 @@ kiln_status model_need(const kiln_model *, network_kind, kiln_error *);
 /* Draw the graph of a network at a shape. The caller frees it. */
 kiln_status model_draw_network(const kiln_model *, network_kind, const network_shape *, graph **out,
                                kiln_error *);
-
-/* The short sha256 of the checkpoint, or of a folder's UNet file; NULL where there is no single such file. Reads the
- * whole file at the first call. */
-const char *model_hash(kiln_model *);
 
 #endif

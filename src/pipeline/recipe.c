@@ -50,9 +50,9 @@ static const char *sampler_again(const sampler_plan *p)
     return sampler_plan_name(p);
 }
 
-static void add_model(infotext *t, const kiln_model *m)
+static void add_model(infotext *t, kiln_model *m)
 {
-    const char *hash = model_hash((kiln_model *)m);
+    const char *hash = model_hash_text(&m->hash);
     if (hash)
         set_format(t, "Model hash", "%s", hash);
     set_format(t, "Model", "%s", m->name);

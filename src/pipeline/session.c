@@ -66,6 +66,36 @@ static void make_room(kiln_session *s)
     forget(s, oldest);
 }
 
+/* A plan is being made: go on? The listener hears of every fiftieth. */
+static bool on_loading(void *self, int64_t done, int64_t total)
+{
+    kiln_session *s = self;
+    if (atomic_load(&s->cancel))
+        return false;
+    bool news =
+        done == 0 || done - s->loading_told >= total / 50 || (done == total && s->loading_told < done);
+    if (!s->loading || !news)
+        return true;
+    s->loading_told = done;
+    return s->loading(s->loading_self, done, total);
+}
+
+/* The same while a plan is only measured, which is not worth a word. */
+static bool on_measuring(void *self, int64_t done, int64_t total)
+{
+    (void)done;
+    (void)total;
+    return !atomic_load(&((const kiln_session *)self)->cancel);
+}
+
+static plan_options options_of(kiln_session *s, bool (*loading)(void *, int64_t, int64_t))
+{
+    plan_options o = s->model->plan;
+    o.loading = loading;
+    o.loading_self = s;
+    return o;
+}
+
 kiln_status session_get_plan(kiln_session *s, network_kind kind, const network_shape *size, const plan **out,
                              kiln_error *err)
 {
@@ -79,8 +109,9 @@ kiln_status session_get_plan(kiln_session *s, network_kind kind, const network_s
     make_room(s);
     session_plan made = {.kind = kind, .shape = *size, .used = ++s->clock};
     kiln_status status = model_draw_network(s->model, kind, size, &made.graph, err);
+    plan_options options = options_of(s, on_loading);
     if (status == KILN_OK)
-        status = plan_compile(made.graph, &s->model->plan, s->model->networks[kind].store, &made.plan, err);
+        status = plan_compile(made.graph, &options, s->model->networks[kind].store, &made.plan, err);
     if (status != KILN_OK) {
         graph_free(made.graph);
         return status;
@@ -100,8 +131,9 @@ kiln_status session_measure(kiln_session *s, network_kind kind, const network_sh
     if (!store)
         return fail(err, KILN_NO_MEMORY, "out of memory while planning");
     kiln_status status = model_draw_network(s->model, kind, size, &g, err);
+    plan_options options = options_of(s, on_measuring);
     if (status == KILN_OK)
-        status = plan_compile(g, &s->model->plan, store, &p, err);
+        status = plan_compile(g, &options, store, &p, err);
     if (status == KILN_OK) {
         *activations = (int64_t)plan_arena_bytes(p);
         *packed_bytes = (int64_t)packed_store_bytes(store);

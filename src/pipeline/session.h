@@ -24,6 +24,10 @@ struct kiln_session {
     void *trace_user;
     bool trace_statistics;
     profile *profile; /* NULL: off */
+    /* How far the weights of a network are read, while a plan is made; false stops. NULL: nobody asks. */
+    bool (*loading)(void *self, int64_t done, int64_t total);
+    void *loading_self;
+    int64_t loading_told;
 };
 
 /* The plan of a network at a shape, compiled when it is not at hand (weights are read then). Lives until

@@ -356,17 +356,61 @@ static kiln_status lay_out(plan *p, kiln_error *err)
     return status;
 }
 
+/* Elements of the parameters that step `s` is the first to use. */
+static int64_t new_weights(const plan *p, const step *s, bool *seen)
+{
+    const node *n = &p->work.nodes[s->node];
+    int64_t elements = 0;
+    for (int k = 0; k < n->input_count; k++) {
+        int index = n->input[k].index ? parameter_behind(p, n->input[k]) : -1;
+        if (index < 0 || s->live[k] || seen[index])
+            continue;
+        seen[index] = true;
+        elements += shape_count(p->work.parameters[index].shape);
+    }
+    return elements;
+}
+
+static int64_t all_weights(const plan *p)
+{
+    int64_t elements = 0;
+    for (int i = 0; i < p->work.parameter_count; i++)
+        if (!p->options.live || !p->options.live[i])
+            elements += shape_count(p->work.parameters[i].shape);
+    return elements;
+}
+
+static kiln_status tell_loading(const plan *p, int64_t done, int64_t total, kiln_error *err)
+{
+    if (!p->options.loading || p->options.loading(p->options.loading_self, done, total))
+        return KILN_OK;
+    return fail(err, KILN_CANCELLED, "cancelled");
+}
+
 static kiln_status prepare_steps(plan *p, kiln_error *err)
 {
     p->steps = calloc((size_t)p->work.node_count, sizeof *p->steps);
-    if (!p->steps)
+    bool *seen = calloc((size_t)p->work.parameter_count + 1, sizeof *seen);
+    if (!p->steps || !seen) {
+        free(seen);
         return fail(err, KILN_NO_MEMORY, "out of memory while planning");
-    kiln_status status = KILN_OK;
+    }
+    int64_t done = 0, total = all_weights(p);
+    kiln_status status = tell_loading(p, 0, total, err);
     for (int i = 1; status == KILN_OK && i < p->work.node_count; i++) {
         op_kind op = p->work.nodes[i].op;
-        if (op != OP_INPUT && op != OP_PARAMETER && op != OP_RESHAPE)
-            status = prepare_step(p, i, err);
+        if (op == OP_INPUT || op == OP_PARAMETER || op == OP_RESHAPE)
+            continue;
+        status = prepare_step(p, i, err);
+        if (status != KILN_OK)
+            break;
+        done += new_weights(p, &p->steps[p->step_count - 1], seen);
+        status = tell_loading(p, done, total, err);
     }
+    /* Weights that nothing reads are as good as loaded. */
+    if (status == KILN_OK && done < total)
+        status = tell_loading(p, total, total, err);
+    free(seen);
     return status;
 }
 
@@ -400,6 +444,8 @@ kiln_status plan_compile(const graph *g, const plan_options *options, packed_sto
         packed_store_trim(store);
     omp_set_num_threads(threads_before);
     p->options.live = NULL;
+    p->options.loading = NULL;
+    p->options.loading_self = NULL;
     if (status != KILN_OK) {
         plan_free(p);
         return status;

@@ -23,6 +23,10 @@ typedef struct plan_options {
     /* [parameter count] or NULL: parameters that change between runs (training). They are not packed: kernels read
      * them, plain f32, from where run_parameter says. Needed while compiling only. */
     const bool *live;
+    /* Called while compiling, after each kernel: how many of the graph's weights (elements) are packed. False stops with
+     * KILN_CANCELLED. May be NULL. Needed while compiling only. */
+    bool (*loading)(void *self, int64_t done, int64_t total);
+    void *loading_self;
 } plan_options;
 
 /* The graph must outlive the plan. */

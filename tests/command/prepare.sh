@@ -13,6 +13,7 @@ fi
 
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/kiln-command-XXXXXX")
 trap 'rm -rf "$WORK"' EXIT
+export KILN_CACHE="$WORK/cache"
 UNET=unet/diffusion_pytorch_model.safetensors
 
 # A copy of the model, to be damaged.
