@@ -165,10 +165,10 @@ kiln_status contact_sheet_new(const image *const *pictures, const char *const *c
 kiln_status contact_sheet_write(const char *path, const image *const *pictures, const char *const *captions,
                                 size_t count, int columns, int cell_px, const char *title, kiln_error *err)
 {
-    image *sheet;
-    kiln_status status = contact_sheet_new(pictures, captions, count, columns, cell_px, title, &sheet, err);
+    image *made;
+    kiln_status status = contact_sheet_new(pictures, captions, count, columns, cell_px, title, &made, err);
     if (status == KILN_OK)
-        status = image_write(path, sheet, NULL, NULL, err);
-    image_free(sheet);
+        status = image_write(path, made, NULL, NULL, err);
+    image_free(made);
     return status;
 }
