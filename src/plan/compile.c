@@ -137,7 +137,9 @@ static void move_node(rewriting *r, int old)
                 if (p->work.nodes[i].input[k].index == old)
                     *(p->work.nodes[i].op == OP_TIMESTEP_EMBEDDING ? &for_time : &for_other) = true;
         r->moved[old] = for_other && !for_time ? append_cast(r, input, DTYPE_BF16) : input;
-    } else
+    } else if (n.op == OP_RESHAPE)
+        r->moved[old] = append(r, &n, p->types[n.input[0].index]); /* the same bytes */
+    else
         r->moved[old] = append(r, &n, writes_f32(r, old) ? DTYPE_F32 : DTYPE_BF16);
 }
 
