@@ -176,43 +176,57 @@ static void to_digits(const unsigned char *bytes, size_t count, char *out)
 }
 
 /* git's name of a file: the sha1 of "blob {size}\0" and its bytes. */
-static kiln_status git_sha1(const char *path, int64_t size, char digits[41], kiln_error *err)
+static kiln_status git_sha1(const byte_source *source, char digits[41], kiln_error *err)
 {
     unsigned char sum[EVP_MAX_MD_SIZE], block[1 << 14];
     char head[40];
-    int head_length = snprintf(head, sizeof head, "blob %lld", (long long)size) + 1;
-    size_t n;
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return fail_system(err, "%s", path);
+    int head_length = snprintf(head, sizeof head, "blob %" PRIu64, source->size) + 1;
+    kiln_status status = KILN_OK;
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     bool good = context && EVP_DigestInit_ex(context, EVP_sha1(), NULL) &&
                 EVP_DigestUpdate(context, head, (size_t)head_length);
-    while (good && (n = fread(block, 1, sizeof block, file)) > 0)
-        good = EVP_DigestUpdate(context, block, n);
-    good = good && !ferror(file) && EVP_DigestFinal_ex(context, sum, NULL);
+    for (uint64_t at = 0; good && status == KILN_OK && at < source->size;) {
+        size_t size = source->size - at < sizeof block ? (size_t)(source->size - at) : sizeof block;
+        status = byte_source_read(source, at, block, size, err);
+        good = status != KILN_OK || EVP_DigestUpdate(context, block, size);
+        at += size;
+    }
+    good = good && (status != KILN_OK || EVP_DigestFinal_ex(context, sum, NULL));
     EVP_MD_CTX_free(context);
-    fclose(file);
     if (!good)
-        return fail(err, KILN_IO, "%s: its hash cannot be computed", path);
-    to_digits(sum, 20, digits);
-    return KILN_OK;
+        return fail(err, KILN_IO, "%s: its hash cannot be computed", source->path);
+    if (status == KILN_OK)
+        to_digits(sum, 20, digits);
+    return status;
 }
 
-/* Whether the file at `path`, which has the right size, is the one listed. */
-static kiln_status verify(pull *p, const hub_file *file, const char *path, bool *same, kiln_error *err)
+/* Whether these bytes, which are as many as listed, are the file listed. From the descriptor that is open: to close
+ * another of the same file would end this process's lock on it. */
+static kiln_status verify(pull *p, const hub_file *file, const byte_source *source, bool *same,
+                          kiln_error *err)
 {
     char sha1[41];
     file_hashes hashes;
     kiln_status status = KILN_OK;
     *same = true;
     if (file->sha256[0]) {
-        status = hash_file(path, &hashes, tell_hash, p, err);
+        status = hash_source(source, HASH_SHA256, &hashes, tell_hash, p, err);
         *same = status == KILN_OK && strcmp(hashes.sha256, file->sha256) == 0;
     } else if (file->git_sha1[0]) {
-        status = git_sha1(path, file->size, sha1, err);
+        status = git_sha1(source, sha1, err);
         *same = status == KILN_OK && strcmp(sha1, file->git_sha1) == 0;
     }
+    return status;
+}
+
+/* The same for a file that is in place. */
+static kiln_status verify_placed(pull *p, const hub_file *file, const char *path, bool *same, kiln_error *err)
+{
+    byte_source source;
+    kiln_status status = byte_source_open(path, &source, err);
+    if (status == KILN_OK)
+        status = verify(p, file, &source, same, err);
+    byte_source_close(&source);
     return status;
 }
 
@@ -240,20 +254,36 @@ static int64_t size_of(const char *path)
     return stat(path, &info) == 0 && S_ISREG(info.st_mode) ? (int64_t)info.st_size : -1;
 }
 
-/* Open the .part for this process alone. */
+/* Whether the open file is (still) the one of that name. */
+static bool is_at(int file, const char *path)
+{
+    struct stat open_one, named;
+    return fstat(file, &open_one) == 0 && stat(path, &named) == 0 && open_one.st_dev == named.st_dev &&
+           open_one.st_ino == named.st_ino;
+}
+
+/* Open the .part for this process alone. The lock lasts until the descriptor is closed, after the file was put in
+ * place: whoever had opened it before that finds here that it is no .part any more, and opens a new one. */
 static kiln_status open_part(const char *part, int *file, kiln_error *err)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    *file = open(part, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (*file < 0)
-        return fail_system(err, "%s: the download cannot be written", part);
-    if (fcntl(*file, F_SETLK, &lock) == 0)
-        return KILN_OK;
-    bool taken = errno == EAGAIN || errno == EACCES;
-    close(*file);
-    *file = -1;
-    return taken ? fail(err, KILN_BUSY, "%s: another download is writing it", part)
-                 : fail_system(err, "%s: the download cannot be locked", part);
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        *file = open(part, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (*file < 0)
+            return fail_system(err, "%s: the download cannot be written", part);
+        bool locked = fcntl(*file, F_SETLK, &lock) == 0;
+        if (locked && is_at(*file, part))
+            return KILN_OK;
+        int why = errno;
+        close(*file);
+        *file = -1;
+        errno = why;
+        if (!locked && why != EAGAIN && why != EACCES)
+            return fail_system(err, "%s: the download cannot be locked", part);
+        if (!locked)
+            break;
+    }
+    return fail(err, KILN_BUSY, "%s: another download is writing it", part);
 }
 
 /* Bring the .part to its full size; attempts that got further do not count. */
@@ -292,8 +322,9 @@ static kiln_status finish_part(pull *p, const hub_file *file, int part, const ch
     for (;;) {
         bool same = false;
         kiln_status status = fill_part(p, file, part, &bytes, err);
+        const byte_source source = {.fd = part, .size = (uint64_t)file->size, .path = part_path};
         if (status == KILN_OK)
-            status = verify(p, file, part_path, &same, err);
+            status = verify(p, file, &source, &same, err);
         if (status != KILN_OK)
             return status;
         if (same)
@@ -321,7 +352,7 @@ static kiln_status fetch(pull *p, const hub_file *file, kiln_error *err)
     snprintf(part, sizeof part, "%s.part", path);
     kiln_status status = make_folders(path, err);
     if (status == KILN_OK && size_of(path) == file->size)
-        status = verify(p, file, path, &same, err);
+        status = verify_placed(p, file, path, &same, err);
     if (status != KILN_OK || same)
         return status;
     status = open_part(part, &descriptor, err);

@@ -1,10 +1,13 @@
 /* test_pull.c - kiln_pull against a server on loopback that this program starts. */
 #include "pull_hub.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* ------------------------------------------------------------------------------ tests */
 
@@ -149,6 +152,87 @@ static void begins_anew_after_a_stale_part(void **state)
         assert_no_file(h, UNET ".part");
     }
     free(stale);
+    hub_free(h);
+}
+
+/* What another process sees of the lock on a download. */
+typedef struct lock_watch {
+    char part[192];
+    bool hashed, asked, held;
+} lock_watch;
+
+static bool watch_lock(void *user, const kiln_progress *p)
+{
+    lock_watch *w = user;
+    if (strcmp(p->stage, "hash") == 0)
+        w->hashed = true;
+    if (!w->hashed || w->asked || strcmp(p->stage, "download") != 0)
+        return true;
+    w->asked = true;
+    pid_t child = fork();
+    if (child == 0) {
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        int file = open(w->part, O_RDWR);
+        _exit(file < 0 ? 2 : fcntl(file, F_SETLK, &lock) == 0 ? 1 : 0);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    w->held = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return true;
+}
+
+/* A stale part of the full size is hashed, found wrong, and fetched once more: the lock must have outlived the hash. */
+static void keeps_its_lock_until_the_end(void **state)
+{
+    (void)state;
+    hub *h = hub_new();
+    lock_watch w = {.hashed = false};
+    char *stale = calloc(1, WEIGHTS);
+    small_hub(h);
+    hub_start(h);
+    snprintf(w.part, sizeof w.part, "%s/" UNET ".part", h->folder);
+    write_part(h, UNET ".part", stale, WEIGHTS);
+    h->options.progress = watch_lock;
+    h->options.user = &w;
+    assert_int_equal(hub_pull(h), KILN_OK);
+    assert_true(w.asked && w.held);
+    assert_file(h, UNET, h->weights, WEIGHTS);
+    free(stale);
+    hub_free(h);
+}
+
+static void says_when_another_writes(void **state)
+{
+    (void)state;
+    hub *h = hub_new();
+    small_hub(h);
+    hub_start(h);
+    write_part(h, UNET ".part", h->weights, 1000);
+    char part[192], byte = 0;
+    int to_child[2], from_child[2];
+    snprintf(part, sizeof part, "%s/" UNET ".part", h->folder);
+    assert_int_equal(pipe(to_child), 0);
+    assert_int_equal(pipe(from_child), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        int file = open(part, O_RDWR);
+        bool good = file >= 0 && fcntl(file, F_SETLK, &lock) == 0 && write(from_child[1], &byte, 1) == 1;
+        _exit(good && read(to_child[0], &byte, 1) == 1 ? 0 : 1);
+    }
+    assert_int_equal(read(from_child[0], &byte, 1), 1);
+    assert_int_equal(hub_pull(h), KILN_BUSY);
+    assert_non_null(strstr(h->err.text, "another download is writing it"));
+    assert_int_equal(write(to_child[1], &byte, 1), 1);
+    int status = -1;
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+    assert_int_equal(hub_pull(h), KILN_OK);
+    assert_file(h, UNET, h->weights, WEIGHTS);
+    for (int i = 0; i < 2; i++) {
+        close(to_child[i]);
+        close(from_child[i]);
+    }
     hub_free(h);
 }
 
@@ -466,6 +550,8 @@ int main(void)
         cmocka_unit_test(continues_after_a_cut),
         cmocka_unit_test(begins_anew_without_ranges),
         cmocka_unit_test(begins_anew_after_a_stale_part),
+        cmocka_unit_test(keeps_its_lock_until_the_end),
+        cmocka_unit_test(says_when_another_writes),
         cmocka_unit_test(replaces_a_damaged_file),
         cmocka_unit_test(refuses_a_wrong_hash),
         cmocka_unit_test(refuses_a_wrong_git_hash),
