@@ -9,13 +9,14 @@
  * no weight is read. */
 #include "pipeline/request.h"
 
+#include "base/free_memory.h"
 #include "pipeline/autoencode.h"
 #include "text/chunks.h"
 
 #include <stdio.h>
 #include <unistd.h>
 
-/* The pages that this process has now, and those that the machine can still give, in bytes. 0: unknown. */
+/* The pages that this process has now, in bytes. 0: unknown. */
 static int64_t resident_now(void)
 {
     long long pages = 0;
@@ -26,20 +27,6 @@ static int64_t resident_now(void)
         pages = 0;
     fclose(f);
     return (int64_t)pages * sysconf(_SC_PAGESIZE);
-}
-
-static int64_t available_now(void)
-{
-    char line[256];
-    long long kilobytes = 0;
-    FILE *f = fopen("/proc/meminfo", "r");
-    if (!f)
-        return 0;
-    while (fgets(line, sizeof line, f))
-        if (sscanf(line, "MemAvailable: %lld kB", &kilobytes) == 1)
-            break;
-    fclose(f);
-    return (int64_t)kilobytes * 1024;
 }
 
 /* Weights that earlier drawings left in place: they are in resident_now() already. */
@@ -133,7 +120,7 @@ typedef struct room {
 
 static room room_now(const kiln_model *m, int64_t buffers, int64_t limit)
 {
-    int64_t resident = resident_now(), available = available_now();
+    int64_t resident = resident_now(), available = free_memory("");
     if (!limit)
         limit = available ? resident + available - available / 20 : INT64_MAX;
     return (room){.before = largest(resident - packed_now(m), 0) + buffers, .limit = limit};
