@@ -7,7 +7,9 @@
 
 enum { STEPS = 12 };
 
-#define SMALL TINY_PIXEL, "flip_aug=true", "ema_decay=0.9", "max_train_steps=12", "save_last_n=100", "lr_scheduler=cosine", "lr_warmup_steps=2"
+#define SMALL                                                                                                \
+    TINY_PIXEL, "flip_aug=true", "ema_decay=0.9", "max_train_steps=12", "save_last_n=100",                   \
+        "lr_scheduler=cosine", "lr_warmup_steps=2"
 
 typedef struct stopping {
     int64_t after; /* ask to stop when this step is done; 0: never */
@@ -26,7 +28,8 @@ static bool watch(void *user, const kiln_training_event *e)
 }
 
 /* Open and run; the status of whichever failed. */
-static kiln_status train(kiln_training_recipe *r, const char *resume, bool accept, stopping *s, kiln_error *err)
+static kiln_status train(kiln_training_recipe *r, const char *resume, bool accept, stopping *s,
+                         kiln_error *err)
 {
     kiln_training *t = NULL;
     kiln_training_options o = {.resume = resume, .accept_changes = accept, .progress = watch, .user = s};
@@ -124,7 +127,8 @@ static void an_interrupted_training_ends_in_the_same_bytes(void **state)
         char run[32];
         snprintf(run, sizeof run, "stopped-%d", k);
         stopping at = {.after = k};
-        train_fails(train(case_recipe(&c, run, SMALL, NULL), NULL, false, &at, err), KILN_CANCELLED, "stopped after step");
+        train_fails(train(case_recipe(&c, run, SMALL, NULL), NULL, false, &at, err), KILN_CANCELLED,
+                    "stopped after step");
         stopping rest = {0};
         train_ok(train(case_recipe(&c, run, SMALL, NULL), "latest", false, &rest, err));
         assert_int_equal(rest.first, k + 1);
@@ -136,7 +140,8 @@ static void an_interrupted_training_ends_in_the_same_bytes(void **state)
         train_and_kill(&c, run, k, "save_every_n_steps=2");
         stopping rest = {0};
         train_ok(train(case_recipe(&c, run, SMALL, NULL), "latest", false, &rest, err));
-        assert_int_equal(rest.first, k); /* killed before the checkpoint of an even step: back to the one before */
+        assert_int_equal(rest.first,
+                         k); /* killed before the checkpoint of an even step: back to the one before */
         assert_same_end(&c, "whole", run);
     }
     case_end(&c);
@@ -161,14 +166,16 @@ static void a_damaged_checkpoint_is_named_and_the_one_before_used(void **state)
     training_case c = case_begin(7, 8);
     stopping s = {0}, at = {.after = 8};
     train_ok(train(case_recipe(&c, "whole", SMALL, NULL), NULL, false, &s, err));
-    train_fails(train(case_recipe(&c, "run", SMALL, "save_every_n_steps=4", NULL), NULL, false, &at, err), KILN_CANCELLED, "step 8");
+    train_fails(train(case_recipe(&c, "run", SMALL, "save_every_n_steps=4", NULL), NULL, false, &at, err),
+                KILN_CANCELLED, "step 8");
     damage(&c, "training_state/state.safetensors", 8);
     train_ok(train(case_recipe(&c, "run", SMALL, NULL), "latest", false, &s, err));
     assert_non_null(strstr(s.notes, "step-00000008: damaged: 'training_state/state.safetensors'"));
     assert_same_end(&c, "whole", "run");
     damage(&c, "unet/diffusion_pytorch_model.safetensors", STEPS);
     damage(&c, "unet/diffusion_pytorch_model.safetensors", 4);
-    train_fails(train(case_recipe(&c, "run", SMALL, NULL), "latest", false, &s, err), KILN_BAD_FORMAT, "damaged");
+    train_fails(train(case_recipe(&c, "run", SMALL, NULL), "latest", false, &s, err), KILN_BAD_FORMAT,
+                "damaged");
     case_end(&c);
 }
 
@@ -179,13 +186,18 @@ static void changes_are_refused_unless_accepted(void **state)
     char data[CASE_PATH];
     stopping s = {0}, at = {.after = 3};
     train_fails(train(case_recipe(&c, "run", SMALL, NULL), NULL, false, &at, err), KILN_CANCELLED, "step 3");
-    train_fails(train(case_recipe(&c, "run", SMALL, NULL), NULL, false, &s, err), KILN_BAD_ARGUMENT, "resume");
-    train_fails(train(case_recipe(&c, "run", SMALL, "optimizer=Lion", NULL), "latest", false, &s, err), KILN_MISMATCH, "AdamW");
-    train_fails(train(case_recipe(&c, "run", SMALL, "frozen=conv_in.*", NULL), "latest", false, &s, err), KILN_MISMATCH, "other parameters");
-    train_fails(train(case_recipe(&c, "run", SMALL, "unet.base=" TINY_MODEL, NULL), "latest", false, &s, err), KILN_MISMATCH, "base");
+    train_fails(train(case_recipe(&c, "run", SMALL, NULL), NULL, false, &s, err), KILN_BAD_ARGUMENT,
+                "resume");
+    train_fails(train(case_recipe(&c, "run", SMALL, "optimizer=Lion", NULL), "latest", false, &s, err),
+                KILN_MISMATCH, "AdamW");
+    train_fails(train(case_recipe(&c, "run", SMALL, "frozen=conv_in.*", NULL), "latest", false, &s, err),
+                KILN_MISMATCH, "other parameters");
+    train_fails(train(case_recipe(&c, "run", SMALL, "unet.base=" TINY_MODEL, NULL), "latest", false, &s, err),
+                KILN_MISMATCH, "base");
     snprintf(data, sizeof data, "%s/data", c.folder);
     case_picture(data, 6, 8);
-    train_fails(train(case_recipe(&c, "run", SMALL, NULL), "latest", false, &s, err), KILN_MISMATCH, "pictures or captions");
+    train_fails(train(case_recipe(&c, "run", SMALL, NULL), "latest", false, &s, err), KILN_MISMATCH,
+                "pictures or captions");
     train_ok(train(case_recipe(&c, "run", SMALL, NULL), "latest", true, &s, err));
     case_end(&c);
 }
@@ -202,11 +214,12 @@ static void the_last_and_the_best_are_kept(void **state)
     (void)state;
     training_case c = case_begin(8, 8);
     stopping s = {0};
-    train_ok(train(case_recipe(&c, "run", SMALL, "save_every_n_steps=2", "save_last_n=2", "validation_split=0.3", "validate_every_n_steps=1",
-                               NULL),
+    train_ok(train(case_recipe(&c, "run", SMALL, "save_every_n_steps=2", "save_last_n=2",
+                               "validation_split=0.3", "validate_every_n_steps=1", NULL),
                    NULL, false, &s, err));
     assert_true(there_is(&c, "step-00000012"));
-    assert_false(there_is(&c, "step-00000002/unet") && there_is(&c, "step-00000004/unet") && there_is(&c, "step-00000006/unet"));
+    assert_false(there_is(&c, "step-00000002/unet") && there_is(&c, "step-00000004/unet") &&
+                 there_is(&c, "step-00000006/unet"));
     assert_true(there_is(&c, "best/training_state/state.safetensors"));
     assert_true(there_is(&c, "latest/model_index.json"));
     assert_false(there_is(&c, ".unfinished"));
