@@ -76,7 +76,10 @@ static void what_is_written_reads_back(void **state)
 {
     (void)state;
     recipe a, b;
-    train_ok(read_text(&a, "learning_rate = 1e-4:100, 1e-5\nseed = 12345678901\nadam_beta2 = 0.95\nresolution = 128, 64\nsample_prompts = \"a | b\"\n[vae]\nblock_out_channels = 8\nbase = x", err));
+    train_ok(read_text(&a,
+                       "learning_rate = 1e-4:100, 1e-5\nseed = 12345678901\nadam_beta2 = 0.95\nresolution = "
+                       "128, 64\nsample_prompts = \"a | b\"\n[vae]\nblock_out_channels = 8\nbase = x",
+                       err));
     char *text = recipe_text_of(&a);
     assert_non_null(text);
     train_ok(read_text(&b, text, err));
@@ -122,7 +125,8 @@ static void keys_that_do_not_go_together(void **state)
     checks("train_data_dir = a\nmax_train_steps = 0", "when is the training to end");
     checks("train_data_dir = a\nmin_timestep = 5\nmax_timestep = 3", "max_timestep");
     checks("train_data_dir = a\nresolution = 1024, 8, 8", "resolution");
-    checks("train_data_dir = a\nunet.block_out_channels = 32, 64, 64\nunet.attention_head_dim = 1, 2", "attention_head_dim");
+    checks("train_data_dir = a\nunet.block_out_channels = 32, 64, 64\nunet.attention_head_dim = 1, 2",
+           "attention_head_dim");
     checks("train_data_dir = a\ntrain_unet = false", "nothing is trained");
     train_ok(read_text(&r, "train_data_dir = a\nresolution = 64\nunet.block_out_channels = 32, 64", err));
     train_ok(recipe_check(&r, err));
