@@ -60,6 +60,7 @@ static kiln_status grow(cutting *c, kiln_error *err)
 /* Write the first `keep` tokens of the open window out as a row; the rest begin the next window. */
 static kiln_status close_window(cutting *c, int keep, kiln_error *err)
 {
+    keep = keep > CHUNK_TOKENS ? CHUNK_TOKENS : keep;
     kiln_status status = grow(c, err);
     if (status)
         return status;
