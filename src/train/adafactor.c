@@ -2,6 +2,7 @@
  * as the sums of its rows and columns, v[r][c] = row[r] col[c] / mean(row); the update is limited in its
  * root-mean-square; without a given rate it is relative to the parameter's own size. A tensor [a, b, c, d] is
  * the matrix [a, b c d]. */
+#include "backend/cpu/clones.h"
 #include "train/optimizer_parts.h"
 
 #include <math.h>
@@ -18,30 +19,50 @@ typedef struct adafactor {
 
 /* state[0]: rows, or all; state[1]: columns; state[2]: first moment, where there is one. */
 
+/* Sums run in eight lanes, whatever the width of a register. */
+enum { LANES = 8 };
+
+CLONES static float mean_of_squares(const adafactor *self, const float *restrict g, int64_t n)
+{
+    const float scale = self->scale, epsilon = self->epsilon;
+    double lanes[LANES] = {0}, sum = 0;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            lanes[j] += (double)(g[i + j] * scale * (g[i + j] * scale) + epsilon);
+    for (; i < n; i++)
+        lanes[0] += (double)(g[i] * scale * (g[i] * scale) + epsilon);
+    for (int j = 0; j < LANES; j++)
+        sum += lanes[j];
+    return (float)(sum / (double)n);
+}
+
 static void sum_rows(void *self, int64_t begin, int64_t end)
 {
     adafactor *a = self;
-    for (int64_t r = begin; r < end; r++) {
-        const float *g = a->g + r * a->s->columns;
-        double sum = 0;
-        for (int64_t c = 0; c < a->s->columns; c++)
-            sum += (double)(g[c] * a->scale * (g[c] * a->scale) + a->epsilon);
-        a->s->state[0][r] = a->old * a->s->state[0][r] + a->fresh * (float)(sum / (double)a->s->columns);
+    for (int64_t r = begin; r < end; r++)
+        a->s->state[0][r] = a->old * a->s->state[0][r] +
+                            a->fresh * mean_of_squares(a, a->g + r * a->s->columns, a->s->columns);
+}
+
+CLONES static void sum_some_columns(const adafactor *self, int64_t begin, int64_t end)
+{
+    const adafactor a = *self;
+    const int64_t columns = a.s->columns, n = end - begin;
+    float *restrict state = a.s->state[1];
+    double sum[COLUMN_BLOCK] = {0};
+    for (int64_t r = 0; r < a.s->rows; r++) {
+        const float *restrict g = a.g + r * columns + begin;
+        for (int64_t c = 0; c < n; c++)
+            sum[c] += (double)(g[c] * a.scale * (g[c] * a.scale) + a.epsilon);
     }
+    for (int64_t c = 0; c < n; c++)
+        state[begin + c] = a.old * state[begin + c] + a.fresh * (float)(sum[c] / (double)a.s->rows);
 }
 
 static void sum_columns(void *self, int64_t begin, int64_t end)
 {
-    adafactor *a = self;
-    double sum[COLUMN_BLOCK] = {0};
-    for (int64_t r = 0; r < a->s->rows; r++) {
-        const float *g = a->g + r * a->s->columns + begin;
-        for (int64_t c = 0; c < end - begin; c++)
-            sum[c] += (double)(g[c] * a->scale * (g[c] * a->scale) + a->epsilon);
-    }
-    for (int64_t c = begin; c < end; c++)
-        a->s->state[1][c] =
-            a->old * a->s->state[1][c] + a->fresh * (float)(sum[c - begin] / (double)a->s->rows);
+    sum_some_columns(self, begin, end);
 }
 
 static void square_all(void *self, int64_t begin, int64_t end)
@@ -53,23 +74,33 @@ static void square_all(void *self, int64_t begin, int64_t end)
     }
 }
 
-/* The update of element i before it is limited: g / sqrt(v). */
-static inline float raw_update(const adafactor *a, int64_t i)
+/* The updates of elements begin..end-1, at most SUM_BLOCK, before they are limited: g / sqrt(v). */
+CLONES static void raw_updates(const adafactor *self, int64_t begin, int64_t end, float *restrict to)
 {
-    const slot *s = a->s;
-    float g = a->g[i] * a->scale;
-    if (!s->rows)
-        return g / sqrtf(s->state[0][i]);
-    return g / (sqrtf(s->state[0][i / s->columns] / a->row_mean) * sqrtf(s->state[1][i % s->columns]));
+    const adafactor a = *self;
+    if (!a.s->rows) {
+        const float *restrict v = a.s->state[0];
+        for (int64_t i = begin; i < end; i++)
+            to[i - begin] = a.g[i] * a.scale / sqrtf(v[i]);
+        return;
+    }
+    const float *restrict by_column = a.s->state[1];
+    for (int64_t i = begin; i < end;) {
+        int64_t row = i / a.s->columns, first = row * a.s->columns;
+        int64_t stop = first + a.s->columns < end ? first + a.s->columns : end;
+        float root = sqrtf(a.s->state[0][row] / a.row_mean);
+        for (; i < stop; i++)
+            to[i - begin] = a.g[i] * a.scale / (root * sqrtf(by_column[i - first]));
+    }
 }
 
 static double update_squares(void *self, int64_t begin, int64_t end)
 {
+    float updates[SUM_BLOCK];
     double sum = 0;
-    for (int64_t i = begin; i < end; i++) {
-        double u = (double)raw_update(self, i);
-        sum += u * u;
-    }
+    raw_updates(self, begin, end, updates);
+    for (int64_t i = 0; i < end - begin; i++)
+        sum += (double)updates[i] * (double)updates[i];
     return sum;
 }
 
@@ -93,13 +124,14 @@ static double row_sum(void *self, int64_t begin, int64_t end)
 
 static void apply(void *self, int64_t begin, int64_t end)
 {
-    adafactor *a = self;
-    float *p = a->s->values, *m = a->s->state[2];
+    const adafactor a = *(adafactor *)self;
+    float *restrict p = a.s->values, *restrict m = a.s->state[2], updates[SUM_BLOCK];
+    raw_updates(self, begin, end, updates);
     for (int64_t i = begin; i < end; i++) {
-        float update = raw_update(a, i) * a->rate;
+        float update = updates[i - begin] * a.rate;
         if (m)
-            update = m[i] = a->beta1 * m[i] + a->rest1 * update;
-        p[i] = p[i] * a->keep - update;
+            update = m[i] = a.beta1 * m[i] + a.rest1 * update;
+        p[i] = p[i] * a.keep - update;
     }
 }
 

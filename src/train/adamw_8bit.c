@@ -12,116 +12,117 @@
 #include "train/optimizer_parts.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { DECADES = 7, CODES = 256, CELL_BITS = 16, LEAST_EXPONENT = 127 - 24, CELLS = 25 * 128 };
+enum { DECADES = 7, CODES = 256, LEVELS = DECADES + 1, SIGNED_ZERO = 127 };
 
-/* Magnitudes of one sign in order, the codes they have, and for each cell of floats (exponent and 7 bits of
- * mantissa) the nearest magnitude to its lower end. */
-typedef struct side {
-    float magnitude[CODES + 1], limit[CODES + 1]; /* limit[i]: above it, i+1 is nearer */
-    uint8_t code[CODES + 1], cell[CELLS];
-    int count;
-} side;
+/* The table in order of magnitude: entry 0 is 0, then come the decades, then 1. The nearest entry of a
+ * magnitude above above[k] (and not above above[k+1]) is number first[k] + (magnitude - low[k]) * inverse[k],
+ * cut to a whole number and to first[k]..last[k]. */
+typedef struct quant_levels {
+    float above[LEVELS], low[LEVELS], inverse[LEVELS], first[LEVELS], last[LEVELS];
+} quant_levels;
 
 typedef struct quant_map {
     float value[CODES];
-    side positive, negative;
+    quant_levels levels;
 } quant_map;
-
-static int compare_floats(const void *a, const void *b)
-{
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
-static void make_values(bool with_sign, float value[CODES])
-{
-    int count = 0;
-    for (int i = 0; i < DECADES; i++) {
-        int parts = 1 << (with_sign ? i : i + 1);
-        double unit = pow(10, i - (DECADES - 1));
-        for (int j = 0; j < parts; j++) {
-            double middle = 0.1 + 0.9 * (j + 0.5) / parts;
-            value[count++] = (float)(unit * middle);
-            if (with_sign)
-                value[count++] = (float)(-unit * middle);
-        }
-    }
-    value[count++] = 0;
-    value[count++] = 1;
-    qsort(value, CODES, sizeof *value, compare_floats);
-}
-
-static void make_side(const float value[CODES], int sign, side *s)
-{
-    s->count = 0;
-    for (int i = 0; i < CODES; i++) {
-        int code = sign > 0 ? i : CODES - 1 - i;
-        if ((float)sign * value[code] < 0)
-            continue;
-        s->magnitude[s->count] = fabsf(value[code]);
-        s->code[s->count++] = (uint8_t)code;
-    }
-    for (int i = 0; i < s->count; i++)
-        s->limit[i] = i + 1 < s->count ? (s->magnitude[i] + s->magnitude[i + 1]) / 2 : INFINITY;
-    for (int c = 0, nearest = 0; c < CELLS; c++) {
-        uint32_t bits = ((uint32_t)LEAST_EXPONENT << 23) + ((uint32_t)c << CELL_BITS);
-        float low;
-        memcpy(&low, &bits, sizeof low);
-        while (low > s->limit[nearest])
-            nearest++;
-        s->cell[c] = (uint8_t)nearest;
-    }
-}
 
 static void make_map(bool with_sign, quant_map *map)
 {
-    make_values(with_sign, map->value);
-    make_side(map->value, 1, &map->positive);
-    make_side(map->value, -1, &map->negative);
-}
-
-static inline uint8_t encode(const side *s, float magnitude)
-{
-    uint32_t bits;
-    memcpy(&bits, &magnitude, sizeof bits);
-    if (bits < (uint32_t)LEAST_EXPONENT << 23)
-        return s->code[0];
-    uint32_t cell = (bits - ((uint32_t)LEAST_EXPONENT << 23)) >> CELL_BITS;
-    int nearest = s->cell[cell < CELLS ? cell : CELLS - 1];
-    nearest += magnitude > s->limit[nearest]; /* a cell holds at most one limit */
-    return s->code[nearest];
-}
-
-static float largest(const float *x, int64_t n)
-{
-    float most = 0;
-    for (int64_t i = 0; i < n; i++)
-        most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
-    return most;
-}
-
-static void encode_signed(const quant_map *map, const float *x, int64_t n, uint8_t *codes, float *scale)
-{
-    float most = largest(x, n), part = most > 0 ? 1 / most : 0;
-    part = isfinite(part) ? part : 0;
-    *scale = most;
-    for (int64_t i = 0; i < n; i++)
-        codes[i] = encode(x[i] < 0 ? &map->negative : &map->positive, fabsf(x[i]) * part);
-}
-
-static void encode_squares(const quant_map *map, const float *x, int64_t n, uint8_t *codes, float *scale)
-{
-    float most = largest(x, n), part = most > 0 ? 1 / most : 0;
-    part = isfinite(part) ? part : 0;
-    *scale = most;
-    uint8_t zero = map->positive.code[0], least = map->positive.code[1];
-    for (int64_t i = 0; i < n; i++) {
-        uint8_t code = encode(&map->positive, x[i] * part);
-        codes[i] = code == zero && x[i] > 0 ? least : code;
+    double before = 0; /* the entry below the decade */
+    int number = 1, zero = with_sign ? SIGNED_ZERO : 0;
+    quant_levels *levels = &map->levels;
+    memset(map, 0, sizeof *map);
+    for (int k = 0; k < DECADES; k++) {
+        int parts = with_sign ? 1 << k : 2 << k;
+        double unit = pow(10, k - (DECADES - 1)), width = 0.9 * unit / parts;
+        levels->above[k] = (float)((before + 0.1 * unit + width / 2) / 2);
+        levels->low[k] = (float)(0.1 * unit);
+        levels->inverse[k] = (float)(1 / width);
+        levels->first[k] = (float)number;
+        levels->last[k] = (float)(number + parts - 1);
+        for (int j = 0; j < parts; j++, number++) {
+            before = 0.1 * unit + width * (j + 0.5);
+            map->value[zero + number] = (float)before;
+            if (with_sign)
+                map->value[zero - number] = (float)-before;
+        }
     }
+    levels->above[DECADES] = (float)((before + 1) / 2);
+    levels->low[DECADES] = 1;
+    levels->first[DECADES] = levels->last[DECADES] = (float)number;
+    map->value[zero + number] = 1;
+}
+
+/* Number of the nearest entry, as a float. The levels are taken one after the other without branches, so that
+ * a loop of this runs in vector registers. */
+INLINE float nearest(const quant_levels *levels, float magnitude)
+{
+    float low = 0, inverse = 0, first = 0, last = 0;
+    for (int k = 0; k < LEVELS; k++) {
+        float low_k = levels->low[k], inverse_k = levels->inverse[k];
+        float first_k = levels->first[k], last_k = levels->last[k];
+        bool in = magnitude > levels->above[k];
+        low = in ? low_k : low;
+        inverse = in ? inverse_k : inverse;
+        first = in ? first_k : first;
+        last = in ? last_k : last;
+    }
+    float number = first + (magnitude - low) * inverse;
+    number = number < first ? first : number;
+    return number > last ? last : number;
+}
+
+/* By the bits of the magnitude, which have the order of the numbers; NaN is the largest, and shows. */
+INLINE float largest(const float *x, int64_t n)
+{
+    uint32_t most = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bits &= 0x7FFFFFFF;
+        most = bits > most ? bits : most;
+    }
+    float value;
+    memcpy(&value, &most, sizeof value);
+    return value;
+}
+
+/* 1 / most, or 0 where that is too large. */
+INLINE float part_of(float most)
+{
+    return most > 1e-38f ? 1 / most : 0;
+}
+
+INLINE void encode_signed(const quant_map *map, const float *restrict x, int64_t n, uint8_t *restrict codes,
+                          float *scale)
+{
+    const quant_levels levels = map->levels; /* a copy that no store can reach */
+    float most = largest(x, n), part = part_of(most), numbers[QUANT_BLOCK];
+    *scale = most;
+    for (int64_t i = 0; i < n; i++) {
+        float number = (float)(int)nearest(&levels, fabsf(x[i]) * part);
+        float below = number > SIGNED_ZERO ? (float)SIGNED_ZERO : number; /* there is no -1 */
+        float minus = SIGNED_ZERO - below, plus = SIGNED_ZERO + number;
+        numbers[i] = x[i] < 0 ? minus : plus;
+    }
+    for (int64_t i = 0; i < n; i++)
+        codes[i] = (uint8_t)(int)numbers[i];
+}
+
+INLINE void encode_squares(const quant_map *map, const float *restrict x, int64_t n, uint8_t *restrict codes,
+                           float *scale)
+{
+    const quant_levels levels = map->levels;
+    float most = largest(x, n), part = part_of(most), numbers[QUANT_BLOCK];
+    *scale = most;
+    for (int64_t i = 0; i < n; i++) {
+        float number = nearest(&levels, x[i] * part), least = x[i] > 0 ? 1.0f : 0.0f;
+        numbers[i] = number < least ? least : number;
+    }
+    for (int64_t i = 0; i < n; i++)
+        codes[i] = (uint8_t)(int)numbers[i];
 }
 
 typedef struct adamw_8bit {
@@ -131,32 +132,32 @@ typedef struct adamw_8bit {
     float scale, keep, beta1, rest1, beta2, rest2, root_correction, epsilon, rate;
 } adamw_8bit;
 
-CLONES static void update(const adamw_8bit *a, float *restrict p, const float *restrict gradient,
-                          float *restrict m, float *restrict v, int64_t n)
+CLONES static void update(const adamw_8bit *a, int64_t begin, int64_t n)
 {
     const adamw_8bit c = *a;
+    float m[QUANT_BLOCK], v[QUANT_BLOCK];
+    float *restrict p = a->s->values + begin;
+    const float *restrict gradient = a->g + begin;
+    uint8_t *restrict first = a->s->codes[0] + begin, *restrict second = a->s->codes[1] + begin;
+    float *scale1 = a->s->state[0] + begin / QUANT_BLOCK, *scale2 = a->s->state[1] + begin / QUANT_BLOCK;
+    float most1 = *scale1, most2 = *scale2;
+    for (int64_t i = 0; i < n; i++) {
+        m[i] = c.first->value[first[i]] * most1;
+        v[i] = c.second->value[second[i]] * most2;
+    }
     for (int64_t i = 0; i < n; i++) {
         float g = gradient[i] * c.scale;
         m[i] = m[i] * c.beta1 + c.rest1 * g;
         v[i] = v[i] * c.beta2 + c.rest2 * g * g;
         p[i] = p[i] * c.keep - c.rate * (m[i] / (sqrtf(v[i]) / c.root_correction + c.epsilon));
     }
+    encode_signed(c.first, m, n, first, scale1);
+    encode_squares(c.second, v, n, second, scale2);
 }
 
 static void work(void *self, int64_t begin, int64_t end)
 {
-    const adamw_8bit *a = self;
-    float m[QUANT_BLOCK], v[QUANT_BLOCK];
-    int64_t n = end - begin, block = begin / QUANT_BLOCK;
-    uint8_t *first = a->s->codes[0] + begin, *second = a->s->codes[1] + begin;
-    float *scale1 = a->s->state[0] + block, *scale2 = a->s->state[1] + block;
-    for (int64_t i = 0; i < n; i++) {
-        m[i] = a->first->value[first[i]] * *scale1;
-        v[i] = a->second->value[second[i]] * *scale2;
-    }
-    update(a, a->s->values + begin, a->g + begin, m, v, n);
-    encode_signed(a->first, m, n, first, scale1);
-    encode_squares(a->second, v, n, second, scale2);
+    update(self, begin, end - begin);
 }
 
 void adamw_8bit_step(const optimizer *o, slot *s, const float *gradient, float scale, double rate)

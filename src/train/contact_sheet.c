@@ -14,7 +14,7 @@ enum {
     GAP = 8,
     CELL_LEAST = 64,
     CELL_MOST = 1024,
-    CAPTION_LINES = 2,
+    CAPTION_LINES = 3,
     LINE_STEP = 11,
     CAPTION_BYTES = 512,
     SHEET_MOST = 4096

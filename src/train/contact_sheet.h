@@ -5,7 +5,7 @@
 #include "image/image.h"
 
 /* A sheet of `count` pictures (of any sizes; NULL leaves a gap) in `columns` columns (0: about square), each
- * with its caption (NULL: none; wrapped to two lines, then cut) below it, `title` (NULL: none) on top.
+ * with its caption (NULL: none; wrapped to three lines, then cut) below it, `title` (NULL: none) on top.
  * Pictures larger than cell_px are made smaller, smaller ones are shown at their size times the largest whole
  * number that fits (0: the largest picture's side, at least 64). The caller frees *out with image_free. */
 kiln_status contact_sheet_new(const image *const *pictures, const char *const *captions, size_t count,

@@ -244,20 +244,32 @@ static void draw_validation(const plot *p)
     }
 }
 
-/* A moving average with weights that fall off by e over a fiftieth of the run, corrected at the start. */
+/* A moving average to both sides, so that it does not lag; weights fall off by e over a hundredth of the run.
+ */
 static kiln_status smooth(plot *p, kiln_error *err)
 {
-    p->smooth = malloc(p->count * sizeof *p->smooth);
+    p->smooth = calloc(p->count, 2 * sizeof *p->smooth);
     if (!p->smooth)
         return fail(err, KILN_NO_MEMORY, "no memory for the plot");
-    double keep = exp(-1 / fmax(2, (double)p->count / 50)), sum = 0, weight = 0;
-    for (size_t i = 0; i < p->count; i++) {
-        if (isfinite(p->rows[i].loss)) {
-            sum = keep * sum + (1 - keep) * p->rows[i].loss;
-            weight = keep * weight + (1 - keep);
+    double keep = exp(-1 / fmax(1, (double)p->count / 100)), *weights = p->smooth + p->count;
+    for (int pass = 0; pass < 2; pass++) {
+        double sum = 0, weight = 0;
+        for (size_t k = 0; k < p->count; k++) {
+            size_t i = pass ? p->count - 1 - k : k;
+            bool known = isfinite(p->rows[i].loss);
+            double loss = known ? p->rows[i].loss : 0;
+            sum = keep * sum + (pass && known ? 0 : loss); /* the step itself counts once */
+            weight = keep * weight + (known && !pass);
+            p->smooth[i] += sum;
+            weights[i] += weight;
+            if (pass && known) {
+                sum += loss;
+                weight += 1;
+            }
         }
-        p->smooth[i] = weight > 0 ? sum / weight : NAN;
     }
+    for (size_t i = 0; i < p->count; i++)
+        p->smooth[i] = weights[i] > 0 ? p->smooth[i] / weights[i] : NAN;
     return KILN_OK;
 }
 

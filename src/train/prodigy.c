@@ -1,6 +1,7 @@
 /* prodigy.c - Prodigy (Mishchenko and Defazio 2023, algorithm 4): Adam whose rate grows to an estimate d of
  * the distance to the solution, from how far the parameters have gone along their gradients. state: m, v, s,
  * p0 (the start). */
+#include "backend/cpu/clones.h"
 #include "train/optimizer_parts.h"
 
 #include <math.h>
@@ -12,39 +13,74 @@ typedef struct prodigy {
     float rate, keep, epsilon;
 } prodigy;
 
+/* Sums run in eight lanes, whatever the width of a register. */
+enum { LANES = 8 };
+
+INLINE double total_of(const double lanes[LANES])
+{
+    double total = 0;
+    for (int j = 0; j < LANES; j++)
+        total += lanes[j];
+    return total;
+}
+
+CLONES static double sum_along(const prodigy *c, int64_t begin, int64_t end)
+{
+    const float *p = c->s->values, *start = c->s->state[3], *gradient = c->g;
+    const float scale = c->scale;
+    double lanes[LANES] = {0};
+    int64_t i = begin;
+    for (; i + LANES <= end; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            lanes[j] += (double)(gradient[i + j] * scale) * (double)(start[i + j] - p[i + j]);
+    for (; i < end; i++)
+        lanes[0] += (double)(gradient[i] * scale) * (double)(start[i] - p[i]);
+    return total_of(lanes);
+}
+
 static double along(void *self, int64_t begin, int64_t end)
 {
-    const prodigy *c = self;
-    const float *p = c->s->values, *start = c->s->state[3];
-    double sum = 0;
-    for (int64_t i = begin; i < end; i++)
-        sum += (double)(c->g[i] * c->scale) * (double)(start[i] - p[i]);
-    return sum;
+    return sum_along(self, begin, end);
 }
 
 /* Moments and s; gives the sum of |s|. */
+CLONES static double gather_part(const prodigy *self, int64_t begin, int64_t end)
+{
+    const prodigy c = *self;
+    float *restrict m = c.s->state[0], *restrict v = c.s->state[1], *restrict s = c.s->state[2];
+    double lanes[LANES] = {0};
+    for (int64_t i = begin; i < end; i++) {
+        float g = c.g[i] * c.scale;
+        m[i] = c.beta1 * m[i] + c.rest1 * g;
+        v[i] = c.beta2 * v[i] + c.rest2 * g * g;
+        s[i] = c.beta3 * s[i] + c.add_s * g;
+    }
+    int64_t i = begin;
+    for (; i + LANES <= end; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            lanes[j] += (double)fabsf(s[i + j]);
+    for (; i < end; i++)
+        lanes[0] += (double)fabsf(s[i]);
+    return total_of(lanes);
+}
+
 static double gather(void *self, int64_t begin, int64_t end)
 {
-    const prodigy *c = self;
-    float *m = c->s->state[0], *v = c->s->state[1], *s = c->s->state[2];
-    double sum = 0;
-    for (int64_t i = begin; i < end; i++) {
-        float g = c->g[i] * c->scale;
-        m[i] = c->beta1 * m[i] + c->rest1 * g;
-        v[i] = c->beta2 * v[i] + c->rest2 * g * g;
-        s[i] = c->beta3 * s[i] + c->add_s * g;
-        sum += fabs((double)s[i]);
-    }
-    return sum;
+    return gather_part(self, begin, end);
+}
+
+CLONES static void apply_part(const prodigy *self, int64_t begin, int64_t end)
+{
+    const prodigy c = *self;
+    float *restrict p = c.s->values;
+    const float *restrict m = c.s->state[0], *restrict v = c.s->state[1];
+    for (int64_t i = begin; i < end; i++)
+        p[i] = p[i] * c.keep - c.rate * (m[i] / (sqrtf(v[i]) + c.epsilon));
 }
 
 static void apply(void *self, int64_t begin, int64_t end)
 {
-    const prodigy *c = self;
-    float *p = c->s->values;
-    const float *m = c->s->state[0], *v = c->s->state[1];
-    for (int64_t i = begin; i < end; i++)
-        p[i] = p[i] * c->keep - c->rate * (m[i] / (sqrtf(v[i]) + c->epsilon));
+    apply_part(self, begin, end);
 }
 
 /* d from numerator and denominator, as the published implementation has it. */

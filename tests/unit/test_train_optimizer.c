@@ -239,7 +239,7 @@ static void assert_nearest(const double table[256], double value, uint8_t code)
     double best = INFINITY;
     for (int i = 0; i < 256; i++)
         best = fmin(best, fabs(table[i] - value));
-    if (fabs(table[code] - value) > best + 1e-7 * fabs(value) + 1e-12)
+    if (fabs(table[code] - value) > best + 1e-6 * fabs(value) + 1e-12)
         fail_msg("%.9g became %.9g, %g away instead of %g", value, table[code], fabs(table[code] - value),
                  best);
 }
