@@ -98,11 +98,142 @@ static void test_conv2d(void **state)
     }
 }
 
+/* As in test_cpu_backend.c: the vector functions are good to 2e-7 absolute, sums of f32 add their rounding; in bf16
+ * the rounding of the result is left. */
+static const check_options vector = {.f32 = 2e-6, .bf16 = 4.2e-3};
+static const check_options vector_sum = {.f32 = 4e-6, .bf16 = 4e-6, .f32_result = true};
+
+/* With all in one type, and with one f32 input in a bf16 plan. */
+static void check_mixed(graph *g, value v, const char *name, const check_options *o)
+{
+    check_with(g, v, name, o);
+    for (int k = 0; k < graph_node(g, v)->input_count; k++) {
+        const check_options mixed = with_f32_inputs(*o, 1u << k);
+        if (graph_node(g, graph_node(g, v)->input[k])->op == OP_INPUT)
+            check_with(g, v, "    an input in f32", &mixed);
+    }
+}
+
+static void test_elementwise(void **state)
+{
+    (void)state;
+    static const int shapes[][4] = {{1, 1, 1, 2}, {2, 3, 5, 6}, {1, 33, 17, 64}, {2, 2, 9, 5000}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        WITH_GRAPH(g, a);
+        const int *s = shapes[i];
+        shape X = SHAPE4(s[0], s[1], s[2], s[3]), half = SHAPE4(s[0], s[1], s[2], s[3] / 2);
+        value x = graph_input(g, "x", X, DTYPE_F32), y = graph_input(g, "y", X, DTYPE_F32),
+              dy = graph_input(g, "dy", X, DTYPE_F32), one = graph_input(g, "one", SHAPE1(1), DTYPE_F32),
+              weights = graph_input(g, "weights", SHAPE1(s[0]), DTYPE_F32),
+              slope = graph_parameter(a, "slope", SHAPE1(s[3]), ROLE_WEIGHT);
+        for (int k = 0; k < ACTIVATION_COUNT; k++)
+            check_mixed(g,
+                        op_activation_backward(
+                            a, x, dy, &(activation_attributes){.kind = (activation_kind)k, .slope = 0.1f}),
+                        activation_name((activation_kind)k), &vector);
+        check_mixed(g, op_prelu_backward_data(a, x, slope, dy), "prelu by data", &vector);
+        check_mixed(g, op_prelu_backward_slope(a, x, dy, SHAPE1(s[3])), "prelu by slope", &vector_sum);
+        check_mixed(g, op_clamp_backward(a, x, dy, &(clamp_attributes){-0.5f, 0.25f}), "clamp", &vector);
+        check_mixed(g, op_geglu_backward(a, x, graph_input(g, "half", half, DTYPE_F32)), "geglu", &vector);
+        check_mixed(g, op_exp(a, x), "exp", &vector);
+        check_mixed(g, op_fill(a, X, 0.3f), "fill", &vector);
+        check_mixed(g, op_mean_backward(a, one, X), "mean backward", &vector);
+        check_mixed(g, op_mean_squared_error_backward(a, x, y, weights, one), "squared error, weighted",
+                    &vector);
+        check_mixed(g, op_mean_squared_error_backward(a, x, y, NO_VALUE, one), "squared error", &vector);
+        graph_free(g);
+    }
+}
+
+static void test_sums(void **state)
+{
+    (void)state;
+    static const int shapes[][3] = {{1, 1, 1},      {2, 7, 3},    {3, 1000, 64},
+                                    {2, 4096, 320}, {1, 5, 3000}, {32, 256, 4}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        WITH_GRAPH(g, a);
+        const int *s = shapes[i];
+        shape X = SHAPE3(s[0], s[1], s[2]);
+        value x = graph_input(g, "x", X, DTYPE_F32), y = graph_input(g, "y", X, DTYPE_F32),
+              weights = graph_input(g, "weights", SHAPE1(s[0]), DTYPE_F32);
+        const check_options sample_sum = {.f32 = 4e-6, .bf16 = 4.2e-3};
+        check_mixed(g, op_sum_rows(a, x), "sum_rows", &vector_sum);
+        check_mixed(g, op_sum_positions(a, x), "sum_positions", &sample_sum);
+        check_mixed(g, op_mean(a, x), "mean",
+                    &(check_options){.f32 = 1e-4, .bf16 = 1e-4, .f32_result = true});
+        check_mixed(g, op_mean_squared_error(a, x, y, weights), "squared error, weighted", &vector_sum);
+        check_mixed(g, op_mean_squared_error(a, x, y, NO_VALUE), "squared error", &vector_sum);
+        graph_free(g);
+    }
+}
+
+static void test_norms(void **state)
+{
+    (void)state;
+    static const int cases[][4] = {{1, 1, 4, 1},      {2, 4096, 320, 32}, {2, 50, 6, 3},
+                                   {1, 257, 128, 32}, {2, 64, 2560, 32},  {3, 7, 30, 30},
+                                   {32, 256, 64, 32}, {1, 1, 8, 0},       {2, 77, 768, 0},
+                                   {2, 100, 320, 0},  {1, 5, 33, 0},      {4, 256, 96, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        WITH_GRAPH(g, a);
+        int C = cases[i][2], groups = cases[i][3];
+        shape X = SHAPE3(cases[i][0], cases[i][1], C);
+        value x = graph_input(g, "x", X, DTYPE_F32), dy = graph_input(g, "dy", X, DTYPE_F32),
+              w = graph_parameter(a, "w", SHAPE1(C), ROLE_NORM);
+        const norm_attributes p = {.groups = groups ? groups : 1, .epsilon = 1e-5f};
+        const check_options by_data = {.f32 = 4e-6, .bf16 = 4.2e-3},
+                            by_weight = {.f32 = 8e-6, .bf16 = 8e-6, .f32_result = true};
+        char name[100];
+        snprintf(name, sizeof name, "%s %d: [%d,%d,%d]", groups ? "group_norm" : "layer_norm", (int)i,
+                 cases[i][0], cases[i][1], C);
+        check_mixed(g,
+                    groups ? op_group_norm_backward_data(a, x, w, dy, &p)
+                           : op_layer_norm_backward_data(a, x, w, dy, &p),
+                    name, &by_data);
+        check_mixed(g,
+                    groups ? op_group_norm_backward_weight(a, x, dy, SHAPE1(C), &p)
+                           : op_layer_norm_backward_weight(a, x, dy, SHAPE1(C), &p),
+                    "    by weight", &by_weight);
+        graph_free(g);
+    }
+}
+
+static void test_layout(void **state)
+{
+    (void)state;
+    static const int shapes[][4] = {{1, 1, 1, 2}, {2, 3, 5, 6}, {1, 33, 17, 64}, {2, 2, 9, 3000}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        WITH_GRAPH(g, a);
+        const int *s = shapes[i];
+        shape X = SHAPE4(s[0], s[1], s[2], s[3]);
+        value dy = graph_input(g, "dy", X, DTYPE_F32);
+        for (int axis = 0; axis < 4; axis++)
+            for (int start = 0; start < 3; start += 2) {
+                shape whole = X;
+                whole.dim[axis] += 2;
+                slice_attributes p = {.axis = axis, .start = start};
+                check_with(g, op_slice_backward(a, dy, whole, &p), "slice", &vector);
+            }
+        for (int f = 1; f <= 3; f++) {
+            shape large = SHAPE4(s[0], s[1] * f, s[2] * f, s[3]);
+            value d = graph_input(g, "d", large, DTYPE_F32);
+            check_mixed(g, op_upsample_backward(a, d, f), "upsample", &vector);
+        }
+        value ids = graph_input(g, "ids", SHAPE2(s[0] * s[1], s[2]), DTYPE_I32),
+              rows = op_reshape(a, dy, SHAPE3(s[0] * s[1], s[2], s[3])),
+              index = graph_input(g, "index", SHAPE1(s[0]), DTYPE_I32),
+              one = graph_input(g, "one", SHAPE2(s[0], s[3]), DTYPE_F32);
+        check_with(g, op_embedding_backward(a, ids, rows, 8), "embedding", &vector_sum);
+        check_with(g, op_gather_tokens_backward(a, index, one, 5), "gather_tokens", &vector);
+        graph_free(g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_conv2d),
+        cmocka_unit_test(test_elementwise), cmocka_unit_test(test_sums),   cmocka_unit_test(test_norms),
+        cmocka_unit_test(test_layout),      cmocka_unit_test(test_linear), cmocka_unit_test(test_conv2d),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,9 +32,11 @@ typedef struct slice_weights {
 static void take_slice(const void *self, int part, const float *from, float *to)
 {
     const slice_weights *s = self;
+    int64_t count = SLICE * s->kernel;
+#pragma omp parallel for schedule(static)
     for (int64_t o = 0; o < s->out_channels; o++)
-        for (int64_t i = 0; i < SLICE * s->kernel; i++)
-            *to++ = from[(o * s->in_channels + (int64_t)part * SLICE) * s->kernel + i];
+        memcpy(to + o * count, from + (o * s->in_channels + (int64_t)part * SLICE) * s->kernel,
+               (size_t)count * sizeof *to);
 }
 
 static void copy_slice(const split *s, const void *input, int64_t first, uint16_t *to, int threads)

@@ -56,6 +56,46 @@ static bool types_known(const kernel_request *r)
     return true;
 }
 
+static kiln_status prepare_backward(const kernel_request *r, kernel *out, kiln_error *err)
+{
+    switch (r->node->op) {
+    case OP_CONV2D_BACKWARD_DATA:
+    case OP_CONV2D_BACKWARD_WEIGHTS:
+        return prepare_conv2d_backward(r, out, err);
+    case OP_LINEAR_BACKWARD_DATA:
+    case OP_LINEAR_BACKWARD_WEIGHTS:
+        return prepare_linear_backward(r, out, err);
+    case OP_ACTIVATION_BACKWARD:
+    case OP_PRELU_BACKWARD_DATA:
+    case OP_CLAMP_BACKWARD:
+    case OP_GEGLU_BACKWARD:
+    case OP_MEAN_SQUARED_ERROR_BACKWARD:
+    case OP_MEAN_BACKWARD:
+    case OP_FILL:
+    case OP_EXP:
+        return prepare_elementwise_backward(r, out, err);
+    case OP_SUM_ROWS:
+    case OP_SUM_POSITIONS:
+    case OP_PRELU_BACKWARD_SLOPE:
+    case OP_MEAN:
+    case OP_MEAN_SQUARED_ERROR:
+        return prepare_reduce(r, out, err);
+    case OP_SLICE_BACKWARD:
+    case OP_UPSAMPLE_BACKWARD:
+    case OP_EMBEDDING_BACKWARD:
+    case OP_GATHER_TOKENS_BACKWARD:
+        return prepare_layout_backward(r, out, err);
+    case OP_GROUP_NORM_BACKWARD_DATA:
+    case OP_GROUP_NORM_BACKWARD_WEIGHT:
+        return prepare_group_norm_backward(r, out, err);
+    case OP_LAYER_NORM_BACKWARD_DATA:
+    case OP_LAYER_NORM_BACKWARD_WEIGHT:
+        return prepare_layer_norm_backward(r, out, err);
+    default:
+        return KILN_OK;
+    }
+}
+
 static kiln_status prepare(const kernel_request *r, kernel *out, kiln_error *err)
 {
     *out = (kernel){.in_place = -1};
@@ -66,12 +106,6 @@ static kiln_status prepare(const kernel_request *r, kernel *out, kiln_error *err
         return prepare_conv2d(r, out, err);
     case OP_LINEAR:
         return prepare_linear(r, out, err);
-    case OP_CONV2D_BACKWARD_DATA:
-    case OP_CONV2D_BACKWARD_WEIGHTS:
-        return prepare_conv2d_backward(r, out, err);
-    case OP_LINEAR_BACKWARD_DATA:
-    case OP_LINEAR_BACKWARD_WEIGHTS:
-        return prepare_linear_backward(r, out, err);
     case OP_ATTENTION:
         return prepare_attention(r, out, err);
     case OP_GROUP_NORM:
@@ -99,7 +133,7 @@ static kiln_status prepare(const kernel_request *r, kernel *out, kiln_error *err
     case OP_GATHER_TOKENS:
         return prepare_lookup(r, out, err);
     default:
-        return KILN_OK;
+        return prepare_backward(r, out, err);
     }
 }
 

@@ -9,6 +9,7 @@
 
 #include "backend/cpu/block.h"
 #include "backend/cpu/clones.h"
+#include "backend/cpu/row_sums.h"
 #include "backend/cpu/step.h"
 
 #include <math.h>
@@ -48,30 +49,6 @@ static layout layout_of(const step *s, int threads)
     l.worker_bytes = rounded(3 * channels * sizeof(float)); /* sums, centres, one row */
     l.total = l.worker_at + (size_t)threads * l.worker_bytes;
     return l;
-}
-
-/* sum[c] += x[c] over the rows */
-CLONES static void sum_rows_f32(const float *restrict x, int64_t rows, int64_t C, float *restrict sum)
-{
-    int64_t i = 0;
-    for (; i + 4 <= rows; i += 4, x += 4 * C)
-        for (int64_t c = 0; c < C; c++)
-            sum[c] += (x[c] + x[C + c]) + (x[2 * C + c] + x[3 * C + c]);
-    for (; i < rows; i++, x += C)
-        for (int64_t c = 0; c < C; c++)
-            sum[c] += x[c];
-}
-
-CLONES static void sum_rows_bf16(const uint16_t *restrict x, int64_t rows, int64_t C, float *restrict sum)
-{
-    int64_t i = 0;
-    for (; i + 4 <= rows; i += 4, x += 4 * C)
-        for (int64_t c = 0; c < C; c++)
-            sum[c] += (bf16_to_f32(x[c]) + bf16_to_f32(x[C + c])) +
-                      (bf16_to_f32(x[2 * C + c]) + bf16_to_f32(x[3 * C + c]));
-    for (; i < rows; i++, x += C)
-        for (int64_t c = 0; c < C; c++)
-            sum[c] += bf16_to_f32(x[c]);
 }
 
 INLINE float square(float x)
@@ -115,9 +92,9 @@ static void chunk_moments(const layout *l, dtype type, const void *x, const floa
     float *sum = work, *centre = work + C;
     memset(sum, 0, (size_t)C * sizeof(float));
     if (type == DTYPE_BF16)
-        sum_rows_bf16(x, rows, C, sum);
+        row_sums_add_bf16(x, rows, C, C, sum);
     else
-        sum_rows_f32(x, rows, C, sum);
+        row_sums_add_f32(x, rows, C, C, sum);
     for (int64_t g = 0; g < l->groups; g++) {
         double total = 0;
         for (int64_t c = g * l->width; c < (g + 1) * l->width; c++)

@@ -1,26 +1,7 @@
 /* layout.c - ops that only move elements: concat, slice, upsample. Runs that are contiguous on both sides
  * are copied (or converted) at once. */
-#include "backend/cpu/block.h"
+#include "backend/cpu/products.h"
 #include "backend/cpu/step.h"
-
-#include <string.h>
-
-static void move(dtype from_type, const void *from, int64_t from_offset, dtype to_type, void *to,
-                 int64_t to_offset, int64_t n)
-{
-    if (from_type == to_type) {
-        size_t size = dtype_size(to_type);
-        memcpy((char *)to + (size_t)to_offset * size, (const char *)from + (size_t)from_offset * size,
-               (size_t)n * size);
-        return;
-    }
-    float x[BLOCK];
-    for (int64_t i = 0; i < n; i += BLOCK) {
-        int64_t length = n - i < BLOCK ? n - i : BLOCK;
-        block_load(from_type, from, from_offset + i, length, x);
-        block_store(to_type, to, to_offset + i, length, x);
-    }
-}
 
 static int64_t product(const int64_t *dim, int first, int end)
 {
@@ -46,7 +27,7 @@ static kiln_status concat_run(const struct kernel *k, const kernel_arguments *a,
         int64_t target = i * whole;
         for (int j = 0; j < s->input_count; j++) {
             int64_t part = product(s->input_shape[j].dim, axis, s->shape.rank);
-            move(s->input_type[j], a->input[j], i * part, s->type, a->output, target, part);
+            move_activations(s->input_type[j], a->input[j], i * part, s->type, a->output, target, part);
             target += part;
         }
     }
@@ -63,7 +44,8 @@ static kiln_status slice_run(const struct kernel *k, const kernel_arguments *a, 
     int64_t first = s->attributes.slice.start * inner;
 #pragma omp parallel for schedule(static) num_threads(a->threads) if (outer > 16)
     for (int64_t i = 0; i < outer; i++)
-        move(s->input_type[0], a->input[0], i * whole + first, s->type, a->output, i * part, part);
+        move_activations(s->input_type[0], a->input[0], i * whole + first, s->type, a->output, i * part,
+                         part);
     return KILN_OK;
 }
 
@@ -77,10 +59,11 @@ static kiln_status upsample_run(const struct kernel *k, const kernel_arguments *
 #pragma omp parallel for schedule(static) num_threads(a->threads) if (count > 4)
     for (int64_t i = 0; i < count; i++) {
         for (int64_t w = 0; w < W; w++)
-            move(s->input_type[0], a->input[0], (i * (W / f) + w / f) * C, s->type, a->output,
-                 (i * f * W + w) * C, C);
+            move_activations(s->input_type[0], a->input[0], (i * (W / f) + w / f) * C, s->type, a->output,
+                             (i * f * W + w) * C, C);
         for (int64_t j = 1; j < f; j++)
-            move(s->type, a->output, i * f * W * C, s->type, a->output, (i * f + j) * W * C, W * C);
+            move_activations(s->type, a->output, i * f * W * C, s->type, a->output, (i * f + j) * W * C,
+                             W * C);
     }
     return KILN_OK;
 }

@@ -29,6 +29,23 @@ void copy_activations(void *to, const void *from, size_t bytes, int threads)
     }
 }
 
+void move_activations(dtype from_type, const void *from, int64_t from_offset, dtype to_type, void *to,
+                      int64_t to_offset, int64_t n)
+{
+    if (from_type == to_type) {
+        size_t size = dtype_size(to_type);
+        memcpy((char *)to + (size_t)to_offset * size, (const char *)from + (size_t)from_offset * size,
+               (size_t)n * size);
+        return;
+    }
+    float x[BLOCK];
+    for (int64_t i = 0; i < n; i += BLOCK) {
+        int64_t length = n - i < BLOCK ? n - i : BLOCK;
+        block_load(from_type, from, from_offset + i, length, x);
+        block_store(to_type, to, to_offset + i, length, x);
+    }
+}
+
 /* One row of W pixels, each twice. */
 static void enlarge_row(dtype from_type, const void *from, int64_t first, dtype to_type, void *to,
                         int64_t width, int64_t channels)

@@ -16,6 +16,9 @@ bool linear_sum_may_split(int64_t rows, int64_t channels);
 void convert_activations(dtype from_type, const void *from, dtype to_type, void *to, int64_t count,
                          int threads);
 void copy_activations(void *to, const void *from, size_t bytes, int threads);
+/* n elements from one place to another, converting; by this thread. */
+void move_activations(dtype from_type, const void *from, int64_t from_offset, dtype to_type, void *to,
+                      int64_t to_offset, int64_t n);
 /* A feature map [rows,W,C] (rows: samples times height) enlarged by 2 to [2 rows,2W,C], nearest neighbour; and the
  * sums of the four copies, back. */
 void enlarge_activations(dtype from_type, const void *from, dtype to_type, void *to, int64_t rows,

@@ -42,6 +42,11 @@ kiln_status prepare_layout(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_lookup(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_group_norm(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_layer_norm(const kernel_request *, kernel *out, kiln_error *);
+kiln_status prepare_elementwise_backward(const kernel_request *, kernel *out, kiln_error *);
+kiln_status prepare_reduce(const kernel_request *, kernel *out, kiln_error *);
+kiln_status prepare_layout_backward(const kernel_request *, kernel *out, kiln_error *);
+kiln_status prepare_group_norm_backward(const kernel_request *, kernel *out, kiln_error *);
+kiln_status prepare_layer_norm_backward(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_attention(const kernel_request *, kernel *out, kiln_error *);
 
 #endif
