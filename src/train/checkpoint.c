@@ -213,7 +213,7 @@ kiln_status checkpoint_save(kiln_training *t, bool best, kiln_error *err)
     checkpoint_link(parent, "latest", name);
     if (best)
         checkpoint_link(parent, "best", name);
-    checkpoint_prune(parent, t->recipe.save_last_n, t->best_step);
+    checkpoint_prune(parent, t->recipe.save_last_n, t->best_step, t->opened_step);
     training_tell(t, KILN_TRAINING_SAVED, "%s", target);
     return KILN_OK;
 }
@@ -365,7 +365,7 @@ kiln_status checkpoint_restore(kiln_training *t, const char *checkpoint, kiln_er
     if (!status && (!step || !best || !best_step))
         status = fail(err, KILN_BAD_FORMAT, "%s: the step is missing", tensor_file_path(file));
     if (!status) {
-        t->step = t->saved_step = strtoll(step, NULL, 10);
+        t->step = t->saved_step = t->opened_step = strtoll(step, NULL, 10);
         t->best_validation = strtod(best, NULL);
         t->best_step = strtoll(best_step, NULL, 10);
     }

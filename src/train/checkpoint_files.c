@@ -221,7 +221,7 @@ void checkpoint_link(const char *parent, const char *name, const char *target)
         unlink(made);
 }
 
-void checkpoint_prune(const char *parent, int keep, int64_t best_step)
+void checkpoint_prune(const char *parent, int keep, int64_t best_step, int64_t opened_step)
 {
     checkpoint_list list;
     kiln_error err;
@@ -229,7 +229,7 @@ void checkpoint_prune(const char *parent, int keep, int64_t best_step)
     if (checkpoint_list_read(parent, &list, &err))
         return;
     for (int i = keep; i < list.count; i++) {
-        if (list.step[i] == best_step)
+        if (list.step[i] == best_step || list.step[i] == opened_step)
             continue;
         checkpoint_name(list.step[i], name);
         /* Renamed first, so that what is half removed is never taken for a checkpoint. */

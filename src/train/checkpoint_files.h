@@ -25,8 +25,8 @@ kiln_status checkpoint_verify(const char *folder, kiln_error *err);
 
 /* Let the link parent/name lead to `target`, in one step. Links are a convenience: failures are not told. */
 void checkpoint_link(const char *parent, const char *name, const char *target);
-/* Remove all but the last `keep` and the one of `best_step` (-1: none). */
-void checkpoint_prune(const char *parent, int keep, int64_t best_step);
+/* Remove all but the last `keep` and those of two steps besides (-1: none). */
+void checkpoint_prune(const char *parent, int keep, int64_t best_step, int64_t opened_step);
 
 /* sha256 over the names and shapes of the trained parameters, in order. */
 kiln_status checkpoint_layout_hash(const kiln_training *, char out[65], kiln_error *err);

@@ -124,7 +124,9 @@ static kiln_status write_tokenizer(const model_folder *m, int i, const char *fol
     kiln_status status = make_inside(inner, folder, i ? "tokenizer_2" : "tokenizer", err);
     if (!status)
         status = convert_tokenizer(m->tokenizer[i], data_folder(), words, zero_pad ? "!" : "<|endoftext|>", inner, &written, err);
-    if (!status && !written)
+    if (!status && !written && m->tokenizer[i])
+        status = fail(err, KILN_NOT_FOUND, "%s: the tokenizer's files are gone", m->tokenizer[i]);
+    else if (!status && !written)
         rmdir(inner);
     return status;
 }

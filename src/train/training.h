@@ -68,6 +68,7 @@ struct kiln_training {
 
     int64_t step, steps, batches_per_epoch;
     int64_t saved_step;      /* of the last checkpoint, -1: none */
+    int64_t opened_step;     /* of the checkpoint that `model` was opened from and still reads; -1: none */
     double best_validation;  /* NaN: none yet */
     int64_t best_step;       /* -1: none */
     double seconds_before;   /* of earlier sittings */

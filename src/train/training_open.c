@@ -403,7 +403,7 @@ kiln_status kiln_training_open(const kiln_training_recipe *r, const kiln_trainin
     if (!t)
         return fail(err, KILN_NO_MEMORY, "out of memory for a training");
     t->lock = -1;
-    t->saved_step = t->best_step = -1;
+    t->saved_step = t->best_step = t->opened_step = -1;
     t->best_validation = (double)NAN;
     t->progress = o->progress;
     t->user = o->user;

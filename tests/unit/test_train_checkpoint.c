@@ -226,6 +226,21 @@ static void the_last_and_the_best_are_kept(void **state)
     case_end(&c);
 }
 
+/* The checkpoint that a run went on from is read until its end: later ones must not be without its tokenizer. */
+static void a_resumed_run_keeps_what_it_reads(void **state)
+{
+    (void)state;
+    training_case c = case_begin(6, 16);
+    stopping s = {0}, at = {.after = 2};
+    train_fails(train(case_recipe(&c, "run", TINY_TEXT_TO_IMAGE, "max_train_steps=6", NULL), NULL, false, &at, err), KILN_CANCELLED, "step 2");
+    train_ok(train(case_recipe(&c, "run", TINY_TEXT_TO_IMAGE, "max_train_steps=6", "save_every_n_steps=1", "save_last_n=1", NULL), "latest",
+                   false, &s, err));
+    assert_true(there_is(&c, "step-00000006/tokenizer/vocab.json"));
+    assert_true(there_is(&c, "step-00000006/vae/config.json"));
+    assert_false(there_is(&c, "step-00000005"));
+    case_end(&c);
+}
+
 /* A second run in the same folder would write over the first one's. */
 static void one_run_at_a_time(void **state)
 {
@@ -257,6 +272,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_damaged_checkpoint_is_named_and_the_one_before_used),
         cmocka_unit_test(changes_are_refused_unless_accepted),
         cmocka_unit_test(the_last_and_the_best_are_kept),
+        cmocka_unit_test(a_resumed_run_keeps_what_it_reads),
         cmocka_unit_test(one_run_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
