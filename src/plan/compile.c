@@ -104,12 +104,13 @@ static bool is_long_sum(op_kind op)
     }
 }
 
-/* Does this op write f32 although the plan stores bf16? Long sums do, and so does the last convolution of a network: its
- * result is an output, and rounding it to bf16 would be the largest error of all. */
+/* Does this op write f32 although the plan stores bf16? Long sums do, and what is one number or one a sample (losses and
+ * their weights), and so does the last convolution of a network: its result is an output, and rounding it to bf16 would
+ * be the largest error of all. */
 static bool writes_f32(const rewriting *r, int old)
 {
     const plan *p = r->plan;
-    if (is_long_sum(p->work.nodes[old].op))
+    if (is_long_sum(p->work.nodes[old].op) || p->work.nodes[old].shape.rank <= 1)
         return true;
     if (p->work.nodes[old].op != OP_CONV2D || r->users[old] > 0)
         return false;
@@ -136,7 +137,8 @@ static void move_node(rewriting *r, int old)
             for (int k = 0; k < p->work.nodes[i].input_count; k++)
                 if (p->work.nodes[i].input[k].index == old)
                     *(p->work.nodes[i].op == OP_TIMESTEP_EMBEDDING ? &for_time : &for_other) = true;
-        r->moved[old] = for_other && !for_time ? append_cast(r, input, DTYPE_BF16) : input;
+        bool narrow = for_other && !for_time && n.shape.rank > 1;
+        r->moved[old] = narrow ? append_cast(r, input, DTYPE_BF16) : input;
     } else if (n.op == OP_RESHAPE)
         r->moved[old] = append(r, &n, p->types[n.input[0].index]); /* the same bytes */
     else
