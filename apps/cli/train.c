@@ -163,6 +163,10 @@ static int train(const kiln_training_recipe *r, const train_values *v)
     if (view.shown)
         fputs("\n", stderr);
     kiln_training_close(t);
+    if (status == KILN_CANCELLED) {
+        complain("%s; --resume latest goes on", err.text);
+        return EXIT_STOPPED;
+    }
     return status == KILN_OK ? EXIT_OK : complain_error(&err);
 }
 
