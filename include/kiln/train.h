@@ -61,7 +61,8 @@ typedef struct kiln_training_event {
     const char *text;
 } kiln_training_event;
 
-/* Return false to save and stop. */
+/* Return false to save and stop. Called from one thread at a time, though notes may come from another than the one that
+ * runs the training. */
 typedef bool (*kiln_training_function)(void *user, const kiln_training_event *);
 
 typedef struct kiln_training_options {

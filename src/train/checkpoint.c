@@ -60,6 +60,23 @@ static kiln_status add_networks(const kiln_training *t, model_folder *f, graph *
     return KILN_OK;
 }
 
+/* A VAE made from nothing is saved with the factor that gives its latents a deviation of 1 (Rombach et al. 2022, section
+ * D.1), unless the recipe gives one. */
+static kiln_status scale_latents(kiln_training *t, kiln_error *err)
+{
+    const recipe *r = &t->recipe;
+    double deviation;
+    model_parts *parts = t->model->parts;
+    if (strcmp(r->method, "vae") != 0 || r->base[0] || r->vae.base[0] || r->vae.scaling_factor > 0)
+        return KILN_OK;
+    kiln_status status = training_measure_latents(t, &deviation, err);
+    if (!status && deviation > 1e-6 && isfinite(deviation)) {
+        parts->vae.scaling_factor = (float)(1 / deviation);
+        parts->part[PART_VAE].config = NULL; /* written anew from the configuration */
+    }
+    return status;
+}
+
 static kiln_status write_model(const kiln_training *t, const char *folder, kiln_error *err)
 {
     const model_parts *parts = t->model->parts;
@@ -202,6 +219,8 @@ kiln_status checkpoint_save(kiln_training *t, bool best, kiln_error *err)
         status = folder_path(target, parent, name, err);
     if (best)
         t->best_step = t->step;
+    if (!status)
+        status = scale_latents(t, err);
     if (!status)
         status = write_checkpoint(t, parent, target, err);
     if (status) {

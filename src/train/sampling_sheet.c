@@ -17,11 +17,12 @@
 #include "train/model_folder.h"
 #include "train/prompts.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHEET_RECONSTRUCTIONS = 8 };
+enum { SHEET_RECONSTRUCTIONS = 8, MEASURED_PICTURES = 16 };
 
 /* ------------------------------------------------------------------------------------ present weights */
 
@@ -194,6 +195,48 @@ static kiln_status reconstruct(const present *p, int64_t index, image **picture,
     if (!status)
         status = image_from_tensor(pixels, s.width_px, s.height_px, 3, 8, back, err);
     free(pixels);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------ the size of latents */
+
+static kiln_status add_latents(const present *p, int64_t index, double *sum, double *squares, int64_t *count, kiln_error *err)
+{
+    const kiln_training *t = p->training;
+    const vae_config *v = &t->model->parts->vae;
+    order_sample s;
+    order_batch(t->order, index, 1, &s);
+    int f = vae_factor(v);
+    int64_t pixels = (int64_t)s.width_px * s.height_px * 3, latents = pixels / 3 / (f * f) * v->latent_channels;
+    float *picture = malloc((size_t)(pixels + latents) * sizeof *picture);
+    kiln_status status = picture ? loader_read_picture(t->data, &s, picture, err) : fail(err, KILN_NO_MEMORY, "out of memory for a picture");
+    if (!status)
+        status = autoencode_encode(p->session, picture, s.height_px, s.width_px, NULL, picture + pixels, err);
+    for (int64_t i = 0; i < latents && !status; i++) {
+        double z = (double)picture[pixels + i];
+        *sum += z;
+        *squares += z * z;
+    }
+    *count += status ? 0 : latents;
+    free(picture);
+    return status;
+}
+
+kiln_status training_measure_latents(kiln_training *t, double *deviation, kiln_error *err)
+{
+    present p;
+    double sum = 0, squares = 0;
+    int64_t count = 0;
+    vae_config *v = &t->model->parts->vae;
+    float factor = v->scaling_factor;
+    v->scaling_factor = 1;
+    kiln_status status = present_begin(&p, t, err);
+    for (int64_t i = 0; i < MEASURED_PICTURES && !status; i++)
+        status = add_latents(&p, i, &sum, &squares, &count, err);
+    present_end(&p);
+    v->scaling_factor = factor;
+    double mean = count ? sum / (double)count : 0;
+    *deviation = count ? sqrt(fmax(squares / (double)count - mean * mean, 0)) : 0;
     return status;
 }
 

@@ -15,6 +15,7 @@
 #include "train/optimizer.h"
 #include "train/parameters.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 enum { STEP_PLANS = 8 };
@@ -39,6 +40,7 @@ struct kiln_training {
     recipe recipe; /* a copy of its own */
     kiln_training_function progress;
     void *user;
+    pthread_mutex_t telling; /* the loader's threads have things to say, too */
     atomic_bool stop;
     char *folder;
     int lock; /* file descriptor, -1: none */
@@ -89,8 +91,10 @@ void step_plans_free(kiln_training *);
 /* validate.c: the mean loss over the validation pictures at fixed timesteps and noise; NaN when there are none. */
 kiln_status training_validate(kiln_training *, double *loss, kiln_error *err);
 
-/* samples.c: draw the recipe's prompts into samples/. */
+/* sampling_sheet.c: draw the recipe's prompts into samples/. */
 kiln_status training_sample(kiln_training *, kiln_error *err);
+/* The standard deviation of the present VAE's latents, over the same few pictures each time. */
+kiln_status training_measure_latents(kiln_training *, double *deviation, kiln_error *err);
 
 /* checkpoint.c */
 /* Save the present step; marks it as the best one when `best`. */

@@ -400,8 +400,11 @@ kiln_status kiln_training_open(const kiln_training_recipe *r, const kiln_trainin
     char *checkpoint = NULL;
     err = err ? err : &own;
     kiln_training *t = *out = calloc(1, sizeof *t);
-    if (!t)
+    if (!t || pthread_mutex_init(&t->telling, NULL) != 0) {
+        free(t);
+        *out = NULL;
         return fail(err, KILN_NO_MEMORY, "out of memory for a training");
+    }
     t->lock = -1;
     t->saved_step = t->best_step = t->opened_step = -1;
     t->best_validation = (double)NAN;
@@ -443,6 +446,7 @@ void kiln_training_close(kiln_training *t)
     free(t->average);
     free(t->folder);
     recipe_fini(&t->recipe);
+    pthread_mutex_destroy(&t->telling);
     if (t->lock >= 0)
         close(t->lock);
     free(t);

@@ -16,6 +16,17 @@ static kiln_training_event event_of(const kiln_training *t, kiln_training_event_
                                  .validation_loss = (double)NAN, .images_per_second = t->images_per_second, .seconds_left = (double)NAN};
 }
 
+/* One call of the user's function at a time. */
+static bool call_user(kiln_training *t, const kiln_training_event *event)
+{
+    pthread_mutex_lock(&t->telling);
+    bool go_on = t->progress(t->user, event);
+    pthread_mutex_unlock(&t->telling);
+    if (!go_on)
+        atomic_store(&t->stop, true);
+    return go_on;
+}
+
 bool training_tell(kiln_training *t, kiln_training_event_kind kind, const char *format, ...)
 {
     kiln_error sentence;
@@ -27,10 +38,7 @@ bool training_tell(kiln_training *t, kiln_training_event_kind kind, const char *
     va_end(arguments);
     kiln_training_event event = event_of(t, kind);
     event.text = sentence.text;
-    bool go_on = t->progress(t->user, &event);
-    if (!go_on)
-        atomic_store(&t->stop, true);
-    return go_on;
+    return call_user(t, &event);
 }
 
 static void tell_step(kiln_training *t, const journal_row *row)
@@ -50,8 +58,7 @@ static void tell_step(kiln_training *t, const journal_row *row)
                                 .learning_rate = row->learning_rate, .images_per_second = t->images_per_second,
                                 .seconds_left = event.seconds_left};
     event.line = journal_progress_line(&p, line);
-    if (!t->progress(t->user, &event))
-        atomic_store(&t->stop, true);
+    call_user(t, &event);
 }
 
 /* ------------------------------------------------------------------------------------ one step */
@@ -161,8 +168,8 @@ static kiln_status validate_if_due(kiln_training *t, journal_row *row, bool *bes
         return status;
     kiln_training_event event = event_of(t, KILN_TRAINING_VALIDATION);
     event.validation_loss = row->validation_loss;
-    if (t->progress && !t->progress(t->user, &event))
-        atomic_store(&t->stop, true);
+    if (t->progress)
+        call_user(t, &event);
     if (!(row->validation_loss >= t->best_validation)) { /* NaN: the first one */
         *best = t->recipe.save_best;
         t->best_validation = row->validation_loss;

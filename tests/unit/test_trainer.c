@@ -115,7 +115,21 @@ static void vae_learns(void **state)
                     "max_train_steps=80", "learning_rate=3e-3", "save_every_n_steps=0", "ema_decay=0.9",
                     "sample_every_n_steps=80", NULL),
         &w);
-    print_message("vae: loss %.4f -> %.4f; %s\n", w.first, w.last, w.note);
+    /* The next training takes it as its VAE; its latents are about as large as noise. */
+    char base[CASE_PATH];
+    snprintf(base, sizeof base, "vae.base=%s/run/checkpoints/latest", c.folder);
+    static watched next;
+    run(case_recipe(&c, "next", TINY_TEXT_TO_IMAGE, "max_train_steps=1", base, NULL), &next);
+    char path[CASE_PATH], text[4096] = "";
+    snprintf(path, sizeof path, "%s/next/checkpoints/latest/vae/config.json", c.folder);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    assert_true(fread(text, 1, sizeof text - 1, f) > 0);
+    fclose(f);
+    assert_non_null(strstr(text, "\"scaling_factor\": "));
+    double factor = strtod(strstr(text, "\"scaling_factor\": ") + 18, NULL);
+    assert_true(factor > 0 && fabs(factor - 0.18215) > 1e-4);
+    print_message("vae: scaling factor %.4f; loss %.4f -> %.4f; %s\n", factor, w.first, w.last, w.note);
     assert_true(w.last < 0.8 * w.first);
     assert_int_equal(w.samples, 1);
     case_end(&c);
