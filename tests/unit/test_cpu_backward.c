@@ -229,11 +229,52 @@ static void test_layout(void **state)
     }
 }
 
+static void test_attention(void **state)
+{
+    (void)state;
+    static const struct {
+        int n, t, s, heads, d, e;
+        bool causal;
+    } cases[] = {
+        {1, 1, 1, 1, 4, 4, false},       {2, 5, 7, 2, 4, 4, false},        {1, 64, 64, 8, 40, 40, false},
+        {2, 100, 77, 8, 40, 40, false},  {1, 77, 77, 12, 64, 64, true},    {1, 130, 257, 2, 80, 80, false},
+        {2, 64, 64, 8, 160, 160, false}, {1, 70, 150, 1, 512, 512, false}, {1, 33, 65, 3, 6, 10, false},
+        {1, 500, 500, 2, 64, 64, true},  {2, 256, 77, 8, 16, 16, false},   {1, 17, 300, 1, 33, 65, false},
+        {1, 515, 333, 1, 40, 40, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        WITH_GRAPH(g, a);
+        shape Q = SHAPE3(cases[i].n, cases[i].t, cases[i].heads * cases[i].d),
+              K = SHAPE3(cases[i].n, cases[i].s, cases[i].heads * cases[i].d),
+              V = SHAPE3(cases[i].n, cases[i].s, cases[i].heads * cases[i].e),
+              Y = SHAPE3(cases[i].n, cases[i].t, cases[i].heads * cases[i].e);
+        value q = graph_input(g, "q", Q, DTYPE_F32), k = graph_input(g, "k", K, DTYPE_F32),
+              v = graph_input(g, "v", V, DTYPE_F32), y = graph_input(g, "y", Y, DTYPE_F32),
+              dy = graph_input(g, "dy", Y, DTYPE_F32);
+        for (int wanted = 7; wanted > 0; wanted -= i < 4 ? 1 : 7) {
+            const attention_backward_attributes p = {.heads = cases[i].heads,
+                                                     .causal = cases[i].causal,
+                                                     .wanted = {wanted & 1, wanted & 2, wanted & 4}};
+            char name[100];
+            snprintf(name, sizeof name, "attention %d (%d): %d x %d heads, %d x %d, %d", (int)i, wanted,
+                     cases[i].n, cases[i].heads, cases[i].t, cases[i].s, cases[i].d);
+            /* In bf16 probabilities and their gradients are rounded on their way into sums. */
+            const check_options o = {.f32 = 5e-6, .bf16 = 8e-3}, mixed = with_f32_inputs(o, 1u << (i % 5));
+            value dx = op_attention_backward(a, q, k, v, y, dy, &p);
+            check_with(g, dx, name, &o);
+            if (wanted == 7)
+                check_with(g, dx, "    an input in f32", &mixed);
+        }
+        graph_free(g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_elementwise), cmocka_unit_test(test_sums),   cmocka_unit_test(test_norms),
-        cmocka_unit_test(test_layout),      cmocka_unit_test(test_linear), cmocka_unit_test(test_conv2d),
+        cmocka_unit_test(test_attention), cmocka_unit_test(test_elementwise), cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_norms),     cmocka_unit_test(test_layout),      cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_conv2d),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

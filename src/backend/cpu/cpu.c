@@ -85,6 +85,8 @@ static kiln_status prepare_backward(const kernel_request *r, kernel *out, kiln_e
     case OP_EMBEDDING_BACKWARD:
     case OP_GATHER_TOKENS_BACKWARD:
         return prepare_layout_backward(r, out, err);
+    case OP_ATTENTION_BACKWARD:
+        return prepare_attention_backward(r, out, err);
     case OP_GROUP_NORM_BACKWARD_DATA:
     case OP_GROUP_NORM_BACKWARD_WEIGHT:
         return prepare_group_norm_backward(r, out, err);

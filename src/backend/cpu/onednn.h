@@ -55,4 +55,13 @@ typedef struct product_arguments {
 } product_arguments;
 kiln_status product_run(product *, const product_arguments *, kiln_error *);
 
+/* c [rows,columns] = alpha op(a) op(b) + beta c in f32, dense and row after row; left and right are 'N', or 'T' for a
+ * matrix that is stored transposed. It is the work of the calling thread alone. */
+typedef struct plain_product {
+    char left, right;
+    int64_t rows, columns, depth;
+    float alpha, beta;
+} plain_product;
+void product_plain(const plain_product *, const float *a, const float *b, float *c);
+
 #endif

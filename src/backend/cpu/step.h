@@ -47,6 +47,7 @@ kiln_status prepare_reduce(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_layout_backward(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_group_norm_backward(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_layer_norm_backward(const kernel_request *, kernel *out, kiln_error *);
+kiln_status prepare_attention_backward(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_attention(const kernel_request *, kernel *out, kiln_error *);
 
 #endif
