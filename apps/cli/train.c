@@ -21,13 +21,16 @@ typedef struct train_values {
 static const option train_options[] = {
     {"resume", 'r', OPTION_TEXT, offsetof(train_values, resume), "WHICH", NULL, 0, 0, NULL,
      "go on from 'latest', or from the folder of a checkpoint"},
-    {"output", 'o', OPTION_TEXT, offsetof(train_values, output), "DIR", "the recipe's output_dir", 0, 0, NULL, "the folder of the run"},
+    {"output", 'o', OPTION_TEXT, offsetof(train_values, output), "DIR", "the recipe's output_dir", 0, 0, NULL,
+     "the folder of the run"},
     {"accept-changes", 0, OPTION_FLAG, offsetof(train_values, accept_changes), NULL, NULL, 0, 0, NULL,
      "resume although pictures, captions or the base have changed"},
-    {"show", 0, OPTION_FLAG, offsetof(train_values, show), NULL, NULL, 0, 0, NULL, "print the resolved recipe and end"},
+    {"show", 0, OPTION_FLAG, offsetof(train_values, show), NULL, NULL, 0, 0, NULL,
+     "print the resolved recipe and end"},
     {"quiet", 'q', OPTION_FLAG, offsetof(train_values, quiet), NULL, NULL, 0, 0, NULL, "no line of progress"},
     /* Cut out before the table is read, because it may be written many times. */
-    {"set", 's', OPTION_TEXT, 0, "KEY=VALUE", NULL, 0, 0, NULL, "set a key of the recipe; may be written many times"},
+    {"set", 's', OPTION_TEXT, 0, "KEY=VALUE", NULL, 0, 0, NULL,
+     "set a key of the recipe; may be written many times"},
     {0},
 };
 
@@ -65,7 +68,8 @@ static int take_settings(int argc, char **argv, settings *s)
     return left;
 }
 
-static kiln_status apply_settings(kiln_training_recipe *r, const settings *s, const train_values *v, kiln_error *err)
+static kiln_status apply_settings(kiln_training_recipe *r, const settings *s, const train_values *v,
+                                  kiln_error *err)
 {
     kiln_status status = KILN_OK;
     for (int i = 0; i < s->count && status == KILN_OK; i++) {
@@ -155,8 +159,8 @@ static int train(const kiln_training_recipe *r, const train_values *v)
     if (status == KILN_OK && !v->quiet) {
         int64_t trained, all;
         kiln_training_size(t, &trained, &all);
-        fprintf(stderr, "training %.2f M of %.2f M parameters, step %lld of %lld\n", (double)trained * 1e-6, (double)all * 1e-6,
-                (long long)kiln_training_step(t), (long long)kiln_training_steps(t));
+        fprintf(stderr, "training %.2f M of %.2f M parameters, step %lld of %lld\n", (double)trained * 1e-6,
+                (double)all * 1e-6, (long long)kiln_training_step(t), (long long)kiln_training_steps(t));
     }
     if (status == KILN_OK)
         status = kiln_training_run(t, &err);
@@ -188,7 +192,8 @@ static int run(const command *c, int argc, char **argv)
         return EXIT_OK;
     }
     interrupt_watch(NULL);
-    if (kiln_training_recipe_read(found.plain[0], &r, &err) != KILN_OK || apply_settings(r, &given, &values, &err) != KILN_OK)
+    if (kiln_training_recipe_read(found.plain[0], &r, &err) != KILN_OK ||
+        apply_settings(r, &given, &values, &err) != KILN_OK)
         status = complain_error(&err);
     else
         status = values.show ? show_recipe(r) : train(r, &values);
@@ -215,8 +220,10 @@ const command train_command = {
     .name = "train",
     .summary = "train a model from a recipe, from nothing or from a base",
     .usage = "RECIPE [options]",
-    .about = "The recipe is a text file of 'key = value' lines. Everything that comes of it lies in its output_dir: checkpoints that\n"
-             "'kiln draw' takes as models, the losses and their plot, sample pictures. Ctrl-C saves and stops; --resume latest goes on.",
+    .about = "The recipe is a text file of 'key = value' lines. Everything that comes of it lies in its "
+             "output_dir: checkpoints that\n"
+             "'kiln draw' takes as models, the losses and their plot, sample pictures. Ctrl-C saves and "
+             "stops; --resume latest goes on.",
     .plain_minimum = 1,
     .plain_maximum = 1,
     .plain_name = "a recipe",

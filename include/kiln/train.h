@@ -27,12 +27,15 @@ typedef struct kiln_training_recipe kiln_training_recipe;
 
 /* From a file of `key = value` lines; path NULL: every key at its default. KILN_BAD_ARGUMENT with file, line and key for
  * a key that does not exist (the nearest is named) or a value of the wrong kind or out of range. */
-KILN_API KILN_CHECKED kiln_status kiln_training_recipe_read(const char *path, kiln_training_recipe **out, kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_training_recipe_read(const char *path, kiln_training_recipe **out,
+                                                            kiln_error *);
 KILN_API void kiln_training_recipe_free(kiln_training_recipe *);
 /* Set one key, as a line of the file would. */
-KILN_API KILN_CHECKED kiln_status kiln_training_recipe_set(kiln_training_recipe *, const char *key, const char *value, kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_training_recipe_set(kiln_training_recipe *, const char *key,
+                                                           const char *value, kiln_error *);
 /* All keys and values, in the form that kiln_training_recipe_read reads. *text is the caller's: free(). */
-KILN_API KILN_CHECKED kiln_status kiln_training_recipe_text(const kiln_training_recipe *, char **text, kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_training_recipe_text(const kiln_training_recipe *, char **text,
+                                                            kiln_error *);
 
 /* What keys there are, for help pages: key i, false past the end. Texts are static. */
 typedef struct kiln_training_key {
@@ -66,7 +69,8 @@ typedef struct kiln_training_event {
 typedef bool (*kiln_training_function)(void *user, const kiln_training_event *);
 
 typedef struct kiln_training_options {
-    const char *resume;  /* NULL: begin anew in a folder without checkpoints; "latest"; or a checkpoint's folder */
+    const char
+        *resume; /* NULL: begin anew in a folder without checkpoints; "latest"; or a checkpoint's folder */
     bool accept_changes; /* resume although the dataset, the base or the sizes of the model have changed */
     kiln_training_function progress;
     void *user;
@@ -80,7 +84,8 @@ typedef struct kiln_training kiln_training;
  * With resume "latest" and no checkpoint at all, training begins. A damaged checkpoint is named by a note, and the one
  * before it is taken. KILN_MISMATCH when dataset, base or model are not those of the checkpoint; KILN_BAD_ARGUMENT when
  * the folder has checkpoints and resume is NULL; KILN_BUSY when another run works in the folder. */
-KILN_API KILN_CHECKED kiln_status kiln_training_open(const kiln_training_recipe *, const kiln_training_options *, kiln_training **out,
+KILN_API KILN_CHECKED kiln_status kiln_training_open(const kiln_training_recipe *,
+                                                     const kiln_training_options *, kiln_training **out,
                                                      kiln_error *);
 /* Train to the end and save. KILN_CANCELLED after kiln_training_stop: saved at the last whole step. KILN_BAD_FORMAT when
  * the loss is no longer a number: nothing of that step is saved. */

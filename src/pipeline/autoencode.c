@@ -25,7 +25,7 @@ void channels_first(const float *from, int64_t channels, int64_t positions, floa
 
 int autoencode_factor(const kiln_model *m)
 {
-    return vae_factor(&m->parts->vae);
+    return model_is_pixel(m) ? 1 : vae_factor(&m->parts->vae);
 }
 
 kiln_status autoencode_check(const kiln_model *m, kiln_error *err)
@@ -66,6 +66,10 @@ static void reduce_moments(const vae_config *v, const float *moments, int64_t po
 kiln_status autoencode_encode(kiln_session *s, const float *picture, int height, int width,
                               const float *noise, float *latents, kiln_error *err)
 {
+    if (model_is_pixel(s->model)) {
+        channels_first(picture, 3, (int64_t)height * width, latents);
+        return KILN_OK;
+    }
     const vae_config *v = &s->model->parts->vae;
     int f = vae_factor(v);
     network_shape size = {.batch = 1, .height = height, .width = width};
@@ -183,6 +187,10 @@ static kiln_status decode_tiles(kiln_session *s, const plan *p, run *r, const ti
 kiln_status autoencode_decode(kiln_session *s, const float *latents, int height, int width, int tile_px,
                               float *picture, kiln_error *err)
 {
+    if (model_is_pixel(s->model)) {
+        channels_last(latents, 3, (int64_t)height * width, 3, picture);
+        return KILN_OK;
+    }
     tiling t = make_tiling(s->model, height, width, tile_px);
     int f = autoencode_factor(s->model);
     int64_t pixels = (int64_t)height * f * width * f;

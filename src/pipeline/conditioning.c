@@ -131,10 +131,28 @@ static kiln_status to_map(const float *context, int tokens, int width, const flo
     return status;
 }
 
+/* A denoiser that was never shown words looks at one token of zeros. */
+static bool needs_no_words(const kiln_model *m)
+{
+    return model_is_pixel(m) && !model_has(m, NETWORK_TEXT_1) && !model_has(m, NETWORK_TEXT_2);
+}
+
+static kiln_status no_words(const kiln_model *m, kiln_map **out, kiln_error *err)
+{
+    int width = m->parts->unet.context_channels;
+    float *zeros = calloc((size_t)width + 1, sizeof *zeros);
+    kiln_status status = zeros ? to_map(zeros, 1, width, NULL, 0, out, err)
+                               : fail(err, KILN_NO_MEMORY, "out of memory for the conditioning");
+    free(zeros);
+    return status;
+}
+
 kiln_status conditioning_of_text(kiln_session *s, const char *prompt, int clip_skip, kiln_map **out,
                                  kiln_error *err)
 {
     *out = NULL;
+    if (needs_no_words(s->model))
+        return no_words(s->model, out, err);
     encoding e[2] = {{0}};
     int count = encoders_of(s->model, e, clip_skip), width = 0, pooled_width = 0;
     kiln_status status =
@@ -166,6 +184,10 @@ kiln_status conditioning_tokens(const kiln_model *m, const char *prompt, int cli
                                 kiln_error *err)
 {
     *tokens = 0;
+    if (needs_no_words(m)) {
+        *tokens = 1;
+        return KILN_OK;
+    }
     encoding e[2] = {{0}};
     int count = encoders_of(m, e, clip_skip);
     kiln_status status = count ? cut(m, e, count, prompt, err) : model_need(m, NETWORK_TEXT_1, err);

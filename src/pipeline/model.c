@@ -33,6 +33,13 @@ bool model_has(const kiln_model *m, network_kind kind)
     return m->networks[kind].bound != NULL;
 }
 
+bool model_is_pixel(const kiln_model *m)
+{
+    const model_parts *p = m->parts;
+    return p->part[PART_UNET].present && !p->part[PART_VAE].present && p->unet.in_channels == 3 &&
+           p->unet.out_channels == 3;
+}
+
 kiln_status model_need(const kiln_model *m, network_kind kind, kiln_error *err)
 {
     if (model_has(m, kind))
@@ -327,12 +334,14 @@ const char *kiln_model_family(const kiln_model *m)
 
 void kiln_model_size(const kiln_model *m, int *width, int *height)
 {
-    int factor = m->parts->part[PART_VAE].present ? vae_factor(&m->parts->vae) : 8;
+    int factor = m->parts->part[PART_VAE].present ? vae_factor(&m->parts->vae) : model_is_pixel(m) ? 1 : 8;
     int size = m->parts->part[PART_UNET].present ? m->parts->unet.sample_size * factor : 512;
     *width = *height = size > 0 ? size : 512;
 }
 
 int kiln_model_size_step(const kiln_model *m)
 {
+    if (model_is_pixel(m))
+        return 1 << (m->parts->unet.levels - 1);
     return m->parts->part[PART_VAE].present ? vae_factor(&m->parts->vae) : 8;
 }

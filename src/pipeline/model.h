@@ -53,6 +53,8 @@ struct kiln_model {
 };
 
 bool model_has(const kiln_model *, network_kind);
+/* A denoiser of pixels: its latents are the picture itself, there is no VAE, and perhaps no text encoder. */
+bool model_is_pixel(const kiln_model *);
 /* A sentence when a needed part is missing. */
 kiln_status model_need(const kiln_model *, network_kind, kiln_error *);
 /* Draw the graph of a network at a shape. The caller frees it. */

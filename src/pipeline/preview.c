@@ -20,6 +20,10 @@ static void by_matrix(const kiln_model *m, const float *latents, int64_t positio
 {
     const float(*matrix)[3] = m->parts->family == FAMILY_SDXL ? matrix_sdxl : matrix_sd;
     int channels = m->parts->vae.latent_channels;
+    if (model_is_pixel(m)) {
+        channels_last(latents, 3, positions, 3, picture);
+        return;
+    }
     for (int64_t i = 0; i < positions; i++)
         for (int c = 0; c < 3; c++) {
             float sum = 0;

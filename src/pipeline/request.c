@@ -183,6 +183,8 @@ static kiln_status check_model(const kiln_session *s, const request *r, kiln_err
     unsigned needed = 1u << PART_UNET | 1u << PART_VAE;
     if (!r->options->conditioning || encodes_negative(r))
         needed |= probe_drawing_parts(parts);
+    if (model_is_pixel(s->model))
+        needed = 1u << PART_UNET;
     kiln_status status = probe_require(parts, needed, err);
     if (status == KILN_OK && parts->family == FAMILY_X4_UPSCALER)
         status = fail(err, KILN_UNSUPPORTED, "%s is an upscaler: it enlarges pictures and draws none",

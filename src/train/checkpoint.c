@@ -34,28 +34,38 @@ static kiln_status checkpoints_folder(const kiln_training *t, char path[FOLDER_P
 
 static dtype saved_type(const recipe *r)
 {
-    return strcmp(r->save_precision, "fp16") == 0 ? DTYPE_F16 : strcmp(r->save_precision, "bf16") == 0 ? DTYPE_BF16 : DTYPE_F32;
+    return strcmp(r->save_precision, "fp16") == 0   ? DTYPE_F16
+           : strcmp(r->save_precision, "bf16") == 0 ? DTYPE_BF16
+                                                    : DTYPE_F32;
 }
 
 /* Networks in training from the masters, the others as the base has them. */
-static kiln_status add_networks(const kiln_training *t, model_folder *f, graph *graphs[CONVERT_MAX_MODELS], const parameters_reader *reader,
-                                kiln_error *err)
+static kiln_status add_networks(const kiln_training *t, model_folder *f, graph *graphs[CONVERT_MAX_MODELS],
+                                const parameters_reader *reader, kiln_error *err)
 {
     static const struct {
         part_kind part;
         network_kind network;
-    } all[] = {{PART_UNET, NETWORK_UNET}, {PART_VAE, NETWORK_VAE_DECODER}, {PART_VAE, NETWORK_VAE_ENCODER}, {PART_TEXT, NETWORK_TEXT_1}, {PART_TEXT_2, NETWORK_TEXT_2}};
+    } all[] = {{PART_UNET, NETWORK_UNET},
+               {PART_VAE, NETWORK_VAE_DECODER},
+               {PART_VAE, NETWORK_VAE_ENCODER},
+               {PART_TEXT, NETWORK_TEXT_1},
+               {PART_TEXT_2, NETWORK_TEXT_2}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (!f->parts->part[all[i].part].present)
             continue;
-        graph *g = graphs[f->count] = probe_draw(f->parts, all[i].part, all[i].network == NETWORK_VAE_ENCODER, err);
+        graph *g = graphs[f->count] =
+            probe_draw(f->parts, all[i].part, all[i].network == NETWORK_VAE_ENCODER, err);
         if (!g)
             return err ? err->status : KILN_MISMATCH;
         weights *bound = t->model->networks[all[i].network].bound;
         bool trained = t->objective->trained >> all[i].network & 1;
-        f->network[f->count++] = (folder_network){.part = all[i].part, .graph = g, .type = saved_type(&t->recipe),
-                                                  .source = trained ? parameters_source(reader) : weights_source(bound),
-                                                  .as = trained ? NULL : bound};
+        f->network[f->count++] =
+            (folder_network){.part = all[i].part,
+                             .graph = g,
+                             .type = saved_type(&t->recipe),
+                             .source = trained ? parameters_source(reader) : weights_source(bound),
+                             .as = trained ? NULL : bound};
     }
     return KILN_OK;
 }
@@ -118,7 +128,8 @@ static kiln_status write_tensors(const kiln_training *t, safetensors_writer *w, 
         optimizer_state s = optimizer_state_at(t->optimizer, i);
         char name[512];
         snprintf(name, sizeof name, "optimizer.%s", s.name);
-        status = safetensors_writer_write(w, name, s.data, (size_t)shape_count(s.shape) * dtype_size(s.type), err);
+        status =
+            safetensors_writer_write(w, name, s.data, (size_t)shape_count(s.shape) * dtype_size(s.type), err);
     }
     return status;
 }
@@ -130,9 +141,15 @@ static kiln_status add_figures(const kiln_training *t, safetensors_writer *w, ki
     snprintf(step, sizeof step, "%lld", (long long)t->step);
     snprintf(best, sizeof best, "%.17g", t->best_validation);
     snprintf(best_step, sizeof best_step, "%lld", (long long)t->best_step);
-    const char *const entries[][2] = {{"kiln.training_state", STATE_VERSION}, {"step", step}, {"best_validation", best}, {"best_step", best_step},
-                                      {"dataset", dataset_hash(t->data)}, {"base", t->base_hash}, {"layout", layout},
-                                      {"optimizer", t->recipe.optimizer}, {"method", t->recipe.method}};
+    const char *const entries[][2] = {{"kiln.training_state", STATE_VERSION},
+                                      {"step", step},
+                                      {"best_validation", best},
+                                      {"best_step", best_step},
+                                      {"dataset", dataset_hash(t->data)},
+                                      {"base", t->base_hash},
+                                      {"layout", layout},
+                                      {"optimizer", t->recipe.optimizer},
+                                      {"method", t->recipe.method}};
     for (size_t i = 0; i < sizeof entries / sizeof *entries && !status; i++)
         status = safetensors_writer_metadata(w, entries[i][0], entries[i][1], err);
     return status;
@@ -161,7 +178,8 @@ static kiln_status write_state(const kiln_training *t, const char *folder, kiln_
         safetensors_writer_abort(w);
     char *text = status ? NULL : recipe_text_of(&t->recipe);
     if (!status)
-        status = text ? folder_path(path, inner, "recipe.txt", err) : fail(err, KILN_NO_MEMORY, "out of memory for a recipe");
+        status = text ? folder_path(path, inner, "recipe.txt", err)
+                      : fail(err, KILN_NO_MEMORY, "out of memory for a recipe");
     if (!status)
         status = write_text_file(path, text, strlen(text), err);
     free(text);
@@ -186,7 +204,8 @@ static kiln_status put_in_place(const char *made, const char *target, const char
     return status;
 }
 
-static kiln_status write_checkpoint(const kiln_training *t, const char *parent, const char *target, kiln_error *err)
+static kiln_status write_checkpoint(const kiln_training *t, const char *parent, const char *target,
+                                    kiln_error *err)
 {
     char made[FOLDER_PATH];
     kiln_status status = folder_path(made, parent, CHECKPOINT_UNFINISHED, err);
@@ -225,7 +244,9 @@ kiln_status checkpoint_save(kiln_training *t, bool best, kiln_error *err)
         status = write_checkpoint(t, parent, target, err);
     if (status) {
         t->best_step = best_before;
-        return fail_within(err, status, "the checkpoint of step %lld could not be written, those before it are as they were", (long long)t->step);
+        return fail_within(
+            err, status, "the checkpoint of step %lld could not be written, those before it are as they were",
+            (long long)t->step);
     }
     t->saved_step = t->step;
     t->saved_at = training_now();
@@ -270,7 +291,8 @@ static kiln_status find_latest(kiln_training *t, char **path, kiln_error *err)
             status = *path ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory");
         } else if (!status) {
             damaged++;
-            training_tell(t, KILN_TRAINING_NOTE, "%s; %s", why.text, i + 1 < list.count ? "the one before it is used" : "there is none before it");
+            training_tell(t, KILN_TRAINING_NOTE, "%s; %s", why.text,
+                          i + 1 < list.count ? "the one before it is used" : "there is none before it");
         }
     }
     checkpoint_list_fini(&list);
@@ -299,7 +321,9 @@ static kiln_status open_state(const char *checkpoint, tensor_file **file, kiln_e
         status = tensor_file_open(path, file, err);
     const char *version = status ? NULL : tensor_file_metadata(*file, "kiln.training_state");
     if (!status && (!version || strcmp(version, STATE_VERSION) != 0)) {
-        status = fail(err, KILN_UNSUPPORTED, "%s: a training state of version %s; this program knows " STATE_VERSION, path, version ? version : "none");
+        status = fail(err, KILN_UNSUPPORTED,
+                      "%s: a training state of version %s; this program knows " STATE_VERSION, path,
+                      version ? version : "none");
         tensor_file_close(*file);
         *file = NULL;
     }
@@ -312,29 +336,39 @@ kiln_status checkpoint_check(const kiln_training *t, const char *checkpoint, kil
     kiln_status status = open_state(checkpoint, &file, err);
     if (status)
         return status;
-    const char *data = tensor_file_metadata(file, "dataset"), *base = tensor_file_metadata(file, "base"), *method = tensor_file_metadata(file, "method");
+    const char *data = tensor_file_metadata(file, "dataset"), *base = tensor_file_metadata(file, "base"),
+               *method = tensor_file_metadata(file, "method");
     if (!data || strcmp(data, dataset_hash(t->data)) != 0)
-        status = fail(err, KILN_MISMATCH, "%s: the pictures or captions of %s are not those that this checkpoint was trained on; accept changes to go on with them",
+        status = fail(err, KILN_MISMATCH,
+                      "%s: the pictures or captions of %s are not those that this checkpoint was trained on; "
+                      "accept changes to go on with them",
                       checkpoint, t->recipe.train_data_dir);
     else if (!base || strcmp(base, t->base_hash) != 0)
-        status = fail(err, KILN_MISMATCH, "%s: the base is not the one that this checkpoint was trained from; accept changes to go on all the same", checkpoint);
+        status = fail(err, KILN_MISMATCH,
+                      "%s: the base is not the one that this checkpoint was trained from; accept changes to "
+                      "go on all the same",
+                      checkpoint);
     else if (!method || strcmp(method, t->recipe.method) != 0)
-        status = fail(err, KILN_MISMATCH, "%s: the method of this checkpoint is %s, the recipe's is %s", checkpoint, method ? method : "unknown", t->recipe.method);
+        status = fail(err, KILN_MISMATCH, "%s: the method of this checkpoint is %s, the recipe's is %s",
+                      checkpoint, method ? method : "unknown", t->recipe.method);
     tensor_file_close(file);
     return status;
 }
 
 /* ------------------------------------------------------------------------------------ restoring */
 
-static kiln_status read_tensor(const tensor_file *file, const char *name, dtype type, shape size, void *to, kiln_error *err)
+static kiln_status read_tensor(const tensor_file *file, const char *name, dtype type, shape size, void *to,
+                               kiln_error *err)
 {
     const tensor_entry *e = tensor_file_find(file, name);
     char found[SHAPE_TEXT], expected[SHAPE_TEXT];
     if (!e)
-        return fail(err, KILN_MISMATCH, "%s: '%s' is missing: was optimizer or ema_decay changed?", tensor_file_path(file), name);
+        return fail(err, KILN_MISMATCH, "%s: '%s' is missing: was optimizer or ema_decay changed?",
+                    tensor_file_path(file), name);
     if (e->type != type || !shape_equal(e->shape, size))
-        return fail(err, KILN_MISMATCH, "%s: '%s' is %s %s, expected %s %s", tensor_file_path(file), name, dtype_name(e->type),
-                    shape_text(e->shape, found), dtype_name(type), shape_text(size, expected));
+        return fail(err, KILN_MISMATCH, "%s: '%s' is %s %s, expected %s %s", tensor_file_path(file), name,
+                    dtype_name(e->type), shape_text(e->shape, found), dtype_name(type),
+                    shape_text(size, expected));
     return tensor_file_read(file, e, to, err);
 }
 
@@ -344,7 +378,8 @@ static kiln_status read_tensors(kiln_training *t, const tensor_file *file, kiln_
     kiln_status status = read_tensor(file, "values", DTYPE_F32, size, t->parameters->values, err);
     /* A mean that was not kept before begins with the weights. */
     if (!status && t->average)
-        status = read_tensor(file, tensor_file_find(file, "average") ? "average" : "values", DTYPE_F32, size, t->average, err);
+        status = read_tensor(file, tensor_file_find(file, "average") ? "average" : "values", DTYPE_F32, size,
+                             t->average, err);
     for (size_t i = 0; i < optimizer_state_count(t->optimizer) && !status; i++) {
         optimizer_state s = optimizer_state_at(t->optimizer, i);
         char name[512];
@@ -357,15 +392,20 @@ static kiln_status read_tensors(kiln_training *t, const tensor_file *file, kiln_
 static kiln_status check_layout(const kiln_training *t, const tensor_file *file, kiln_error *err)
 {
     char layout[65];
-    const char *optimizer_name = tensor_file_metadata(file, "optimizer"), *kept = tensor_file_metadata(file, "layout");
+    const char *optimizer_name = tensor_file_metadata(file, "optimizer"),
+               *kept = tensor_file_metadata(file, "layout");
     kiln_status status = checkpoint_layout_hash(t, layout, err);
     if (status)
         return status;
     if (!kept || strcmp(kept, layout) != 0)
-        return fail(err, KILN_MISMATCH, "%s: other parameters are trained now than when this was saved (sizes, trainable, frozen or train_text_encoder)",
+        return fail(err, KILN_MISMATCH,
+                    "%s: other parameters are trained now than when this was saved (sizes, trainable, frozen "
+                    "or train_text_encoder)",
                     tensor_file_path(file));
     if (!optimizer_name || strcmp(optimizer_name, t->recipe.optimizer) != 0)
-        return fail(err, KILN_MISMATCH, "%s: the optimizer was %s, the recipe says %s; to change it, start a new training with this checkpoint as base",
+        return fail(err, KILN_MISMATCH,
+                    "%s: the optimizer was %s, the recipe says %s; to change it, start a new training with "
+                    "this checkpoint as base",
                     tensor_file_path(file), optimizer_name ? optimizer_name : "unknown", t->recipe.optimizer);
     return KILN_OK;
 }
@@ -379,7 +419,8 @@ kiln_status checkpoint_restore(kiln_training *t, const char *checkpoint, kiln_er
     status = check_layout(t, file, err);
     if (!status)
         status = read_tensors(t, file, err);
-    const char *step = tensor_file_metadata(file, "step"), *best = tensor_file_metadata(file, "best_validation");
+    const char *step = tensor_file_metadata(file, "step"),
+               *best = tensor_file_metadata(file, "best_validation");
     const char *best_step = tensor_file_metadata(file, "best_step");
     if (!status && (!step || !best || !best_step))
         status = fail(err, KILN_BAD_FORMAT, "%s: the step is missing", tensor_file_path(file));

@@ -100,7 +100,8 @@ static kiln_status add_name(file_names *f, const char *name, kiln_error *err)
 }
 
 /* All files below folder/below, depth first. */
-static kiln_status collect(const char *folder, const char *below, int depth, file_names *files, kiln_error *err)
+static kiln_status collect(const char *folder, const char *below, int depth, file_names *files,
+                           kiln_error *err)
 {
     char path[FOLDER_PATH];
     kiln_status status = folder_path(path, folder, below, err);
@@ -110,7 +111,8 @@ static kiln_status collect(const char *folder, const char *below, int depth, fil
     for (const struct dirent *e = d ? readdir(d) : NULL; e && !status; e = readdir(d)) {
         char name[FOLDER_PATH];
         struct stat about;
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || (!*below && strcmp(e->d_name, seal_name) == 0))
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+            (!*below && strcmp(e->d_name, seal_name) == 0))
             continue;
         if (snprintf(name, sizeof name, "%s%s%s", below, *below ? "/" : "", e->d_name) >= (int)sizeof name)
             status = fail(err, KILN_BAD_ARGUMENT, "%s: the name is too long", folder);
@@ -119,7 +121,8 @@ static kiln_status collect(const char *folder, const char *below, int depth, fil
         if (!status && stat(path, &about) != 0)
             status = fail_system(err, "%s: cannot be read", path);
         if (!status)
-            status = S_ISDIR(about.st_mode) && depth < 8 ? collect(folder, name, depth + 1, files, err) : add_name(files, name, err);
+            status = S_ISDIR(about.st_mode) && depth < 8 ? collect(folder, name, depth + 1, files, err)
+                                                         : add_name(files, name, err);
     }
     if (d)
         closedir(d);
@@ -166,7 +169,8 @@ static kiln_status verify_line(const char *folder, const char *line, kiln_error 
     file_hashes hashes;
     kiln_error why;
     if (strlen(line) < 67 || line[64] != ' ')
-        return fail(err, KILN_BAD_FORMAT, "%s: damaged: %s has a line that is no checksum", folder, seal_name);
+        return fail(err, KILN_BAD_FORMAT, "%s: damaged: %s has a line that is no checksum", folder,
+                    seal_name);
     kiln_status status = folder_path(path, folder, line + 66, err);
     if (status)
         return status;
@@ -248,8 +252,10 @@ kiln_status checkpoint_layout_hash(const kiln_training *t, char out[65], kiln_er
     size_t size = 0;
     FILE *to = open_memstream(&text, &size);
     for (int i = 0; to && i < t->parameters->trainable; i++)
-        fprintf(to, "%s %s\n", t->parameters->entries[i].name, shape_text(t->parameters->entries[i].shape, dims));
-    kiln_status status = to && fclose(to) == 0 ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory for a hash");
+        fprintf(to, "%s %s\n", t->parameters->entries[i].name,
+                shape_text(t->parameters->entries[i].shape, dims));
+    kiln_status status =
+        to && fclose(to) == 0 ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory for a hash");
     if (!status)
         status = hash_memory(text, size, out, err);
     free(text);

@@ -89,7 +89,8 @@ static bool starts_at_zero(const initial_weights *w, const char *name)
         return ends_with(name, ".bias");
     if (!w->zero_init)
         return false;
-    return contains_layer(name, ".conv2") || (w->part == PART_UNET && (contains_layer(name, ".proj_out") || strncmp(name, "conv_out.", 9) == 0));
+    return contains_layer(name, ".conv2") || (w->part == PART_UNET && (contains_layer(name, ".proj_out") ||
+                                                                       strncmp(name, "conv_out.", 9) == 0));
 }
 
 static kiln_status read_initial(void *self, const parameter *p, int index, float *to, kiln_error *err)

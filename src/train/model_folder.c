@@ -68,23 +68,31 @@ static kiln_status make_inside(char path[FOLDER_PATH], const char *folder, const
 static kiln_status write_taken(const char *folder, const char *name, char *text, kiln_error *err)
 {
     char path[FOLDER_PATH];
-    kiln_status status = text ? folder_path(path, folder, name, err)
-                              : fail(err, KILN_NO_MEMORY, "%s: not enough memory to write '%s'", folder, name);
+    kiln_status status = text
+                             ? folder_path(path, folder, name, err)
+                             : fail(err, KILN_NO_MEMORY, "%s: not enough memory to write '%s'", folder, name);
     if (!status)
         status = write_text_file(path, text, strlen(text), err);
     free(text);
     return status;
 }
 
-static kiln_status write_tensors(const model_folder *m, part_kind part, safetensors_writer *writer, kiln_error *err)
+static kiln_status write_tensors(const model_folder *m, part_kind part, safetensors_writer *writer,
+                                 kiln_error *err)
 {
     kiln_status status = safetensors_writer_metadata(writer, "format", "pt", err);
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < m->count && !status; i++) {
             const folder_network *n = &m->network[i];
-            weights_output output = {.graph = n->graph, .source = n->source, .prefix = "", .dialect = DIALECT_CANONICAL, .type = n->type, .as = n->as};
+            weights_output output = {.graph = n->graph,
+                                     .source = n->source,
+                                     .prefix = "",
+                                     .dialect = DIALECT_CANONICAL,
+                                     .type = n->type,
+                                     .as = n->as};
             if (n->part == part)
-                status = pass == 0 ? weights_declare(writer, &output, err) : weights_write(writer, &output, NULL, err);
+                status = pass == 0 ? weights_declare(writer, &output, err)
+                                   : weights_write(writer, &output, NULL, err);
         }
     return status;
 }
@@ -98,7 +106,8 @@ static kiln_status write_part(const model_folder *m, part_kind part, const char 
     if (!status)
         status = write_taken(inner, "config.json", part_config_text(m->parts, part), err);
     if (!status)
-        status = folder_path(path, inner, text ? "model.safetensors" : "diffusion_pytorch_model.safetensors", err);
+        status =
+            folder_path(path, inner, text ? "model.safetensors" : "diffusion_pytorch_model.safetensors", err);
     if (!status)
         status = safetensors_writer_open(path, &writer, err);
     if (!status)
@@ -113,17 +122,20 @@ static kiln_status write_part(const model_folder *m, part_kind part, const char 
 /* Where Kiln's own data lies: installed, or in the sources it was built from. */
 static const char *data_folder(void)
 {
-    return access(KILN_DATA_DIRECTORY "/clip/bpe_simple_vocab_16e6.txt.gz", R_OK) == 0 ? KILN_DATA_DIRECTORY : KILN_SOURCE_DATA;
+    return access(KILN_DATA_DIRECTORY "/clip/bpe_simple_vocab_16e6.txt.gz", R_OK) == 0 ? KILN_DATA_DIRECTORY
+                                                                                       : KILN_SOURCE_DATA;
 }
 
 static kiln_status write_tokenizer(const model_folder *m, int i, const char *folder, kiln_error *err)
 {
     char inner[FOLDER_PATH];
-    bool written, zero_pad = i == 1 || m->parts->family == FAMILY_SD2 || m->parts->family == FAMILY_X4_UPSCALER;
+    bool written,
+        zero_pad = i == 1 || m->parts->family == FAMILY_SD2 || m->parts->family == FAMILY_X4_UPSCALER;
     int words = i ? m->parts->text_2.vocabulary : m->parts->text.vocabulary;
     kiln_status status = make_inside(inner, folder, i ? "tokenizer_2" : "tokenizer", err);
     if (!status)
-        status = convert_tokenizer(m->tokenizer[i], data_folder(), words, zero_pad ? "!" : "<|endoftext|>", inner, &written, err);
+        status = convert_tokenizer(m->tokenizer[i], data_folder(), words, zero_pad ? "!" : "<|endoftext|>",
+                                   inner, &written, err);
     if (!status && !written && m->tokenizer[i])
         status = fail(err, KILN_NOT_FOUND, "%s: the tokenizer's files are gone", m->tokenizer[i]);
     else if (!status && !written)

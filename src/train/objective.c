@@ -10,7 +10,8 @@
 
 bool objective_trains_text(const recipe *r)
 {
-    bool worded = strcmp(r->method, "text_to_image") == 0 || (strcmp(r->method, "pixel") == 0 && r->conditional);
+    bool worded =
+        strcmp(r->method, "text_to_image") == 0 || (strcmp(r->method, "pixel") == 0 && r->conditional);
     return worded && (r->train_text_encoder || (!r->base[0] && !r->text_encoder.base[0]));
 }
 
@@ -48,10 +49,12 @@ static kiln_status check_parts(const objective *o, kiln_error *err)
         return status;
     int channels = o->latent ? p->vae.latent_channels : 3;
     if (p->unet.in_channels != channels || p->unet.out_channels != channels)
-        return fail(err, KILN_UNSUPPORTED, "%s: the UNet takes %d channels and gives %d; training is for %d and %d", o->model->path,
+        return fail(err, KILN_UNSUPPORTED,
+                    "%s: the UNet takes %d channels and gives %d; training is for %d and %d", o->model->path,
                     p->unet.in_channels, p->unet.out_channels, channels, channels);
     if (o->trained >> NETWORK_TEXT_1 & 1 && model_has(o->model, NETWORK_TEXT_2))
-        return fail(err, KILN_UNSUPPORTED, "train_text_encoder is for models with one text encoder; %s has two", o->model->path);
+        return fail(err, KILN_UNSUPPORTED,
+                    "train_text_encoder is for models with one text encoder; %s has two", o->model->path);
     return KILN_OK;
 }
 
@@ -68,20 +71,24 @@ static kiln_status open_schedule(objective *o, kiln_error *err)
     status = schedule_new(&o->schedule, &config, err);
     schedule_config_fini(&config);
     if (!status && o->recipe->min_timestep >= o->schedule->count)
-        status = fail(err, KILN_BAD_ARGUMENT, "min_timestep is %d, the schedule has %d timesteps", o->recipe->min_timestep,
-                      o->schedule->count);
+        status = fail(err, KILN_BAD_ARGUMENT, "min_timestep is %d, the schedule has %d timesteps",
+                      o->recipe->min_timestep, o->schedule->count);
     return status;
 }
 
 kiln_status network_hash(const kiln_model *m, network_kind kind, char out[65], kiln_error *err)
 {
-    part_kind part = kind == NETWORK_UNET ? PART_UNET : kind == NETWORK_TEXT_1 ? PART_TEXT : kind == NETWORK_TEXT_2 ? PART_TEXT_2 : PART_VAE;
+    part_kind part = kind == NETWORK_UNET     ? PART_UNET
+                     : kind == NETWORK_TEXT_1 ? PART_TEXT
+                     : kind == NETWORK_TEXT_2 ? PART_TEXT_2
+                                              : PART_VAE;
     graph *g = probe_draw(m->parts, part, kind == NETWORK_VAE_ENCODER, err);
     if (!g)
         return err ? err->status : KILN_MISMATCH;
     int64_t largest = 0;
     for (int i = 0; i < g->parameter_count; i++)
-        largest = shape_count(g->parameters[i].shape) > largest ? shape_count(g->parameters[i].shape) : largest;
+        largest =
+            shape_count(g->parameters[i].shape) > largest ? shape_count(g->parameters[i].shape) : largest;
     float *values = malloc((size_t)largest * sizeof *values + 1);
     char *digits = malloc((size_t)g->parameter_count * 64 + 65);
     parameter_source source = weights_source(m->networks[kind].bound);
@@ -89,7 +96,8 @@ kiln_status network_hash(const kiln_model *m, network_kind kind, char out[65], k
     for (int i = 0; i < g->parameter_count && !status; i++) {
         status = source.read(source.self, &g->parameters[i], i, values, err);
         if (!status)
-            status = hash_memory(values, (size_t)shape_count(g->parameters[i].shape) * sizeof *values, digits + 64 * i, err);
+            status = hash_memory(values, (size_t)shape_count(g->parameters[i].shape) * sizeof *values,
+                                 digits + 64 * i, err);
     }
     if (!status)
         status = hash_memory(digits, (size_t)g->parameter_count * 64, out, err);
@@ -110,7 +118,8 @@ static kiln_status open_caches(objective *o, const char *folder, kiln_error *err
         if (!status)
             status = cache_open(folder, "latents", hash, &o->latents, err);
     }
-    if (!status && o->recipe->cache_text_encoder_outputs && !(o->trained >> NETWORK_TEXT_1 & 1) && o->worded) {
+    if (!status && o->recipe->cache_text_encoder_outputs && !(o->trained >> NETWORK_TEXT_1 & 1) &&
+        o->worded) {
         char both[160] = "", joined[65];
         if (model_has(o->model, NETWORK_TEXT_1))
             status = network_hash(o->model, NETWORK_TEXT_1, both, err);
@@ -125,8 +134,8 @@ static kiln_status open_caches(objective *o, const char *folder, kiln_error *err
     return status;
 }
 
-kiln_status objective_new(const recipe *r, kiln_model *model, kiln_session *session, const dataset *data, const char *cache_folder,
-                          objective **out, kiln_error *err)
+kiln_status objective_new(const recipe *r, kiln_model *model, kiln_session *session, const dataset *data,
+                          const char *cache_folder, objective **out, kiln_error *err)
 {
     objective *o = *out = calloc(1, sizeof *o);
     if (!o)
@@ -172,7 +181,8 @@ void graph_join(graph *g, const char *input, value from)
         if (strcmp(g->inputs[i].name, input) != 0)
             continue;
         node *n = &g->nodes[g->inputs[i].value.index];
-        if (!from.index || from.index >= g->inputs[i].value.index || !shape_equal(n->shape, g->nodes[from.index].shape)) {
+        if (!from.index || from.index >= g->inputs[i].value.index ||
+            !shape_equal(n->shape, g->nodes[from.index].shape)) {
             graph_fail(graph_root(g), "the input '%s' cannot be joined", input);
             return;
         }
@@ -228,11 +238,13 @@ static kiln_status encode_picture(void *self, void *to, size_t bytes, kiln_error
     return status;
 }
 
-kiln_status objective_moments(objective *o, const order_sample *s, const float *pixels, float *to, kiln_error *err)
+kiln_status objective_moments(objective *o, const order_sample *s, const float *pixels, float *to,
+                              kiln_error *err)
 {
     const vae_config *v = &o->model->parts->vae;
     int f = vae_factor(v);
-    size_t bytes = (size_t)(s->height_px / f) * (size_t)(s->width_px / f) * 2 * (size_t)v->latent_channels * sizeof(float);
+    size_t bytes = (size_t)(s->height_px / f) * (size_t)(s->width_px / f) * 2 * (size_t)v->latent_channels *
+                   sizeof(float);
     encoding_request request = {o, s, pixels};
     if (!o->latents)
         return encode_picture(&request, to, bytes, err);

@@ -23,7 +23,7 @@ typedef struct objective_shape {
 /* Pictures of one size. */
 typedef struct objective_batch {
     objective_shape shape;
-    const float *pixels;         /* [batch,height,width,3] in -1..1; NULL: the objective reads what it needs */
+    const float *pixels; /* [batch,height,width,3] in -1..1; NULL: the objective reads what it needs */
     const order_sample *samples; /* [batch] */
     const char *const *captions; /* [batch] */
     bool validation;             /* timesteps are spread evenly over `validation_count` pictures */
@@ -54,8 +54,8 @@ struct objective {
 /* Whether the text encoder is trained under this recipe. */
 bool objective_trains_text(const recipe *);
 /* The model and the session, the dataset and the recipe are borrowed. `cache_folder` NULL: nothing is kept on disk. */
-kiln_status objective_new(const recipe *, kiln_model *, kiln_session *, const dataset *, const char *cache_folder, objective **out,
-                          kiln_error *err);
+kiln_status objective_new(const recipe *, kiln_model *, kiln_session *, const dataset *,
+                          const char *cache_folder, objective **out, kiln_error *err);
 void objective_free(objective *);
 /* Whether batches need pixels from the loader. */
 bool objective_needs_pixels(const objective *);
@@ -75,6 +75,7 @@ kiln_status objective_fill_words(objective *, const objective_batch *, run *, ki
 /* sha256 over a network's values, as digits. */
 kiln_status network_hash(const kiln_model *, network_kind, char out[65], kiln_error *err);
 /* The moments [h,w,2C] of the picture of a sample, from the cache or encoded now. pixels NULL: read from its file. */
-kiln_status objective_moments(objective *, const order_sample *, const float *pixels, float *to, kiln_error *err);
+kiln_status objective_moments(objective *, const order_sample *, const float *pixels, float *to,
+                              kiln_error *err);
 
 #endif

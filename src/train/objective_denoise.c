@@ -32,11 +32,17 @@ static value draw(const objective *o, graph *g, const objective_shape *s)
     value context = NO_VALUE;
     if (ids) {
         clip_text_draw(g, &o->model->parts->text,
-                       &(clip_text_shape){.batch = s->batch, .tokens = CHUNK_LENGTH, .outputs = CLIP_HIDDEN_LN, .skip = o->recipe->clip_skip});
+                       &(clip_text_shape){.batch = s->batch,
+                                          .tokens = CHUNK_LENGTH,
+                                          .outputs = CLIP_HIDDEN_LN,
+                                          .skip = o->recipe->clip_skip});
         context = graph_take_output(g, "hidden_ln");
     }
     unet_draw(g, &o->model->parts->unet,
-              &(unet_shape){.batch = s->batch, .height = s->height_px / f, .width = s->width_px / f, .context_tokens = o->worded ? CHUNK_LENGTH : 1});
+              &(unet_shape){.batch = s->batch,
+                            .height = s->height_px / f,
+                            .width = s->width_px / f,
+                            .context_tokens = o->worded ? CHUNK_LENGTH : 1});
     if (ids)
         graph_join(g, "encoder_hidden_states", context);
     at a = graph_root(g);
@@ -66,7 +72,8 @@ static double draw_time(const objective *o, const objective_batch *b, int i)
 
 static int discrete_time(const objective *o, double time)
 {
-    int low = o->recipe->min_timestep, high = o->recipe->max_timestep ? o->recipe->max_timestep : o->schedule->count;
+    int low = o->recipe->min_timestep,
+        high = o->recipe->max_timestep ? o->recipe->max_timestep : o->schedule->count;
     high = high < o->schedule->count ? high : o->schedule->count;
     int t = low + (int)(time * (high - low));
     return t < high ? t : high - 1;
@@ -109,7 +116,8 @@ static void fill_noise(const objective *o, const order_sample *s, const noising 
 }
 
 /* moments [positions,2C] to scaled latents; sampled, or (validation) their mean. */
-static void sample_posterior(const objective *o, const objective_batch *b, int i, const float *moments, const noising *n)
+static void sample_posterior(const objective *o, const objective_batch *b, int i, const float *moments,
+                             const noising *n)
 {
     const vae_config *v = &o->model->parts->vae;
     noise_source source;
@@ -118,14 +126,16 @@ static void sample_posterior(const objective *o, const objective_batch *b, int i
     noise_fill(&source, n->sample, n->count);
     for (size_t k = 0; k < n->count; k++) {
         size_t c = k % channels, at_position = k / channels * 2 * channels;
-        float mean = moments[at_position + c], logvar = fminf(fmaxf(moments[at_position + channels + c], -30), 20);
+        float mean = moments[at_position + c],
+              logvar = fminf(fmaxf(moments[at_position + channels + c], -30), 20);
         float z = b->validation ? mean : mean + expf(0.5f * logvar) * n->sample[k];
         float shift = v->statistics ? v->latents_mean[c] : v->shift_factor;
         n->x0[k] = (z - shift) * v->scaling_factor / (v->statistics ? v->latents_deviation[c] : 1);
     }
 }
 
-static kiln_status find_x0(objective *o, const objective_batch *b, int i, float *moments, const noising *n, kiln_error *err)
+static kiln_status find_x0(objective *o, const objective_batch *b, int i, float *moments, const noising *n,
+                           kiln_error *err)
 {
     size_t pixels = (size_t)b->shape.height_px * (size_t)b->shape.width_px * 3;
     const float *picture = b->pixels ? b->pixels + (size_t)i * pixels : NULL;
@@ -166,12 +176,17 @@ static kiln_status fill(objective *o, const objective_batch *b, run *r, kiln_err
 {
     int f = latent_factor(o), channels = o->model->parts->unet.in_channels;
     size_t count = (size_t)(b->shape.height_px / f) * (size_t)(b->shape.width_px / f) * (size_t)channels;
-    float *scratch = malloc(4 * count * sizeof *scratch), *sample = run_input(r, "sample"), *target = run_input(r, "target");
+    float *scratch = malloc(4 * count * sizeof *scratch), *sample = run_input(r, "sample"),
+          *target = run_input(r, "target");
     float *timestep = run_input(r, "timestep"), *factors = run_input(r, "weights");
     kiln_status status = scratch ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory for a batch");
     for (int i = 0; i < b->shape.batch && !status; i++) {
-        noising n = {.x0 = scratch, .noise = scratch + count, .sample = sample + (size_t)i * count, .target = target + (size_t)i * count,
-                     .count = count, .channels = channels};
+        noising n = {.x0 = scratch,
+                     .noise = scratch + count,
+                     .sample = sample + (size_t)i * count,
+                     .target = target + (size_t)i * count,
+                     .count = count,
+                     .channels = channels};
         status = find_x0(o, b, i, scratch + 2 * count, &n, err);
         if (status)
             break;

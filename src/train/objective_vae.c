@@ -53,10 +53,13 @@ static value half(at a, value x, shape pairs, int axis, int first, shape halved)
 static value halved(at a, value x)
 {
     shape s = value_shape(a, x);
-    shape rows = SHAPE3(s.dim[0] * s.dim[1] / 2, 2, s.dim[2] * s.dim[3]), less = SHAPE4(s.dim[0], s.dim[1] / 2, s.dim[2], s.dim[3]);
+    shape rows = SHAPE3(s.dim[0] * s.dim[1] / 2, 2, s.dim[2] * s.dim[3]),
+          less = SHAPE4(s.dim[0], s.dim[1] / 2, s.dim[2], s.dim[3]);
     value y = op_add(a, half(a, x, rows, 1, 0, less), half(a, x, rows, 1, 1, less));
-    shape columns = SHAPE3(s.dim[0] * s.dim[1] / 2 * s.dim[2] / 2, 2, s.dim[3]), least = SHAPE4(s.dim[0], s.dim[1] / 2, s.dim[2] / 2, s.dim[3]);
-    return op_scale(a, op_add(a, half(a, y, columns, 1, 0, least), half(a, y, columns, 1, 1, least)), 0.25f, 0);
+    shape columns = SHAPE3(s.dim[0] * s.dim[1] / 2 * s.dim[2] / 2, 2, s.dim[3]),
+          least = SHAPE4(s.dim[0], s.dim[1] / 2, s.dim[2] / 2, s.dim[3]);
+    return op_scale(a, op_add(a, half(a, y, columns, 1, 0, least), half(a, y, columns, 1, 1, least)), 0.25f,
+                    0);
 }
 
 /* The loss of the difference between two pictures. */
@@ -70,7 +73,8 @@ static value picture_loss(const objective *o, at a, value error)
         shape s = value_shape(a, error);
         if (s.dim[1] < 2 || s.dim[2] < 2)
             break;
-        value edges = op_add(a, mean_absolute(a, differences(a, error, 1)), mean_absolute(a, differences(a, error, 2)));
+        value edges =
+            op_add(a, mean_absolute(a, differences(a, error, 1)), mean_absolute(a, differences(a, error, 2)));
         loss = op_add(a, loss, op_scale(a, edges, weight, 0));
         if (k + 1 < scales && s.dim[1] % 2 == 0 && s.dim[2] % 2 == 0)
             error = halved(a, error);
@@ -91,13 +95,15 @@ static value draw(const objective *o, graph *g, const objective_shape *s)
         if (strcmp(g->inputs[i].name, "image") == 0)
             image = g->inputs[i].value;
     shape latent = SHAPE4(s->batch, s->height_px / f, s->width_px / f, channels);
-    value mean = op_slice(a, moments, 3, 0, channels), logvar = op_clamp(a, op_slice(a, moments, 3, channels, channels), -30, 20);
+    value mean = op_slice(a, moments, 3, 0, channels),
+          logvar = op_clamp(a, op_slice(a, moments, 3, channels, channels), -30, 20);
     value deviation = op_exp(a, op_scale(a, logvar, 0.5f, 0));
     value z = op_add(a, mean, op_multiply(a, deviation, graph_input(g, "noise", latent, DTYPE_F32)));
     vae_draw_decoder(g, v, s->batch, s->height_px / f, s->width_px / f);
     graph_join(g, "latents", z);
     value loss = picture_loss(o, a, subtract(a, graph_take_output(g, "image"), image));
-    double share = (double)shape_count(latent) / ((double)s->batch * s->height_px * s->width_px * v->in_channels);
+    double share =
+        (double)shape_count(latent) / ((double)s->batch * s->height_px * s->width_px * v->in_channels);
     value spread = op_add(a, op_multiply(a, mean, mean), op_exp(a, logvar));
     value divergence = op_mean(a, op_scale(a, subtract(a, spread, logvar), 0.5f, -0.5f));
     return op_add(a, loss, op_scale(a, divergence, (float)(o->recipe->kl_weight * share), 0));
@@ -108,7 +114,8 @@ static kiln_status fill(objective *o, const objective_batch *b, run *r, kiln_err
     const vae_config *v = &o->model->parts->vae;
     int f = vae_factor(v);
     size_t pixels = (size_t)b->shape.height_px * (size_t)b->shape.width_px * 3;
-    size_t count = (size_t)(b->shape.height_px / f) * (size_t)(b->shape.width_px / f) * (size_t)v->latent_channels;
+    size_t count =
+        (size_t)(b->shape.height_px / f) * (size_t)(b->shape.width_px / f) * (size_t)v->latent_channels;
     float *image = run_input(r, "image"), *noise = run_input(r, "noise");
     kiln_status status = KILN_OK;
     for (int i = 0; i < b->shape.batch && !status; i++) {

@@ -25,8 +25,9 @@ static kiln_status fill_ids(const objective *o, const char *caption, int32_t *id
     for (int i = 0; i < CHUNK_LENGTH && !status; i++) {
         ids[i] = chunks.ids[0][i];
         if (ids[i] >= o->model->parts->text.vocabulary)
-            status = fail(err, KILN_MISMATCH, "the tokenizer gives the id %d, but the text encoder knows only %d words", (int)ids[i],
-                          o->model->parts->text.vocabulary);
+            status = fail(err, KILN_MISMATCH,
+                          "the tokenizer gives the id %d, but the text encoder knows only %d words",
+                          (int)ids[i], o->model->parts->text.vocabulary);
     }
     chunks_free(&chunks);
     return status;
@@ -45,7 +46,8 @@ static kiln_status encode_caption(void *self, void *to, size_t bytes, kiln_error
     const states_request *s = self;
     kiln_map *map = NULL;
     shape size = {0};
-    kiln_status status = conditioning_of_text(s->objective->session, s->caption, s->objective->recipe->clip_skip, &map, err);
+    kiln_status status =
+        conditioning_of_text(s->objective->session, s->caption, s->objective->recipe->clip_skip, &map, err);
     if (status)
         return status;
     memcpy(to, map_find(map, "context", &size), s->context * sizeof(float));
@@ -69,10 +71,12 @@ static kiln_status fill_states(objective *o, const objective_batch *b, run *r, k
 {
     float *context = run_input(r, "encoder_hidden_states"), *pooled = run_input(r, "added_text_embeds");
     const unet_config *u = &o->model->parts->unet;
-    states_request request = {.objective = o, .context = (size_t)CHUNK_LENGTH * (size_t)u->context_channels,
+    states_request request = {.objective = o,
+                              .context = (size_t)CHUNK_LENGTH * (size_t)u->context_channels,
                               .pooled = pooled ? (size_t)unet_pooled_channels(u, 0) : 0};
     float *states = malloc((request.context + request.pooled) * sizeof *states);
-    kiln_status status = states ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory for the captions' states");
+    kiln_status status =
+        states ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory for the captions' states");
     for (int i = 0; i < b->shape.batch && !status; i++) {
         request.caption = b->captions[i];
         status = fetch_states(o, &request, states, err);
@@ -80,7 +84,8 @@ static kiln_status fill_states(objective *o, const objective_batch *b, run *r, k
             break;
         memcpy(context + (size_t)i * request.context, states, request.context * sizeof(float));
         if (pooled)
-            memcpy(pooled + (size_t)i * request.pooled, states + request.context, request.pooled * sizeof(float));
+            memcpy(pooled + (size_t)i * request.pooled, states + request.context,
+                   request.pooled * sizeof(float));
     }
     free(states);
     return status;
@@ -89,7 +94,8 @@ static kiln_status fill_states(objective *o, const objective_batch *b, run *r, k
 kiln_status objective_fill_words(objective *o, const objective_batch *b, run *r, kiln_error *err)
 {
     float *times = run_input(r, "added_time_ids");
-    const float size[6] = {(float)b->shape.height_px, (float)b->shape.width_px, 0, 0, (float)b->shape.height_px, (float)b->shape.width_px};
+    const float size[6] = {(float)b->shape.height_px, (float)b->shape.width_px, 0, 0,
+                           (float)b->shape.height_px, (float)b->shape.width_px};
     for (int i = 0; times && i < b->shape.batch; i++)
         memcpy(times + 6 * i, size, sizeof size);
     int32_t *ids = run_input(r, "ids");
@@ -101,6 +107,7 @@ kiln_status objective_fill_words(objective *o, const objective_batch *b, run *r,
     if (o->worded)
         return fill_states(o, b, r, err);
     float *context = run_input(r, "encoder_hidden_states");
-    memset(context, 0, (size_t)b->shape.batch * (size_t)o->model->parts->unet.context_channels * sizeof *context);
+    memset(context, 0,
+           (size_t)b->shape.batch * (size_t)o->model->parts->unet.context_channels * sizeof *context);
     return KILN_OK;
 }

@@ -50,14 +50,19 @@ static kiln_status collect(parameters *p, const graph *g, network_kind kind, con
 {
     for (int i = 0; i < g->parameter_count; i++) {
         const parameter *from = &g->parameters[i];
-        bool train = choice->trained >> kind & 1 &&
-                     (pattern_is_empty(choice->trainable) || pattern_list_fits(choice->trainable, from->canonical)) &&
-                     !pattern_list_fits(choice->frozen, from->canonical);
+        bool train =
+            choice->trained >> kind & 1 &&
+            (pattern_is_empty(choice->trainable) || pattern_list_fits(choice->trainable, from->canonical)) &&
+            !pattern_list_fits(choice->frozen, from->canonical);
         if (train != trainable)
             continue;
         parameter_entry *e = &p->entries[p->count];
-        *e = (parameter_entry){.name = arena_text(&p->memory, from->canonical), .network = kind, .shape = from->shape,
-                               .role = from->role, .offset = p->size, .count = shape_count(from->shape)};
+        *e = (parameter_entry){.name = arena_text(&p->memory, from->canonical),
+                               .network = kind,
+                               .shape = from->shape,
+                               .role = from->role,
+                               .offset = p->size,
+                               .count = shape_count(from->shape)};
         if (!e->name || !name_index_put(&p->index, e->name, (uint32_t)p->count))
             return fail(err, KILN_NO_MEMORY, "out of memory for a list of parameters");
         p->size += e->count;
@@ -66,7 +71,8 @@ static kiln_status collect(parameters *p, const graph *g, network_kind kind, con
     return KILN_OK;
 }
 
-static kiln_status collect_all(parameters *p, graph *const graphs[KINDS], const parameters_choice *choice, kiln_error *err)
+static kiln_status collect_all(parameters *p, graph *const graphs[KINDS], const parameters_choice *choice,
+                               kiln_error *err)
 {
     int total = 0;
     kiln_status status = KILN_OK;
@@ -86,17 +92,19 @@ static kiln_status collect_all(parameters *p, graph *const graphs[KINDS], const 
     }
     if (!status && !p->trainable)
         status = fail(err, KILN_BAD_ARGUMENT, "there is nothing to train: no parameter fits '%s'%s%s%s",
-                      choice->trainable[0] ? choice->trainable : "*", choice->frozen[0] ? " without '" : "", choice->frozen,
-                      choice->frozen[0] ? "'" : "");
+                      choice->trainable[0] ? choice->trainable : "*", choice->frozen[0] ? " without '" : "",
+                      choice->frozen, choice->frozen[0] ? "'" : "");
     return status;
 }
 
-static kiln_status read_values(parameters *p, const kiln_model *m, graph *const graphs[KINDS], kiln_error *err)
+static kiln_status read_values(parameters *p, const kiln_model *m, graph *const graphs[KINDS],
+                               kiln_error *err)
 {
     kiln_status status = KILN_OK;
     p->values = malloc((size_t)p->size * sizeof *p->values);
     if (!p->values)
-        return fail(err, KILN_NO_MEMORY, "out of memory: %lld MB for the weights", (long long)(p->size >> 18));
+        return fail(err, KILN_NO_MEMORY, "out of memory: %lld MB for the weights",
+                    (long long)(p->size >> 18));
     for (int k = 0; k < KINDS; k++)
         for (int i = 0; graphs[k] && i < graphs[k]->parameter_count && !status; i++) {
             parameter_source source = weights_source(m->networks[kinds[k]].bound);
@@ -107,7 +115,8 @@ static kiln_status read_values(parameters *p, const kiln_model *m, graph *const 
     return status;
 }
 
-kiln_status parameters_open(const kiln_model *m, const parameters_choice *choice, parameters **out, kiln_error *err)
+kiln_status parameters_open(const kiln_model *m, const parameters_choice *choice, parameters **out,
+                            kiln_error *err)
 {
     graph *graphs[KINDS] = {NULL};
     kiln_status status = KILN_OK;
@@ -156,7 +165,8 @@ static kiln_status read_parameter(void *self, const parameter *wanted, int index
     const parameters_reader *r = self;
     const parameter_entry *e = parameters_find(r->parameters, wanted->canonical);
     if (!e || !shape_equal(e->shape, wanted->shape))
-        return fail(err, KILN_INTERNAL, "the parameter '%s' is not among those of the training", wanted->canonical);
+        return fail(err, KILN_INTERNAL, "the parameter '%s' is not among those of the training",
+                    wanted->canonical);
     bool own = r->block && e->offset < r->parameters->trainable_size;
     memcpy(to, (own ? r->block : r->parameters->values) + e->offset, (size_t)e->count * sizeof *to);
     return KILN_OK;

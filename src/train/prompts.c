@@ -8,7 +8,10 @@
 
 static kiln_status bad_option(const char *line, const char *name, kiln_error *err)
 {
-    return fail(err, KILN_BAD_ARGUMENT, "sample_prompts: '%.200s': --%s is not known or has no fitting value (n, w, h, d, l and s are)", line, name);
+    return fail(
+        err, KILN_BAD_ARGUMENT,
+        "sample_prompts: '%.200s': --%s is not known or has no fitting value (n, w, h, d, l and s are)", line,
+        name);
 }
 
 static kiln_status set_option(prompt_line *p, const char *line, const char *name, char *text, kiln_error *err)
@@ -22,12 +25,23 @@ static kiln_status set_option(prompt_line *p, const char *line, const char *name
     if (!*text || *end || strlen(name) != 1 || number < 0 || number > 9e15)
         return bad_option(line, name, err);
     switch (name[0]) {
-    case 'w': p->width = number <= 65500 ? (int)number : -1; break;
-    case 'h': p->height = number <= 65500 ? (int)number : -1; break;
-    case 's': p->steps = number <= 100000 ? (int)number : -1; break;
-    case 'l': p->cfg = number; break;
-    case 'd': p->seed = (int64_t)number; break;
-    default: return bad_option(line, name, err);
+    case 'w':
+        p->width = number <= 65500 ? (int)number : -1;
+        break;
+    case 'h':
+        p->height = number <= 65500 ? (int)number : -1;
+        break;
+    case 's':
+        p->steps = number <= 100000 ? (int)number : -1;
+        break;
+    case 'l':
+        p->cfg = number;
+        break;
+    case 'd':
+        p->seed = (int64_t)number;
+        break;
+    default:
+        return bad_option(line, name, err);
     }
     return p->width < 0 || p->height < 0 || p->steps < 0 ? bad_option(line, name, err) : KILN_OK;
 }

@@ -25,7 +25,8 @@ void kiln_training_recipe_free(kiln_training_recipe *r)
     free(r);
 }
 
-kiln_status kiln_training_recipe_set(kiln_training_recipe *r, const char *key, const char *text, kiln_error *err)
+kiln_status kiln_training_recipe_set(kiln_training_recipe *r, const char *key, const char *text,
+                                     kiln_error *err)
 {
     return recipe_set(&r->recipe, key, text, err);
 }

@@ -5,14 +5,9 @@
  * averaged ones, where there are). */
 #include "train/training.h"
 
-#include "diffusion/noise.h"
-#include "diffusion/samplers.h"
 #include "image/image_tensor.h"
 #include "pipeline/autoencode.h"
-#include "pipeline/conditioning.h"
-#include "pipeline/drawing.h"
 #include "pipeline/image_api.h"
-#include "pipeline/map.h"
 #include "train/contact_sheet.h"
 #include "train/model_folder.h"
 #include "train/prompts.h"
@@ -70,7 +65,8 @@ static int side_of(int line, int given, int resolution)
     return line ? line : given ? given : resolution;
 }
 
-static kiln_status draw_latent(const present *p, const prompt_line *line, int index, image **out, kiln_error *err)
+static kiln_status draw_prompt(const present *p, const prompt_line *line, int index, image **out,
+                               kiln_error *err)
 {
     kiln_training *t = p->training;
     const recipe *r = &t->recipe;
@@ -81,7 +77,7 @@ static kiln_status draw_latent(const present *p, const prompt_line *line, int in
     o.width = side_of(line->width, r->sample_width, r->resolution.number[0]);
     o.height = side_of(line->height, r->sample_height, r->resolution.number[1]);
     o.steps = line->steps ? line->steps : r->sample_steps;
-    o.cfg = line->cfg > 0 ? line->cfg : r->sample_cfg;
+    o.cfg = !t->objective->worded ? 1 : line->cfg > 0 ? line->cfg : r->sample_cfg;
     o.seed = line->seed >= 0 ? (uint64_t)line->seed : r->sample_seed + (uint64_t)index;
     o.sampler = r->sample_sampler;
     o.clip_skip = r->clip_skip;
@@ -94,84 +90,9 @@ static kiln_status draw_latent(const present *p, const prompt_line *line, int in
     return status;
 }
 
-/* Noise for the samplers that take some on the way. */
-static kiln_status give_noise(void *self, float from, float to, float *out, size_t n, kiln_error *err)
-{
-    (void)from;
-    (void)to;
-    (void)err;
-    noise_fill(self, out, n);
-    return KILN_OK;
-}
-
-/* What the UNet looks at: the words, or one token of zeros where it was never shown any. */
-static kiln_status condition(const present *p, const char *words, kiln_map **out, kiln_error *err)
-{
-    const objective *o = p->training->objective;
-    if (o->worded)
-        return conditioning_of_text(p->session, words, p->training->recipe.clip_skip, out, err);
-    int64_t width = o->model->parts->unet.context_channels;
-    float *zeros = calloc((size_t)width, sizeof *zeros);
-    kiln_status status = zeros ? map_new("conditioning", out, err) : fail(err, KILN_NO_MEMORY, "out of memory for the samples");
-    if (!status)
-        status = map_add(*out, "context", SHAPE3(1, 1, width), zeros, err);
-    free(zeros);
-    return status;
-}
-
-static kiln_status run_pixels(const drawing *d, uint64_t seed, float *x, size_t n, kiln_error *err)
-{
-    noise_source noise;
-    float *start = malloc(n * sizeof *start);
-    sampler_calls calls = {.noise = give_noise, .noise_self = &noise};
-    if (!start)
-        return fail(err, KILN_NO_MEMORY, "out of memory for the samples");
-    noise_init(&noise, NOISE_TORCH, seed);
-    noise_fill(&noise, start, n);
-    sampler_start(d->sampler, start, NULL, x, n);
-    free(start);
-    return drawing_run(d, &calls, x, err);
-}
-
-static kiln_status draw_pixels(const present *p, const prompt_line *line, int index, image **out, kiln_error *err)
-{
-    const kiln_training *t = p->training;
-    const recipe *r = &t->recipe;
-    kiln_map *words = NULL, *nothing = NULL;
-    sampler_plan *sampler = NULL;
-    sampler_request request = sampler_request_default();
-    double cfg = line->cfg > 0 ? line->cfg : r->sample_cfg;
-    uint64_t seed = line->seed >= 0 ? (uint64_t)line->seed : r->sample_seed + (uint64_t)index;
-    request.sampler = r->sample_sampler;
-    request.steps = line->steps ? line->steps : r->sample_steps;
-    kiln_status status = sampler_plan_new(&sampler, t->model->schedule, &request, err);
-    if (!status)
-        status = condition(p, line->text, &words, err);
-    bool guided = t->objective->worded && cfg != 1;
-    if (!status && guided)
-        status = condition(p, line->negative ? line->negative : "", &nothing, err);
-    drawing d = {.session = p->session, .sampler = sampler, .conditioning = words, .negative = nothing, .cfg = (float)cfg,
-                 .width = side_of(line->width, r->sample_width, r->resolution.number[0]),
-                 .height = side_of(line->height, r->sample_height, r->resolution.number[1])};
-    size_t n = (size_t)d.width * (size_t)d.height * 3;
-    float *x = malloc(2 * n * sizeof *x);
-    if (!status && !x)
-        status = fail(err, KILN_NO_MEMORY, "out of memory for the samples");
-    if (!status)
-        status = run_pixels(&d, seed, x, n, err);
-    if (!status) {
-        channels_last(x, 3, (int64_t)d.width * d.height, 3, x + n);
-        status = image_from_tensor(x + n, d.width, d.height, 3, 8, out, err);
-    }
-    free(x);
-    sampler_plan_free(sampler);
-    kiln_map_free(words);
-    kiln_map_free(nothing);
-    return status;
-}
-
 /* A picture of the dataset and what the VAE makes of it. */
-static kiln_status reconstruct(const present *p, int64_t index, image **picture, image **back, kiln_error *err)
+static kiln_status reconstruct(const present *p, int64_t index, image **picture, image **back,
+                               kiln_error *err)
 {
     const kiln_training *t = p->training;
     const vae_config *v = &t->model->parts->vae;
@@ -185,7 +106,8 @@ static kiln_status reconstruct(const present *p, int64_t index, image **picture,
     int f = vae_factor(v);
     size_t latents = n / 3 / (size_t)(f * f) * (size_t)v->latent_channels;
     float *pixels = malloc((n + latents) * sizeof *pixels);
-    kiln_status status = pixels ? loader_read_picture(t->data, &s, pixels, err) : fail(err, KILN_NO_MEMORY, "out of memory for the samples");
+    kiln_status status = pixels ? loader_read_picture(t->data, &s, pixels, err)
+                                : fail(err, KILN_NO_MEMORY, "out of memory for the samples");
     if (!status)
         status = image_from_tensor(pixels, s.width_px, s.height_px, 3, 8, picture, err);
     if (!status)
@@ -200,16 +122,19 @@ static kiln_status reconstruct(const present *p, int64_t index, image **picture,
 
 /* ------------------------------------------------------------------------------------ the size of latents */
 
-static kiln_status add_latents(const present *p, int64_t index, double *sum, double *squares, int64_t *count, kiln_error *err)
+static kiln_status add_latents(const present *p, int64_t index, double *sum, double *squares, int64_t *count,
+                               kiln_error *err)
 {
     const kiln_training *t = p->training;
     const vae_config *v = &t->model->parts->vae;
     order_sample s;
     order_batch(t->order, index, 1, &s);
     int f = vae_factor(v);
-    int64_t pixels = (int64_t)s.width_px * s.height_px * 3, latents = pixels / 3 / (f * f) * v->latent_channels;
+    int64_t pixels = (int64_t)s.width_px * s.height_px * 3,
+            latents = pixels / 3 / (f * f) * v->latent_channels;
     float *picture = malloc((size_t)(pixels + latents) * sizeof *picture);
-    kiln_status status = picture ? loader_read_picture(t->data, &s, picture, err) : fail(err, KILN_NO_MEMORY, "out of memory for a picture");
+    kiln_status status = picture ? loader_read_picture(t->data, &s, picture, err)
+                                 : fail(err, KILN_NO_MEMORY, "out of memory for a picture");
     if (!status)
         status = autoencode_encode(p->session, picture, s.height_px, s.width_px, NULL, picture + pixels, err);
     for (int64_t i = 0; i < latents && !status; i++) {
@@ -262,8 +187,7 @@ static kiln_status fill_sheet(const present *p, const prompt_list *prompts, shee
     }
     for (int i = 0; i < prompts->count && !status; i++, s->count++) {
         s->caption[i] = prompts->line[i].text;
-        status = t->objective->latent ? draw_latent(p, &prompts->line[i], i, &s->picture[i], err)
-                                      : draw_pixels(p, &prompts->line[i], i, &s->picture[i], err);
+        status = draw_prompt(p, &prompts->line[i], i, &s->picture[i], err);
     }
     return status;
 }
@@ -279,7 +203,8 @@ static kiln_status write_sheet(kiln_training *t, const sheet *s, kiln_error *err
         status = folder_path(path, folder, name, err);
     snprintf(name, sizeof name, "step %lld", (long long)t->step);
     if (!status)
-        status = contact_sheet_write(path, (const image *const *)s->picture, s->caption, s->count, s->columns, 0, name, err);
+        status = contact_sheet_write(path, (const image *const *)s->picture, s->caption, s->count, s->columns,
+                                     0, name, err);
     if (!status)
         training_tell(t, KILN_TRAINING_SAMPLED, "%s", path);
     return status;

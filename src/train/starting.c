@@ -28,12 +28,15 @@ bool starting_is_base(const recipe *r)
 static json_t *new_scheduler(const recipe *r)
 {
     if (strcmp(r->prediction_type, "flow") == 0)
-        return json_pack("{s:s, s:s, s:i, s:f}", "_class_name", "FlowMatchEulerDiscreteScheduler", "_diffusers_version", "0.31.0",
-                         "num_train_timesteps", r->num_train_timesteps, "shift", r->flow_shift);
-    return json_pack("{s:s, s:s, s:f, s:s, s:f, s:b, s:i, s:s, s:b, s:i, s:s, s:n}", "_class_name", "DDIMScheduler",
-                     "_diffusers_version", "0.31.0", "beta_end", r->beta_end, "beta_schedule", r->beta_schedule, "beta_start",
-                     r->beta_start, "clip_sample", 0, "num_train_timesteps", r->num_train_timesteps, "prediction_type", "epsilon",
-                     "set_alpha_to_one", 0, "steps_offset", 1, "timestep_spacing", "leading", "trained_betas");
+        return json_pack("{s:s, s:s, s:i, s:f}", "_class_name", "FlowMatchEulerDiscreteScheduler",
+                         "_diffusers_version", "0.31.0", "num_train_timesteps", r->num_train_timesteps,
+                         "shift", r->flow_shift);
+    return json_pack("{s:s, s:s, s:f, s:s, s:f, s:b, s:i, s:s, s:b, s:i, s:s, s:n}", "_class_name",
+                     "DDIMScheduler", "_diffusers_version", "0.31.0", "beta_end", r->beta_end,
+                     "beta_schedule", r->beta_schedule, "beta_start", r->beta_start, "clip_sample", 0,
+                     "num_train_timesteps", r->num_train_timesteps, "prediction_type", "epsilon",
+                     "set_alpha_to_one", 0, "steps_offset", 1, "timestep_spacing", "leading",
+                     "trained_betas");
 }
 
 kiln_status starting_scheduler(const recipe *r, const char *base, char **out, kiln_error *err)
@@ -65,12 +68,21 @@ static void describe_unet(const recipe *r, const model_parts *parts, unet_config
     const recipe_unet *u = &r->unet;
     bool text = parts->part[PART_TEXT].present, vae = parts->part[PART_VAE].present;
     int factor = vae ? vae_factor(&parts->vae) : 1;
-    *c = (unet_config){.in_channels = vae ? parts->vae.latent_channels : 3, .out_channels = vae ? parts->vae.latent_channels : 3,
-                       .sample_size = r->resolution.number[0] / factor, .levels = u->block_out_channels.count,
-                       .context_channels = u->cross_attention_dim ? u->cross_attention_dim : text ? parts->text.width : 32,
-                       .linear_projection = u->use_linear_projection, .groups = u->norm_num_groups, .norm_epsilon = 1e-5f,
-                       .conv_in_kernel = 3, .conv_out_kernel = 3, .downsample_padding = 1,
-                       .time_channels = 4 * u->block_out_channels.number[0], .cosine_first = true};
+    *c = (unet_config){.in_channels = vae ? parts->vae.latent_channels : 3,
+                       .out_channels = vae ? parts->vae.latent_channels : 3,
+                       .sample_size = r->resolution.number[0] / factor,
+                       .levels = u->block_out_channels.count,
+                       .context_channels = u->cross_attention_dim ? u->cross_attention_dim
+                                           : text                 ? parts->text.width
+                                                                  : 32,
+                       .linear_projection = u->use_linear_projection,
+                       .groups = u->norm_num_groups,
+                       .norm_epsilon = 1e-5f,
+                       .conv_in_kernel = 3,
+                       .conv_out_kernel = 3,
+                       .downsample_padding = 1,
+                       .time_channels = 4 * u->block_out_channels.number[0],
+                       .cosine_first = true};
     c->middle = strcmp(u->mid_block, "attention") == 0 ? UNET_MIDDLE_ATTENTION
                 : strcmp(u->mid_block, "resnet") == 0  ? UNET_MIDDLE_RESNET
                                                        : UNET_MIDDLE_NONE;
@@ -91,9 +103,15 @@ static void describe_unet(const recipe *r, const model_parts *parts, unet_config
 static void describe_vae(const recipe *r, vae_config *c)
 {
     const recipe_vae *v = &r->vae;
-    *c = (vae_config){.in_channels = 3, .out_channels = 3, .latent_channels = v->latent_channels,
-                      .sample_size = r->resolution.number[0], .levels = v->block_out_channels.count, .layers = v->layers_per_block,
-                      .groups = v->norm_num_groups, .quant_convolution = true, .post_quant_convolution = true,
+    *c = (vae_config){.in_channels = 3,
+                      .out_channels = 3,
+                      .latent_channels = v->latent_channels,
+                      .sample_size = r->resolution.number[0],
+                      .levels = v->block_out_channels.count,
+                      .layers = v->layers_per_block,
+                      .groups = v->norm_num_groups,
+                      .quant_convolution = true,
+                      .post_quant_convolution = true,
                       .middle_attention = v->mid_block_add_attention,
                       .scaling_factor = v->scaling_factor > 0 ? (float)v->scaling_factor : 0.18215f};
     for (int i = 0; i < c->levels; i++)
@@ -120,11 +138,18 @@ static kiln_status describe_text(const recipe *r, clip_text_config *c, kiln_erro
     if (status)
         return status;
     if (t->hidden_size % t->num_attention_heads)
-        status = fail(err, KILN_BAD_ARGUMENT, "text_encoder.num_attention_heads %d does not divide text_encoder.hidden_size %d",
+        status = fail(err, KILN_BAD_ARGUMENT,
+                      "text_encoder.num_attention_heads %d does not divide text_encoder.hidden_size %d",
                       t->num_attention_heads, t->hidden_size);
-    *c = (clip_text_config){.vocabulary = tokenizer_size(words), .positions = 77, .width = t->hidden_size, .feed_forward = t->intermediate_size,
-                            .layers = t->num_hidden_layers, .heads = t->num_attention_heads,
-                            .quick_gelu = strcmp(t->hidden_act, "quick_gelu") == 0, .norm_epsilon = 1e-5f, .eos_token = tokenizer_end_id(words)};
+    *c = (clip_text_config){.vocabulary = tokenizer_size(words),
+                            .positions = 77,
+                            .width = t->hidden_size,
+                            .feed_forward = t->intermediate_size,
+                            .layers = t->num_hidden_layers,
+                            .heads = t->num_attention_heads,
+                            .quick_gelu = strcmp(t->hidden_act, "quick_gelu") == 0,
+                            .norm_epsilon = 1e-5f,
+                            .eos_token = tokenizer_end_id(words)};
     tokenizer_close(words);
     return status;
 }
@@ -134,7 +159,7 @@ static kiln_status describe_text(const recipe *r, clip_text_config *c, kiln_erro
 /* What is being put together. */
 typedef struct start {
     const recipe *recipe;
-    model_parts parts;           /* of the new folder; parts taken from elsewhere have their place */
+    model_parts parts;             /* of the new folder; parts taken from elsewhere have their place */
     model_parts *from[PART_COUNT]; /* models that parts are taken from */
     graph *graphs[CONVERT_MAX_MODELS];
     weights *bound[CONVERT_MAX_MODELS];
@@ -157,7 +182,10 @@ static void start_fini(start *s)
 /* Which model the recipe takes a part from; "" for none. */
 static const char *base_of(const recipe *r, part_kind k)
 {
-    const char *own = k == PART_UNET ? r->unet.base : k == PART_VAE ? r->vae.base : k == PART_TEXT ? r->text_encoder.base : "";
+    const char *own = k == PART_UNET   ? r->unet.base
+                      : k == PART_VAE  ? r->vae.base
+                      : k == PART_TEXT ? r->text_encoder.base
+                                       : "";
     return own[0] ? own : r->base;
 }
 
@@ -166,10 +194,14 @@ static bool is_wanted(const recipe *r, part_kind k)
 {
     bool pixel = strcmp(r->method, "pixel") == 0, vae = strcmp(r->method, "vae") == 0;
     switch (k) {
-    case PART_UNET: return !vae;
-    case PART_VAE: return !pixel;
-    case PART_TEXT: return !vae && (!pixel || r->conditional);
-    default: return false;
+    case PART_UNET:
+        return !vae;
+    case PART_VAE:
+        return !pixel;
+    case PART_TEXT:
+        return !vae && (!pixel || r->conditional);
+    default:
+        return false;
     }
 }
 
@@ -209,7 +241,8 @@ static kiln_status describe_parts(start *s, kiln_error *err)
         if (base[0])
             status = take_part(s, k, base, err);
         else if (k == PART_VAE && strcmp(r->method, "vae") != 0)
-            status = fail(err, KILN_BAD_ARGUMENT, "vae.base is missing: a latent model needs a trained VAE (method = vae makes one)");
+            status = fail(err, KILN_BAD_ARGUMENT,
+                          "vae.base is missing: a latent model needs a trained VAE (method = vae makes one)");
         else if (k == PART_VAE)
             describe_vae(r, &s->parts.vae);
         else if (k == PART_TEXT)
@@ -242,8 +275,12 @@ static kiln_status add_network(start *s, part_kind k, bool encoder, kiln_error *
         n->as = s->bound[i];
         return KILN_OK;
     }
-    s->initial[i] = (initial_weights){.part = k, .graph = s->graphs[i], .seed = s->recipe->seed, .zero_init = s->recipe->zero_init,
-                                      .text_width = s->parts.text.width, .text_layers = s->parts.text.layers};
+    s->initial[i] = (initial_weights){.part = k,
+                                      .graph = s->graphs[i],
+                                      .seed = s->recipe->seed,
+                                      .zero_init = s->recipe->zero_init,
+                                      .text_width = s->parts.text.width,
+                                      .text_layers = s->parts.text.layers};
     n->source = initial_source(&s->initial[i]);
     return KILN_OK;
 }

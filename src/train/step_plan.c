@@ -44,7 +44,8 @@ static kiln_status draw_gradients(const kiln_training *t, graph *g, value loss, 
     for (int i = 0; i < count && !status; i++) {
         int index = graph_find_parameter(g, t->parameters->entries[i].name);
         if (index < 0)
-            status = fail(err, KILN_INTERNAL, "the step's graph lacks the parameter '%s'", t->parameters->entries[i].name);
+            status = fail(err, KILN_INTERNAL, "the step's graph lacks the parameter '%s'",
+                          t->parameters->entries[i].name);
         else
             wanted[i] = g->parameters[index].value;
     }
@@ -93,7 +94,9 @@ static kiln_status compile(kiln_training *t, step_plan *p, kiln_error *err)
         status = run_new(p->plan, &p->run, err);
     for (int i = 0; i < g->parameter_count && !status; i++)
         if (live[i])
-            run_parameter(p->run, i, t->parameters->values + parameters_find(t->parameters, g->parameters[i].canonical)->offset);
+            run_parameter(p->run, i,
+                          t->parameters->values +
+                              parameters_find(t->parameters, g->parameters[i].canonical)->offset);
     free(live);
     return status;
 }
@@ -115,7 +118,8 @@ static kiln_status find_outputs(const kiln_training *t, step_plan *p, kiln_error
     return KILN_OK;
 }
 
-kiln_status step_plan_get(kiln_training *t, const objective_shape *size, bool backward, step_plan **out, kiln_error *err)
+kiln_status step_plan_get(kiln_training *t, const objective_shape *size, bool backward, step_plan **out,
+                          kiln_error *err)
 {
     *out = NULL;
     for (int i = 0; i < t->plan_count; i++) {

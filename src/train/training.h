@@ -69,23 +69,25 @@ struct kiln_training {
     journal *journal;
 
     int64_t step, steps, batches_per_epoch;
-    int64_t saved_step;      /* of the last checkpoint, -1: none */
-    int64_t opened_step;     /* of the checkpoint that `model` was opened from and still reads; -1: none */
-    double best_validation;  /* NaN: none yet */
-    int64_t best_step;       /* -1: none */
-    double seconds_before;   /* of earlier sittings */
+    int64_t saved_step;       /* of the last checkpoint, -1: none */
+    int64_t opened_step;      /* of the checkpoint that `model` was opened from and still reads; -1: none */
+    double best_validation;   /* NaN: none yet */
+    int64_t best_step;        /* -1: none */
+    double seconds_before;    /* of earlier sittings */
     double started, saved_at; /* monotonic seconds */
     double images_per_second;
 };
 
 double training_now(void);
 /* Tell the user a sentence, or that something was done. False: stop. */
-bool training_tell(kiln_training *, kiln_training_event_kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool training_tell(kiln_training *, kiln_training_event_kind, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* The epoch that a step is in, with fraction. */
 double training_epoch(const kiln_training *, int64_t step);
 
 /* step_plan.c: the plan of a size, compiled when it is not at hand. */
-kiln_status step_plan_get(kiln_training *, const objective_shape *size, bool backward, step_plan **out, kiln_error *err);
+kiln_status step_plan_get(kiln_training *, const objective_shape *size, bool backward, step_plan **out,
+                          kiln_error *err);
 void step_plans_free(kiln_training *);
 
 /* validate.c: the mean loss over the validation pictures at fixed timesteps and noise; NaN when there are none. */

@@ -47,8 +47,9 @@ static kiln_status lock_folder(kiln_training *t, kiln_error *err)
         return fail_system(err, "%s: cannot be written", path);
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     if (fcntl(t->lock, F_SETLK, &whole) != 0)
-        return errno == EACCES || errno == EAGAIN ? fail(err, KILN_BUSY, "%s: another training works in this folder", t->folder)
-                                                  : fail_system(err, "%s: cannot be locked", path);
+        return errno == EACCES || errno == EAGAIN
+                   ? fail(err, KILN_BUSY, "%s: another training works in this folder", t->folder)
+                   : fail_system(err, "%s: cannot be locked", path);
     return KILN_OK;
 }
 
@@ -73,7 +74,8 @@ static kiln_status write_recipe(const kiln_training *t, kiln_error *err)
 {
     char path[FOLDER_PATH];
     char *text = recipe_text_of(&t->recipe);
-    kiln_status status = text ? folder_path(path, t->folder, "recipe.txt", err) : fail(err, KILN_NO_MEMORY, "out of memory for a recipe");
+    kiln_status status = text ? folder_path(path, t->folder, "recipe.txt", err)
+                              : fail(err, KILN_NO_MEMORY, "out of memory for a recipe");
     if (!status)
         status = write_text_file(path, text, strlen(text), err);
     free(text);
@@ -152,7 +154,8 @@ static kiln_status adopt_scheduler(kiln_training *t, kiln_error *err)
     parts->scheduler_assumed = false;
     if (t->objective->flow)
         return KILN_OK;
-    kiln_status status = schedule_config_read(&config, parts->scheduler, strlen(parts->scheduler), NULL, "the recipe", err);
+    kiln_status status =
+        schedule_config_read(&config, parts->scheduler, strlen(parts->scheduler), NULL, "the recipe", err);
     if (status)
         return status;
     if (parts->family != FAMILY_SDXL && parts->family != FAMILY_SDXL_REFINER)
@@ -217,14 +220,17 @@ static kiln_status open_data(kiln_training *t, kiln_error *err)
 static kiln_status check_sizes(const kiln_training *t, kiln_error *err)
 {
     const model_parts *parts = t->model->parts;
-    int step = parts->part[PART_VAE].present && strcmp(t->recipe.method, "pixel") != 0 ? vae_factor(&parts->vae) : 1;
+    int step =
+        parts->part[PART_VAE].present && strcmp(t->recipe.method, "pixel") != 0 ? vae_factor(&parts->vae) : 1;
     if (parts->part[PART_UNET].present && strcmp(t->recipe.method, "vae") != 0)
         step <<= parts->unet.levels - 1;
     for (int i = 0; i < dataset_bucket_count(t->data); i++) {
         const dataset_bucket *b = dataset_bucket_at(t->data, i);
         if (b->width_px % step || b->height_px % step)
-            return fail(err, KILN_BAD_ARGUMENT, "pictures of %dx%d cannot be trained on: both sides must be multiples of %d for this model",
-                        b->width_px, b->height_px, step);
+            return fail(
+                err, KILN_BAD_ARGUMENT,
+                "pictures of %dx%d cannot be trained on: both sides must be multiples of %d for this model",
+                b->width_px, b->height_px, step);
     }
     return KILN_OK;
 }
@@ -258,7 +264,9 @@ static kiln_status open_loader(kiln_training *t, kiln_error *err)
 
 static kiln_status open_parameters(kiln_training *t, kiln_error *err)
 {
-    const parameters_choice choice = {.networks = t->objective->networks, .trained = t->objective->trained, .trainable = t->recipe.trainable,
+    const parameters_choice choice = {.networks = t->objective->networks,
+                                      .trained = t->objective->trained,
+                                      .trainable = t->recipe.trainable,
                                       .frozen = t->recipe.frozen};
     kiln_status status = parameters_open(t->model, &choice, &t->parameters, err);
     if (status)
@@ -272,7 +280,8 @@ static kiln_status open_parameters(kiln_training *t, kiln_error *err)
         t->gradients = malloc(size * sizeof *t->gradients);
     if (t->recipe.ema_decay > 0)
         t->average = malloc(size * sizeof *t->average);
-    if (!t->frozen || !t->gradient_of || !t->gradient_counts || (t->recipe.gradient_accumulation_steps > 1 && !t->gradients) ||
+    if (!t->frozen || !t->gradient_of || !t->gradient_counts ||
+        (t->recipe.gradient_accumulation_steps > 1 && !t->gradients) ||
         (t->recipe.ema_decay > 0 && !t->average))
         return fail(err, KILN_NO_MEMORY, "out of memory: %zu MB for gradients and averages", size >> 18);
     for (size_t i = 0; i < count; i++)
@@ -309,8 +318,11 @@ static kiln_status open_optimizer(kiln_training *t, kiln_error *err)
     for (int i = 0; i < t->parameters->trainable; i++) {
         const parameter_entry *e = &t->parameters->entries[i];
         bool text = e->network == NETWORK_TEXT_1 && r->text_encoder_lr > 0 && base_rate > 0;
-        list[i] = (optimizer_parameter){.name = e->name, .values = t->parameters->values + e->offset, .shape = e->shape,
-                                        .decay = e->role == ROLE_WEIGHT, .rate_factor = text ? r->text_encoder_lr / base_rate : 1};
+        list[i] = (optimizer_parameter){.name = e->name,
+                                        .values = t->parameters->values + e->offset,
+                                        .shape = e->shape,
+                                        .decay = e->role == ROLE_WEIGHT,
+                                        .rate_factor = text ? r->text_encoder_lr / base_rate : 1};
     }
     status = optimizer_new(&o, list, (size_t)t->parameters->trainable, &t->optimizer, err);
     free(list);
@@ -322,7 +334,8 @@ static kiln_status open_schedules(kiln_training *t, kiln_error *err)
     const recipe *r = &t->recipe;
     t->batches_per_epoch = order_steps_per_epoch(t->order, r->train_batch_size);
     int64_t per_step = r->gradient_accumulation_steps;
-    t->steps = r->max_train_epochs ? (r->max_train_epochs * t->batches_per_epoch + per_step - 1) / per_step : r->max_train_steps;
+    t->steps = r->max_train_epochs ? (r->max_train_epochs * t->batches_per_epoch + per_step - 1) / per_step
+                                   : r->max_train_steps;
     learning_rate_options o = learning_rate_defaults();
     o.learning_rate = r->learning_rate;
     o.lr_scheduler = r->lr_scheduler;
@@ -336,10 +349,10 @@ static kiln_status open_schedules(kiln_training *t, kiln_error *err)
     if (status)
         return status;
     t->ema = ema_defaults();
-    t->ema.kind = r->ema_decay <= 0                         ? EMA_OFF
-                  : strcmp(r->ema_kind, "constant") == 0    ? EMA_CONSTANT
-                  : strcmp(r->ema_kind, "warmup") == 0      ? EMA_WARMUP
-                                                            : EMA_GROWING;
+    t->ema.kind = r->ema_decay <= 0                      ? EMA_OFF
+                  : strcmp(r->ema_kind, "constant") == 0 ? EMA_CONSTANT
+                  : strcmp(r->ema_kind, "warmup") == 0   ? EMA_WARMUP
+                                                         : EMA_GROWING;
     t->ema.decay = r->ema_decay > 0 ? r->ema_decay : t->ema.decay;
     t->ema.update_every = r->ema_update_every > 0 ? r->ema_update_every : 1;
     return ema_options_check(&t->ema, err);
@@ -347,14 +360,17 @@ static kiln_status open_schedules(kiln_training *t, kiln_error *err)
 
 /* ------------------------------------------------------------------------------------ all together */
 
-static kiln_status find_checkpoint(kiln_training *t, const kiln_training_options *o, char **path, kiln_error *err)
+static kiln_status find_checkpoint(kiln_training *t, const kiln_training_options *o, char **path,
+                                   kiln_error *err)
 {
     *path = NULL;
     if (o->resume)
         return checkpoint_find(t, o->resume, path, err);
     if (checkpoint_any(t))
-        return fail(err, KILN_BAD_ARGUMENT, "%s: there are checkpoints already; resume them (--resume latest) or choose another output_dir",
-                    t->folder);
+        return fail(
+            err, KILN_BAD_ARGUMENT,
+            "%s: there are checkpoints already; resume them (--resume latest) or choose another output_dir",
+            t->folder);
     return KILN_OK;
 }
 
@@ -393,7 +409,8 @@ kiln_training_options kiln_training_defaults(void)
     return (kiln_training_options){0};
 }
 
-kiln_status kiln_training_open(const kiln_training_recipe *r, const kiln_training_options *options, kiln_training **out, kiln_error *err)
+kiln_status kiln_training_open(const kiln_training_recipe *r, const kiln_training_options *options,
+                               kiln_training **out, kiln_error *err)
 {
     const kiln_training_options plain = kiln_training_defaults(), *o = options ? options : &plain;
     kiln_error own;

@@ -11,9 +11,15 @@
 
 static kiln_training_event event_of(const kiln_training *t, kiln_training_event_kind kind)
 {
-    return (kiln_training_event){.kind = kind, .step = t->step, .steps = t->steps, .epoch = t->batches_per_epoch ? training_epoch(t, t->step) : 0,
-                                 .epochs = t->batches_per_epoch ? training_epoch(t, t->steps) : 0, .loss = (double)NAN,
-                                 .validation_loss = (double)NAN, .images_per_second = t->images_per_second, .seconds_left = (double)NAN};
+    return (kiln_training_event){.kind = kind,
+                                 .step = t->step,
+                                 .steps = t->steps,
+                                 .epoch = t->batches_per_epoch ? training_epoch(t, t->step) : 0,
+                                 .epochs = t->batches_per_epoch ? training_epoch(t, t->steps) : 0,
+                                 .loss = (double)NAN,
+                                 .validation_loss = (double)NAN,
+                                 .images_per_second = t->images_per_second,
+                                 .seconds_left = (double)NAN};
 }
 
 /* One call of the user's function at a time. */
@@ -54,8 +60,13 @@ static void tell_step(kiln_training *t, const journal_row *row)
     double per_step = (double)t->recipe.train_batch_size * t->recipe.gradient_accumulation_steps;
     if (t->images_per_second > 0)
         event.seconds_left = (double)(t->steps - t->step) * per_step / t->images_per_second;
-    const journal_progress p = {.step = t->step, .steps = t->steps, .epoch = event.epoch, .epochs = event.epochs, .loss = row->loss,
-                                .learning_rate = row->learning_rate, .images_per_second = t->images_per_second,
+    const journal_progress p = {.step = t->step,
+                                .steps = t->steps,
+                                .epoch = event.epoch,
+                                .epochs = event.epochs,
+                                .loss = row->loss,
+                                .learning_rate = row->learning_rate,
+                                .images_per_second = t->images_per_second,
                                 .seconds_left = event.seconds_left};
     event.line = journal_progress_line(&p, line);
     call_user(t, &event);
@@ -94,7 +105,9 @@ static kiln_status run_passes(kiln_training *t, double *loss, kiln_error *err)
         status = loader_next(t->loader, &b, err);
         if (status)
             break;
-        const objective_batch batch = {.shape = {b->count, b->height_px, b->width_px}, .pixels = b->pixels, .samples = b->samples,
+        const objective_batch batch = {.shape = {b->count, b->height_px, b->width_px},
+                                       .pixels = b->pixels,
+                                       .samples = b->samples,
                                        .captions = b->captions};
         status = step_plan_get(t, &batch.shape, true, &p, err);
         if (!status)
@@ -115,9 +128,11 @@ static kiln_status refuse_loss(const kiln_training *t, double loss, double norm,
     if (t->saved_step >= 0)
         snprintf(saved, sizeof saved, "the last checkpoint is that of step %lld", (long long)t->saved_step);
     return fail(err, KILN_BAD_FORMAT,
-                "step %lld: the %s is %g, no longer a number to learn from; nothing of this step was saved, and %s; a lower learning_rate, "
+                "step %lld: the %s is %g, no longer a number to learn from; nothing of this step was saved, "
+                "and %s; a lower learning_rate, "
                 "more lr_warmup_steps or a lower max_grad_norm may help",
-                (long long)t->step + 1, isfinite(loss) ? "length of the gradient" : "loss", isfinite(loss) ? norm : loss, saved);
+                (long long)t->step + 1, isfinite(loss) ? "length of the gradient" : "loss",
+                isfinite(loss) ? norm : loss, saved);
 }
 
 static kiln_status train_step(kiln_training *t, journal_row *row, kiln_error *err)
@@ -127,7 +142,8 @@ static kiln_status train_step(kiln_training *t, journal_row *row, kiln_error *er
     kiln_status status = run_passes(t, &loss, err);
     if (status)
         return status;
-    double norm = gradient_norm(t->gradient_of, t->gradient_counts, (size_t)t->parameters->trainable) / passes;
+    double norm =
+        gradient_norm(t->gradient_of, t->gradient_counts, (size_t)t->parameters->trainable) / passes;
     if (!isfinite(loss) || !isfinite(norm))
         return refuse_loss(t, loss, norm, err);
     double scale = gradient_clip_scale(norm, t->recipe.max_grad_norm) / passes;
@@ -136,11 +152,17 @@ static kiln_status train_step(kiln_training *t, journal_row *row, kiln_error *er
         return status;
     t->step++;
     if (t->average)
-        ema_update(t->average, t->parameters->values, (size_t)t->parameters->trainable_size, ema_decay(&t->ema, t->step));
+        ema_update(t->average, t->parameters->values, (size_t)t->parameters->trainable_size,
+                   ema_decay(&t->ema, t->step));
     double now = training_now(), speed = t->recipe.train_batch_size * passes / (now - started);
     t->images_per_second = t->images_per_second > 0 ? 0.9 * t->images_per_second + 0.1 * speed : speed;
-    *row = (journal_row){.step = t->step, .epoch = training_epoch(t, t->step), .loss = loss, .validation_loss = (double)NAN,
-                         .learning_rate = optimizer_rate(t->optimizer), .gradient_norm = norm, .images_per_second = t->images_per_second,
+    *row = (journal_row){.step = t->step,
+                         .epoch = training_epoch(t, t->step),
+                         .loss = loss,
+                         .validation_loss = (double)NAN,
+                         .learning_rate = optimizer_rate(t->optimizer),
+                         .gradient_norm = norm,
+                         .images_per_second = t->images_per_second,
                          .seconds = t->seconds_before + now - t->started};
     return KILN_OK;
 }
@@ -155,13 +177,15 @@ static bool is_due(const kiln_training *t, int64_t steps, int epochs)
     if (!epochs)
         return false;
     double span = epochs;
-    return floor(training_epoch(t, t->step) / span + 1e-9) > floor(training_epoch(t, t->step - 1) / span + 1e-9);
+    return floor(training_epoch(t, t->step) / span + 1e-9) >
+           floor(training_epoch(t, t->step - 1) / span + 1e-9);
 }
 
 static kiln_status validate_if_due(kiln_training *t, journal_row *row, bool *best, kiln_error *err)
 {
     *best = false;
-    if (!is_due(t, t->recipe.validate_every_n_steps, t->recipe.validate_every_n_epochs) && t->step != t->steps)
+    if (!is_due(t, t->recipe.validate_every_n_steps, t->recipe.validate_every_n_epochs) &&
+        t->step != t->steps)
         return KILN_OK;
     kiln_status status = training_validate(t, &row->validation_loss, err);
     if (status || !isfinite(row->validation_loss))
@@ -212,7 +236,9 @@ static kiln_status stop(kiln_training *t, kiln_error *err)
         status = checkpoint_save(t, false, err);
     if (!status)
         status = journal_plot(t->journal, err);
-    return status ? status : fail(err, KILN_CANCELLED, "stopped after step %lld of %lld", (long long)t->step, (long long)t->steps);
+    return status ? status
+                  : fail(err, KILN_CANCELLED, "stopped after step %lld of %lld", (long long)t->step,
+                         (long long)t->steps);
 }
 
 kiln_status kiln_training_run(kiln_training *t, kiln_error *err)

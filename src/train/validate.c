@@ -24,8 +24,11 @@ static kiln_status measure(kiln_training *t, int64_t index, int64_t count, doubl
     kiln_status status = order_caption(t->order, &sample, &caption, err);
     if (status)
         return status;
-    const objective_batch batch = {.shape = {1, sample.height_px, sample.width_px}, .samples = &sample,
-                                   .captions = (const char *const[]){caption}, .validation = true, .validation_index = index,
+    const objective_batch batch = {.shape = {1, sample.height_px, sample.width_px},
+                                   .samples = &sample,
+                                   .captions = (const char *const[]){caption},
+                                   .validation = true,
+                                   .validation_index = index,
                                    .validation_count = count};
     status = step_plan_get(t, &batch.shape, false, &p, err);
     if (!status) {

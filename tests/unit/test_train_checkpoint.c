@@ -232,9 +232,12 @@ static void a_resumed_run_keeps_what_it_reads(void **state)
     (void)state;
     training_case c = case_begin(6, 16);
     stopping s = {0}, at = {.after = 2};
-    train_fails(train(case_recipe(&c, "run", TINY_TEXT_TO_IMAGE, "max_train_steps=6", NULL), NULL, false, &at, err), KILN_CANCELLED, "step 2");
-    train_ok(train(case_recipe(&c, "run", TINY_TEXT_TO_IMAGE, "max_train_steps=6", "save_every_n_steps=1", "save_last_n=1", NULL), "latest",
-                   false, &s, err));
+    train_fails(
+        train(case_recipe(&c, "run", TINY_TEXT_TO_IMAGE, "max_train_steps=6", NULL), NULL, false, &at, err),
+        KILN_CANCELLED, "step 2");
+    train_ok(train(case_recipe(&c, "run", TINY_TEXT_TO_IMAGE, "max_train_steps=6", "save_every_n_steps=1",
+                               "save_last_n=1", NULL),
+                   "latest", false, &s, err));
     assert_true(there_is(&c, "step-00000006/tokenizer/vocab.json"));
     assert_true(there_is(&c, "step-00000006/vae/config.json"));
     assert_false(there_is(&c, "step-00000005"));

@@ -81,6 +81,26 @@ static void text_encoder_stays_frozen(void **state)
     case_end(&c);
 }
 
+/* The folder that a training leaves is a model: it is opened and draws pictures of `side` px. */
+static void draws(const training_case *c, int side)
+{
+    char path[CASE_PATH];
+    kiln_model *m = NULL;
+    kiln_session *s = NULL;
+    kiln_image *drawn = NULL;
+    snprintf(path, sizeof path, "%s/run/checkpoints/latest", c->folder);
+    kiln_draw_options o = kiln_draw_defaults();
+    o.prompt = "a red disc";
+    o.steps = 2;
+    train_ok(kiln_model_open(path, NULL, &m, err));
+    train_ok(kiln_session_new(m, &s, err));
+    train_ok(kiln_draw(s, &o, &drawn, err));
+    assert_int_equal(kiln_image_width(drawn), side);
+    kiln_image_free(drawn);
+    kiln_session_free(s);
+    kiln_model_close(m);
+}
+
 static void flow_learns(void **state)
 {
     (void)state;
@@ -103,6 +123,7 @@ static void pixel_learns(void **state)
     print_message("pixel: loss %.4f -> %.4f; %s\n", w.first, w.last, w.note);
     assert_true(w.last < 0.8 * w.first);
     assert_int_equal(w.samples, 1);
+    draws(&c, 8);
     case_end(&c);
 }
 
@@ -142,7 +163,9 @@ static void bf16_follows_f32(void **state)
     training_case c = case_begin(8, 16);
     static watched exact;
     run(case_recipe(&c, "f32", TINY_TEXT_TO_IMAGE, "max_train_steps=24", "learning_rate=3e-3", NULL), &exact);
-    run(case_recipe(&c, "bf16", TINY_TEXT_TO_IMAGE, "max_train_steps=24", "learning_rate=3e-3", "mixed_precision=bf16", NULL), &w);
+    run(case_recipe(&c, "bf16", TINY_TEXT_TO_IMAGE, "max_train_steps=24", "learning_rate=3e-3",
+                    "mixed_precision=bf16", NULL),
+        &w);
     double worst = 0;
     for (int i = 0; i < 24; i++)
         worst = fmax(worst, fabs(w.loss[i] - exact.loss[i]) / exact.loss[i]);
@@ -151,29 +174,19 @@ static void bf16_follows_f32(void **state)
     case_end(&c);
 }
 
-/* The folder that a training leaves is a model: it is opened and draws. */
 static void checkpoints_draw(void **state)
 {
     (void)state;
     training_case c = case_begin(4, 16);
-    char path[CASE_PATH];
-    kiln_model *m = NULL;
-    kiln_session *s = NULL;
-    kiln_image *drawn = NULL;
     run(case_recipe(&c, "run", TINY_TEXT_TO_IMAGE, "max_train_steps=2", "ema_decay=0.9",
                     "save_precision=fp16", NULL),
         &w);
-    snprintf(path, sizeof path, "%s/run/checkpoints/latest", c.folder);
-    kiln_draw_options o = kiln_draw_defaults();
-    o.prompt = "a red disc";
-    o.steps = 2;
-    train_ok(kiln_model_open(path, NULL, &m, err));
-    train_ok(kiln_session_new(m, &s, err));
-    train_ok(kiln_draw(s, &o, &drawn, err));
-    assert_int_equal(kiln_image_width(drawn), 16);
-    kiln_image_free(drawn);
-    kiln_session_free(s);
-    kiln_model_close(m);
+    draws(&c, 16);
+    run(case_recipe(&c, "words", TINY_PIXEL, "conditional=true",
+                    "text_encoder.tokenizer=" TINY_MODEL "/tokenizer", "text_encoder.hidden_size=16",
+                    "text_encoder.num_hidden_layers=1", "text_encoder.num_attention_heads=2",
+                    "max_train_steps=2", NULL),
+        &w);
     case_end(&c);
 }
 
@@ -221,14 +234,10 @@ static void says_what_is_wrong(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(text_to_image_learns),
-        cmocka_unit_test(text_encoder_stays_frozen),
-        cmocka_unit_test(flow_learns),
-        cmocka_unit_test(pixel_learns),
-        cmocka_unit_test(vae_learns),
-        cmocka_unit_test(bf16_follows_f32),
-        cmocka_unit_test(checkpoints_draw),
-        cmocka_unit_test(a_loss_that_is_no_number_ends_it),
+        cmocka_unit_test(text_to_image_learns), cmocka_unit_test(text_encoder_stays_frozen),
+        cmocka_unit_test(flow_learns),          cmocka_unit_test(pixel_learns),
+        cmocka_unit_test(vae_learns),           cmocka_unit_test(bf16_follows_f32),
+        cmocka_unit_test(checkpoints_draw),     cmocka_unit_test(a_loss_that_is_no_number_ends_it),
         cmocka_unit_test(says_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

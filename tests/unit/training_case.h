@@ -30,7 +30,8 @@
         kiln_error *err = &(kiln_error){0};                                                                  \
         kiln_status got = (call);                                                                            \
         if (got != (expected) || !strstr(err->text, word))                                                   \
-            fail_msg("%s: gave %d '%s', expected %d with '%s'", #call, (int)got, err->text, (int)(expected), word); \
+            fail_msg("%s: gave %d '%s', expected %d with '%s'", #call, (int)got, err->text, (int)(expected), \
+                     word);                                                                                  \
     } while (0)
 
 enum { CASE_PATH = 300 };
@@ -121,13 +122,15 @@ static inline kiln_training_recipe *case_recipe(const training_case *c, const ch
 /* A text-to-image model from nothing that is as small as it can be: latents of 8x8, width 16. */
 #define TINY_TEXT_TO_IMAGE                                                                                   \
     "resolution=16", "vae.base=" TINY_MODEL, "text_encoder.tokenizer=" TINY_MODEL "/tokenizer",              \
-        "text_encoder.hidden_size=16", "text_encoder.num_hidden_layers=1", "text_encoder.num_attention_heads=2", \
-        "unet.block_out_channels=16, 16", "unet.attention=0, 1", "unet.attention_head_dim=2", "unet.layers_per_block=1", \
-        "unet.norm_num_groups=4", "train_batch_size=4", "validate_every_n_epochs=0", "save_every_n_steps=0", "plot_every_n_steps=0"
+        "text_encoder.hidden_size=16", "text_encoder.num_hidden_layers=1",                                   \
+        "text_encoder.num_attention_heads=2", "unet.block_out_channels=16, 16", "unet.attention=0, 1",       \
+        "unet.attention_head_dim=2", "unet.layers_per_block=1", "unet.norm_num_groups=4",                    \
+        "train_batch_size=4", "validate_every_n_epochs=0", "save_every_n_steps=0", "plot_every_n_steps=0"
 
 #define TINY_PIXEL                                                                                           \
-    "method=pixel", "conditional=false", "resolution=8", "unet.block_out_channels=16, 16", "unet.attention=0, 1", \
-        "unet.attention_head_dim=2", "unet.layers_per_block=1", "unet.norm_num_groups=4", "train_batch_size=4", \
-        "validate_every_n_epochs=0", "save_every_n_steps=0", "plot_every_n_steps=0"
+    "method=pixel", "conditional=false", "resolution=8", "unet.block_out_channels=16, 16",                   \
+        "unet.attention=0, 1", "unet.attention_head_dim=2", "unet.layers_per_block=1",                       \
+        "unet.norm_num_groups=4", "train_batch_size=4", "validate_every_n_epochs=0", "save_every_n_steps=0", \
+        "plot_every_n_steps=0"
 
 #endif
