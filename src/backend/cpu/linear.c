@@ -4,8 +4,9 @@
  * oneDNN's matrix product may split long sums between threads, which makes the result depend on their
  * number (seen from 2,048 channels on, with few rows). Its 1x1 convolution never does, and is the faster
  * one there; with short sums and many rows the matrix product is faster by a tenth to a third. So each is
- * used where it is good. */
+ * used where it is good. Without AVX-512 any matrix product may, and all are convolutions. */
 #include "backend/cpu/block.h"
+#include "backend/cpu/onednn.h"
 #include "backend/cpu/products.h"
 #include "backend/cpu/step.h"
 #include "backend/cpu/weights.h"
@@ -51,7 +52,7 @@ static void linear_release(struct kernel *k)
 
 bool linear_sum_may_split(int64_t rows, int64_t channels)
 {
-    return channels > 1280 || (channels >= 768 && rows < 1024);
+    return !products_have_blocks() || channels > 1280 || (channels >= 768 && rows < 1024);
 }
 
 kiln_status prepare_linear(const kernel_request *r, kernel *out, kiln_error *err)

@@ -278,3 +278,8 @@ void product_plain(const plain_product *p, const float *a, const float *b, float
                      p->beta, c, p->columns);
     set_threads(before);
 }
+
+bool products_have_blocks(void)
+{
+    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
+}

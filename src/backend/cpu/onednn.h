@@ -64,4 +64,8 @@ typedef struct plain_product {
 } plain_product;
 void product_plain(const plain_product *, const float *a, const float *b, float *c);
 
+/* Whether matrix products go through the block kernels of AVX-512 processors. Where they do not, oneDNN shares the work
+ * out in a way that depends on the number of threads, and so do the last bits of the results. */
+bool products_have_blocks(void);
+
 #endif
