@@ -23,8 +23,10 @@ struct packed_store {
     packed **lists; /* by parameter */
     int list_count;
     size_t total;
-    void *room; /* see room_for */
-    size_t room_bytes;
+    struct {
+        void *data;
+        size_t bytes;
+    } rooms[2]; /* see room_for; the second is that of packed_store_spare */
 };
 
 packed_store *packed_store_new(parameter_source source)
@@ -49,6 +51,15 @@ static void packed_free(packed *p)
     free(p);
 }
 
+static void free_rooms(packed_store *s)
+{
+    for (int i = 0; i < 2; i++) {
+        pages_free(s->rooms[i].data, s->rooms[i].bytes);
+        s->rooms[i].data = NULL;
+        s->rooms[i].bytes = 0;
+    }
+}
+
 void packed_store_free(packed_store *s)
 {
     if (!s)
@@ -59,7 +70,7 @@ void packed_store_free(packed_store *s)
             packed_free(s->lists[i]);
             s->lists[i] = next;
         }
-    pages_free(s->room, s->room_bytes);
+    free_rooms(s);
     free(s->lists);
     pthread_mutex_destroy(&s->lock);
     free(s);
@@ -104,22 +115,25 @@ static bool all_finite(const float *x, int64_t n)
 
 /* Where parameters are read to before they are packed. Kept from one to the next: pages that are fresh from the system
  * have to be zeroed first, which costs more than everything else that loading does. */
-static float *room_for(packed_store *s, size_t bytes)
+static float *room_for(packed_store *s, int i, size_t bytes)
 {
-    if (s->room_bytes < bytes) {
-        pages_free(s->room, s->room_bytes);
-        s->room = pages_new(bytes);
-        s->room_bytes = s->room ? bytes : 0;
+    if (s->rooms[i].bytes < bytes) {
+        pages_free(s->rooms[i].data, s->rooms[i].bytes);
+        s->rooms[i].data = pages_new(bytes);
+        s->rooms[i].bytes = s->rooms[i].data ? bytes : 0;
     }
-    return s->room;
+    return s->rooms[i].data;
+}
+
+float *packed_store_spare(packed_store *s, size_t bytes)
+{
+    return room_for(s, 1, bytes);
 }
 
 void packed_store_trim(packed_store *s)
 {
     pthread_mutex_lock(&s->lock);
-    pages_free(s->room, s->room_bytes);
-    s->room = NULL;
-    s->room_bytes = 0;
+    free_rooms(s);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -129,7 +143,7 @@ static kiln_status read_and_pack(packed_store *s, const graph *g, packed *p, pac
     const parameter *declared = &g->parameters[p->parameter];
     int64_t count = shape_count(declared->shape);
     size_t plain_bytes = (size_t)count * sizeof(float);
-    float *plain = pack ? room_for(s, plain_bytes) : p->data;
+    float *plain = pack ? room_for(s, 0, plain_bytes) : p->data;
     if (!plain)
         return fail(err, KILN_NO_MEMORY, "out of memory: %zu MB to read '%s'", plain_bytes >> 20,
                     declared->canonical);

@@ -32,6 +32,9 @@ void packed_store_trim(packed_store *);
 typedef kiln_status (*pack_function)(const void *arguments, const float *from, int64_t count, void *to,
                                      kiln_error *);
 
+/* Room for a pack_function, and for it alone: at least `bytes`, until it returns. NULL: out of memory. */
+float *packed_store_spare(packed_store *, size_t bytes);
+
 /* Take a packed copy, made at the first request; *data stays valid until packed_release. `pack` NULL copies plain
  * f32 (bytes are then count*4 and key may be NULL). Weights with NaN or infinity are refused by name. */
 kiln_status packed_take(packed_store *, const graph *, int parameter, const void *key, size_t key_bytes,

@@ -14,6 +14,7 @@
 #include "base/error.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { SLICE = 640 };
 
@@ -33,7 +34,6 @@ static void take_slice(const void *self, int part, const float *from, float *to)
 {
     const slice_weights *s = self;
     int64_t count = SLICE * s->kernel;
-#pragma omp parallel for schedule(static)
     for (int64_t o = 0; o < s->out_channels; o++)
         memcpy(to + o * count, from + (o * s->in_channels + (int64_t)part * SLICE) * s->kernel,
                (size_t)count * sizeof *to);

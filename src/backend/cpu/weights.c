@@ -18,7 +18,8 @@ static kiln_status pack(const void *self, const float *from, int64_t count, void
     const pack_arguments *a = self;
     char *target = to;
     kiln_status status = KILN_OK;
-    float *changed = a->change ? malloc((size_t)a->change->count * sizeof(float)) : NULL;
+    float *changed =
+        a->change ? packed_store_spare(a->group->store, (size_t)a->change->count * sizeof(float)) : NULL;
     if (a->change && !changed)
         return fail(err, KILN_NO_MEMORY, "not enough memory to pack weights");
     for (int i = 0; i < a->group->count && status == KILN_OK; i++) {
@@ -28,7 +29,6 @@ static kiln_status pack(const void *self, const float *from, int64_t count, void
         status = product_pack(p, changed ? changed : from, changed ? a->change->count : count, target, err);
         target += scratch_rounded(product_weight_bytes(p));
     }
-    free(changed);
     return status;
 }
 
