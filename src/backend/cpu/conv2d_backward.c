@@ -9,6 +9,7 @@
 #include "backend/cpu/products.h"
 #include "backend/cpu/step.h"
 #include "backend/cpu/weights.h"
+#include "backend/cpu/weights_gradient.h"
 
 #include "base/error.h"
 
@@ -16,7 +17,8 @@
 
 typedef struct conv2d_backward {
     weighted_group group; /* by data */
-    product *product;     /* by weights */
+    product *product;     /* by weights, or: */
+    weights_gradient *gradient;
     dtype type[2], compute_type, output_type;
     shape input[2], output;
     bool enlarge;
@@ -64,8 +66,12 @@ static kiln_status by_weights_run(const struct kernel *k, const kernel_arguments
     const conv2d_backward *c = k->state;
     char *scratch = a->scratch;
     product_arguments arguments = {.output = a->output};
-    arguments.input = converted(c, a, 0, c->enlarge, &scratch);
+    arguments.input = converted(c, a, 0, c->enlarge && !c->gradient, &scratch);
     arguments.weights = converted(c, a, 1, false, &scratch);
+    if (c->gradient) {
+        weights_gradient_run(c->gradient, arguments.input, arguments.weights, a->output, scratch, a->threads);
+        return KILN_OK;
+    }
     arguments.scratch = scratch;
     return product_run(c->product, &arguments, err);
 }
@@ -76,6 +82,7 @@ static void conv2d_backward_release(struct kernel *k)
     if (c) {
         weighted_group_free(&c->group);
         product_free(c->product);
+        weights_gradient_free(c->gradient);
     }
     free(c);
 }
@@ -102,14 +109,17 @@ static kiln_status make_products(conv2d_backward *c, const kernel_request *r, ki
     request.output_type = c->enlarge ? DTYPE_F32 : r->output_type;
     request.height *= p->upsample;
     request.width *= p->upsample;
-    note_input(c, r, 0, c->enlarge && !by_data);
     if (by_data) {
+        note_input(c, r, 0, false);
         if (c->enlarge)
             c->enlarged_bytes = scratch_rounded((size_t)shape_count(X) * 4 * sizeof(float));
         return weighted_group_new(&request, 1, r, 1, NULL, &c->group, err);
     }
+    cpu_features features = cpu_features_detect();
+    kiln_status status = weights_gradient_new(&request, p->upsample, &features, &c->gradient, err);
+    note_input(c, r, 0, c->enlarge && !c->gradient);
     note_input(c, r, 1, false);
-    return product_new(&request, &c->product, err);
+    return status != KILN_OK || c->gradient ? status : product_new(&request, &c->product, err);
 }
 
 kiln_status prepare_conv2d_backward(const kernel_request *r, kernel *out, kiln_error *err)
@@ -132,12 +142,14 @@ kiln_status prepare_conv2d_backward(const kernel_request *r, kernel *out, kiln_e
                    .in_place = -1};
     kiln_status status = make_products(c, r, err);
     const product *p = c->product ? c->product : c->group.part[0].product;
-    if (status != KILN_OK || !p) {
+    if (status != KILN_OK || (!p && !c->gradient)) {
         conv2d_backward_release(&made);
         return status;
     }
-    made.scratch_bytes =
-        c->converted_bytes[0] + c->converted_bytes[1] + c->enlarged_bytes + product_scratch_bytes(p);
+    if (c->gradient)
+        made.label = "amx conv2d by weights";
+    made.scratch_bytes = c->converted_bytes[0] + c->converted_bytes[1] + c->enlarged_bytes +
+                         (c->gradient ? weights_gradient_scratch(c->gradient) : product_scratch_bytes(p));
     made.packed = by_data ? weighted_group_packed(&c->group, 1) : 0;
     *out = made;
     return KILN_OK;

@@ -3,6 +3,7 @@
  * the number of threads. */
 #include "backend/cpu/block.h"
 #include "backend/cpu/hot_avx512.h"
+#include "backend/cpu/hot_backward.h"
 #include "backend/cpu/step.h"
 
 /* Elements i .. i+n-1 of the second operand that belong to elements of x from `offset` on. */
@@ -28,6 +29,12 @@ static void elementwise_block(const step *s, const kernel_arguments *a, int64_t 
     if (s->op == OP_ACTIVATION && s->attributes.activation.kind == ACTIVATION_SILU &&
         s->features.avx512_bf16 && s->input_type[0] == DTYPE_BF16 && s->type == DTYPE_BF16) {
         hot_silu_bf16((const uint16_t *)a->input[0] + offset, (uint16_t *)a->output + offset, 1, n);
+        return;
+    }
+    if (s->op == OP_ADD && s->features.avx512_bf16 && s->input_type[0] == DTYPE_BF16 &&
+        s->input_type[1] == DTYPE_BF16 && s->type == DTYPE_BF16) {
+        hot_add_bf16((const uint16_t *)a->input[0] + offset, (const uint16_t *)a->input[1] + offset,
+                     (uint16_t *)a->output + offset, n);
         return;
     }
     block_load(s->input_type[0], a->input[0], offset, n, x);

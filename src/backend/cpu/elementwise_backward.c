@@ -3,6 +3,7 @@
  * number of threads. */
 #include "backend/cpu/block.h"
 #include "backend/cpu/block_backward.h"
+#include "backend/cpu/hot_backward.h"
 #include "backend/cpu/step.h"
 
 /* The slopes of elements offset .. offset+n-1, whose channels repeat. */
@@ -30,8 +31,19 @@ static float load_one(const step *s, const kernel_arguments *a, int k)
     return number;
 }
 
+static bool all_bf16(const step *s)
+{
+    return s->features.avx512_bf16 && s->input_type[0] == DTYPE_BF16 && s->input_type[1] == DTYPE_BF16 &&
+           s->type == DTYPE_BF16;
+}
+
 static void backward_block(const step *s, const kernel_arguments *a, int64_t offset, int64_t n)
 {
+    if (s->op == OP_ACTIVATION_BACKWARD && s->attributes.activation.kind == ACTIVATION_SILU && all_bf16(s)) {
+        hot_silu_backward_bf16((const uint16_t *)a->input[0] + offset, (const uint16_t *)a->input[1] + offset,
+                               (uint16_t *)a->output + offset, 1, n);
+        return;
+    }
     float x[BLOCK], y[BLOCK], dy[BLOCK];
     bool by_slope = s->op == OP_PRELU_BACKWARD_DATA;
     block_load(s->input_type[0], a->input[0], offset, n, x);
@@ -67,11 +79,19 @@ static kiln_status geglu_run(const struct kernel *k, const kernel_arguments *a, 
     (void)err;
     const step *s = k->state;
     int64_t C = step_last(s->shape) / 2, rows = step_rows(s->shape), pieces = (C + BLOCK - 1) / BLOCK;
+    bool hot = all_bf16(s);
 #pragma omp parallel for schedule(static) num_threads(a->threads) if (rows > 8)
     for (int64_t i = 0; i < rows * pieces; i++) {
         float x[BLOCK], gate[BLOCK], dy[BLOCK];
         int64_t row = i / pieces, first = i % pieces * BLOCK, n = C - first < BLOCK ? C - first : BLOCK;
         int64_t at_x = row * 2 * C + first;
+        if (hot) {
+            const uint16_t *from = (const uint16_t *)a->input[0] + at_x;
+            uint16_t *to = (uint16_t *)a->output + at_x;
+            hot_geglu_backward_bf16(from, from + C, (const uint16_t *)a->input[1] + row * C + first, to,
+                                    to + C, n);
+            continue;
+        }
         block_load(s->input_type[0], a->input[0], at_x, n, x);
         block_load(s->input_type[0], a->input[0], at_x + C, n, gate);
         block_load(s->input_type[1], a->input[1], row * C + first, n, dy);

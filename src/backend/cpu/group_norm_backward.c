@@ -9,6 +9,7 @@
  * which is not known yet; merging, in order and in double, corrects that: P = sum of P_chunk + (m - mean) * S_chunk. */
 #include "backend/cpu/block.h"
 #include "backend/cpu/clones.h"
+#include "backend/cpu/hot_backward.h"
 #include "backend/cpu/row_sums.h"
 #include "backend/cpu/step.h"
 
@@ -204,6 +205,20 @@ static void apply_chunk(const call *c, int64_t item, float *work)
     int64_t C = l->channels, n = item / l->chunks, k = item % l->chunks, rows = chunk_rows(l, k);
     int64_t first = (n * l->positions + k * l->chunk) * C;
     float *x = work, *dy = x + l->chunk * C;
+    if (c->step->features.avx512_bf16 && c->step->type == DTYPE_BF16 &&
+        c->step->input_type[0] == DTYPE_BF16 && c->step->input_type[c->dy] == DTYPE_BF16) {
+        hot_norm_rows_backward_bf16(
+            &(norm_rows_backward){.x = (const uint16_t *)c->arguments->input[0] + first,
+                                  .dy = (const uint16_t *)c->arguments->input[c->dy] + first,
+                                  .dx = (uint16_t *)c->arguments->output + first,
+                                  .rows = rows,
+                                  .channels = C,
+                                  .offset = c->offset + n * C,
+                                  .by_x = c->by_x + n * C,
+                                  .by_dy = c->by_dy + n * C,
+                                  .common = c->common + n * C});
+        return;
+    }
     block_load(c->step->input_type[0], c->arguments->input[0], first, rows * C, x);
     block_load(c->step->input_type[c->dy], c->arguments->input[c->dy], first, rows * C, dy);
     for (int64_t i = 0; i < rows; i++)

@@ -8,6 +8,7 @@
 #include "backend/cpu/products.h"
 #include "backend/cpu/step.h"
 #include "backend/cpu/weights.h"
+#include "backend/cpu/weights_gradient.h"
 
 #include "base/error.h"
 
@@ -15,7 +16,8 @@
 
 typedef struct linear_backward {
     weighted_group group; /* by data */
-    product *product;     /* by weights */
+    product *product;     /* by weights, or: */
+    weights_gradient *gradient;
     dtype type[2], compute_type;
     int64_t count[2];
     size_t converted_bytes[2]; /* of the inputs that are activations */
@@ -39,8 +41,12 @@ static kiln_status linear_backward_run(const struct kernel *k, const kernel_argu
     product_arguments arguments = {.output = a->output};
     arguments.input = converted(l, a, 0, &scratch);
     arguments.weights =
-        l->product ? converted(l, a, 1, &scratch) : weighted_now(&l->group.part[0], a->input[1]);
+        l->group.count ? weighted_now(&l->group.part[0], a->input[1]) : converted(l, a, 1, &scratch);
     arguments.scratch = scratch;
+    if (l->gradient) {
+        weights_gradient_run(l->gradient, arguments.input, arguments.weights, a->output, scratch, a->threads);
+        return KILN_OK;
+    }
     return product_run(l->product ? l->product : l->group.part[0].product, &arguments, err);
 }
 
@@ -50,6 +56,7 @@ static void linear_backward_release(struct kernel *k)
     if (l) {
         weighted_group_free(&l->group);
         product_free(l->product);
+        weights_gradient_free(l->gradient);
     }
     free(l);
 }
@@ -89,7 +96,9 @@ static kiln_status make_products(linear_backward *l, const kernel_request *r, ki
     request.in_channels = step_last(first);
     request.out_channels = step_last(r->input_shape[1]);
     note_input(l, r, 1);
-    return product_new(&request, &l->product, err);
+    cpu_features features = cpu_features_detect();
+    kiln_status status = weights_gradient_new(&request, 1, &features, &l->gradient, err);
+    return status != KILN_OK || l->gradient ? status : product_new(&request, &l->product, err);
 }
 
 kiln_status prepare_linear_backward(const kernel_request *r, kernel *out, kiln_error *err)
@@ -109,11 +118,14 @@ kiln_status prepare_linear_backward(const kernel_request *r, kernel *out, kiln_e
                    .in_place = -1};
     kiln_status status = make_products(l, r, err);
     const product *p = l->product ? l->product : l->group.part[0].product;
-    if (status != KILN_OK || !p) {
+    if (status != KILN_OK || (!p && !l->gradient)) {
         linear_backward_release(&made);
         return status;
     }
-    made.scratch_bytes = l->converted_bytes[0] + l->converted_bytes[1] + product_scratch_bytes(p);
+    if (l->gradient)
+        made.label = "amx linear by weights";
+    made.scratch_bytes = l->converted_bytes[0] + l->converted_bytes[1] +
+                         (l->gradient ? weights_gradient_scratch(l->gradient) : product_scratch_bytes(p));
     made.packed = by_data ? weighted_group_packed(&l->group, 1) : 0;
     *out = made;
     return KILN_OK;

@@ -1,0 +1,31 @@
+/* amx.h - what kernels with AMX tiles share. x86-64 only.
+ *
+ * The compiler is not told what tile loads and stores touch: amx_fence() keeps it from moving vector stores across
+ * them. */
+#ifndef KILN_BACKEND_CPU_AMX_H
+#define KILN_BACKEND_CPU_AMX_H
+
+#include "backend/cpu/avx512.h"
+
+#if defined(__x86_64__)
+#define AMX __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")))
+
+enum { AMX_HALVES = 512, AMX_FLOATS = 256 }; /* elements of a tile: 16 rows of 64 bytes */
+
+static inline void amx_fence(void)
+{
+    __asm__ volatile("" ::: "memory");
+}
+
+typedef struct amx_configuration {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} amx_configuration;
+
+/* Eight whole tiles. In read-only memory because the compiler is told of the first word only. */
+static const amx_configuration amx_whole_tiles = {
+    .palette = 1, .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+#endif
+
+#endif
