@@ -113,7 +113,7 @@ static void test_linear(void **state)
         {1, 2, 1280, 1280, true, false, ACTIVATION_NONE},
         {2, 1, 320, 1280, true, false, ACTIVATION_SILU},
         {1, 64, 1280, 5120, true, false, ACTIVATION_NONE},
-        {2, 256, 5120, 1280, true, true, ACTIVATION_NONE},
+        {2, 40, 5120, 1280, true, true, ACTIVATION_NONE},
         {1, 77, 768, 3072, true, false, ACTIVATION_QUICK_GELU},
         {1, 77, 64, 128, true, true, ACTIVATION_GELU},
         {3, 5, 7, 11, true, true, ACTIVATION_NONE},

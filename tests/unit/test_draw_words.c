@@ -79,6 +79,7 @@ static void a_recipe_draws_the_picture_again(void **state)
         for (size_t k = 0; k < 3; k++) {
             kiln_draw_options o = tiny_options(prompts[i], 77 + i);
             o.negative = k == 0 ? NULL : k == 1 ? "" : prompts[(i + 3) % (sizeof prompts / sizeof *prompts)];
+            o.width = o.height = 16;
             o.steps = 2;
             assert_repeats(&o);
         }
@@ -120,12 +121,14 @@ static void a_recipe_holds_every_sampler(void **state)
             kiln_draw_options o = tiny_options(words, 9);
             o.sampler = i < 0 ? "model" : kiln_sampler_name(i);
             o.init = k ? init : NULL;
+            o.width = o.height = 16;
             o.steps = 3;
             assert_repeats(&o);
         }
     for (int i = 0; kiln_schedule_name(i); i++) {
         kiln_draw_options o = tiny_options(words, 9);
         o.sampler = "DPM++ 2M";
+        o.width = o.height = 16;
         o.schedule = kiln_schedule_name(i);
         assert_repeats(&o);
     }

@@ -86,6 +86,7 @@ static void tiles_are_chosen_only_where_they_help(void **state)
     (void)state;
     kiln_draw_options o = tiny_options("a fox", 1);
     o.width = o.height = 128;
+    o.steps = 1;
     o.vae_tile = -1;
     kiln_memory_plan whole = plan_of(session, &o);
     o.vae_tile = 64;
@@ -122,7 +123,8 @@ static void a_used_session_plans_the_same(void **state)
     kiln_model *m = tiny_open(1, KILN_PRECISION_F32);
     kiln_session *s = tiny_session(m);
     kiln_draw_options o = tiny_options("a fox", 1);
-    o.width = o.height = 96;
+    o.width = o.height = 64;
+    o.steps = 2;
     kiln_memory_plan before = plan_of(s, &o);
     for (int i = 0; i < 3; i++)
         kiln_image_free(tiny_draw(s, &o));
