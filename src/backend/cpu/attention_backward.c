@@ -82,8 +82,8 @@ static const attention_backward_method *choose(const attention_backward_shape *s
     for (int i = 0; i < 5; i++)
         bf16 = bf16 && s->input_type[i] == DTYPE_BF16;
     if (bf16 && f.amx_bf16)
-        return &attention_backward_f32;
-    return bf16 && f.avx512_bf16 ? &attention_backward_f32 : &attention_backward_f32;
+        return &attention_backward_amx;
+    return bf16 && f.avx512_bf16 ? &attention_backward_bf16 : &attention_backward_f32;
 }
 
 kiln_status prepare_attention_backward(const kernel_request *r, kernel *out, kiln_error *err)

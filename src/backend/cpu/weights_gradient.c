@@ -19,7 +19,14 @@
 
 #include <stdlib.h>
 
-enum { MOST_TAPS = 16, MOST_COPIES = 32, PANEL = 4096 };
+enum {
+    MOST_TAPS = 16,
+    MOST_COPIES = 32,
+    LONGEST_PANEL = 4096,
+    SHORTEST_PANEL = 512,
+    PANEL_BYTES = 1 << 20,
+    STREAMED = 1 << 20
+};
 
 struct weights_gradient {
     int64_t batch, height, width, in_channels; /* of x, enlarged */
@@ -78,14 +85,24 @@ static bool place_taps(weights_gradient *g)
     return true;
 }
 
+/* Many taps read a tile many times, so it may come from far away, and adding to a large dw many times would cost more;
+ * else the panel had better stay in the second-level cache. */
+static int64_t longest_panel(const weights_gradient *g)
+{
+    if (g->taps > 1 || g->out_tiles * g->in_tiles > 2048)
+        return LONGEST_PANEL;
+    int64_t panel = PANEL_BYTES / (32 * (g->out_tiles + g->in_tiles));
+    return panel < SHORTEST_PANEL ? SHORTEST_PANEL : panel > LONGEST_PANEL ? LONGEST_PANEL : panel;
+}
+
 static void size_panels(weights_gradient *g)
 {
-    int64_t panels = (g->length + PANEL - 1) / PANEL;
+    g->out_tiles = (g->out_channels + 15) / 16;
+    g->in_tiles = (g->in_channels + 15) / 16;
+    int64_t longest = longest_panel(g), panels = (g->length + longest - 1) / longest;
     g->panel = ((g->length + panels - 1) / panels + 31) / 32 * 32;
     g->blocks = g->panel / 32;
     g->pairs = (g->panel + g->reach) / 2 + 1;
-    g->out_tiles = (g->out_channels + 15) / 16;
-    g->in_tiles = (g->in_channels + 15) / 16;
     size_t x_bytes = (size_t)(g->copies * g->in_tiles * g->pairs) * 64;
     g->x_at = (size_t)(g->out_tiles * g->blocks) * AMX_HALVES * sizeof(uint16_t);
     g->y_index_at = g->x_at + x_bytes;
@@ -132,24 +149,48 @@ kiln_status weights_gradient_new(const product_request *r, int upsample, const c
     return KILN_OK;
 }
 
-/* The place in dy of position k of the row, or -1. */
-static int32_t place_in_y(const weights_gradient *g, int64_t k)
+/* Where a position lies; stepping is cheaper than dividing. */
+typedef struct cursor {
+    int64_t sample, row, column;
+} cursor;
+
+static cursor cursor_at(const weights_gradient *g, int64_t k)
 {
-    int64_t n = k / g->image, row = k % g->image / g->pitch, column = k % g->image % g->pitch;
-    if (n >= g->batch || row >= g->out_height || column >= g->out_width)
-        return -1;
-    return (int32_t)((n * g->out_height + row) * g->out_width + column);
+    return (cursor){k / g->image, k % g->image / g->pitch, k % g->image % g->pitch};
 }
 
-/* The place in x of position k of a phase, or -1. */
-static int32_t place_in_x(const weights_gradient *g, int phase, int64_t k)
+static void cursor_next(const weights_gradient *g, cursor *c)
 {
-    int64_t n = k / g->image, s = g->stride, up = g->upsample;
-    int64_t row = k % g->image / g->pitch * s + phase / s - g->pad_top;
-    int64_t column = k % g->image % g->pitch * s + phase % s - g->pad_left;
-    if (n >= g->batch || row < 0 || row >= g->height || column < 0 || column >= g->width)
-        return -1;
-    return (int32_t)((n * (g->height / up) + row / up) * (g->width / up) + column / up);
+    if (++c->column < g->pitch)
+        return;
+    c->column = 0;
+    if (++c->row * g->pitch < g->image)
+        return;
+    c->row = 0;
+    c->sample++;
+}
+
+/* The places in dy of `count` positions from k on, -1 for none. */
+static void find_in_y(const weights_gradient *g, int64_t k, int64_t count, int32_t *to)
+{
+    cursor c = cursor_at(g, k);
+    for (int64_t i = 0; i < count; i++, cursor_next(g, &c)) {
+        bool inside = c.sample < g->batch && c.row < g->out_height && c.column < g->out_width;
+        to[i] = inside ? (int32_t)((c.sample * g->out_height + c.row) * g->out_width + c.column) : -1;
+    }
+}
+
+/* The same in x, for a phase. */
+static void find_in_x(const weights_gradient *g, int phase, int64_t k, int64_t count, int32_t *to)
+{
+    cursor c = cursor_at(g, k);
+    int64_t s = g->stride, shift = g->upsample - 1, height = g->height >> shift, width = g->width >> shift;
+    int64_t top = phase / s - g->pad_top, left = phase % s - g->pad_left;
+    for (int64_t i = 0; i < count; i++, cursor_next(g, &c)) {
+        int64_t row = c.row * s + top, column = c.column * s + left;
+        bool inside = c.sample < g->batch && row >= 0 && row < g->height && column >= 0 && column < g->width;
+        to[i] = inside ? (int32_t)((c.sample * height + (row >> shift)) * width + (column >> shift)) : -1;
+    }
 }
 
 /* Two positions of 16 channels as pairs; absent ones are zeros. */
@@ -223,22 +264,59 @@ AMX static inline __attribute__((always_inline)) void sum_tiles(int rows, int co
     amx_fence();
 }
 
-/* Write (or add) the tiles of all taps to dw [O,C,taps]. */
-static void store_tiles(const weights_gradient *g, const float *c, int64_t out_tile, int64_t in_tile,
-                        bool add, float *dw)
+/* 16 channels of a row, all taps of each: taps come as vectors of channels and leave as the other way round. */
+AVX512 static inline void store_row(const float *from, int64_t columns, int taps, bool add, float *to)
 {
+    __mmask16 m = first_lanes(taps);
+    __m512i r[16];
+    if (taps == 1) {
+        __m512 x = _mm512_loadu_ps(from);
+        m = first_lanes(columns);
+        _mm512_mask_storeu_ps(to, m, add ? _mm512_add_ps(x, _mm512_maskz_loadu_ps(m, to)) : x);
+        return;
+    }
+#pragma GCC unroll 16
+    for (int tap = 0; tap < 16; tap++)
+        r[tap] = tap < taps ? _mm512_loadu_si512(from + tap * 4 * AMX_FLOATS) : _mm512_setzero_si512();
+    transpose16(r);
+#pragma GCC unroll 16
+    for (int k = 0; k < 16; k++)
+        if (k < columns) {
+            __m512 x = _mm512_castsi512_ps(r[k]);
+            _mm512_mask_storeu_ps(to + k * taps, m,
+                                  add ? _mm512_add_ps(x, _mm512_maskz_loadu_ps(m, to + k * taps)) : x);
+        }
+}
+
+/* The same, past the caches, for large gradients that are whole lines of memory. */
+AVX512 static inline void stream_row(const float *from, int taps, float *to)
+{
+    _Alignas(64) float row[16 * MOST_TAPS + 16];
+    store_row(from, 16, taps, false, row);
+    for (int i = 0; i < taps; i++)
+        _mm512_stream_ps(to + i * 16, _mm512_load_ps(row + i * 16));
+}
+
+/* Write (or add) the tiles of all taps to dw [O,C,taps]. */
+AVX512 static void store_tiles(const weights_gradient *g, const float *c, int64_t out_tile, int64_t in_tile,
+                               bool add, float *dw)
+{
+    bool large = g->out_channels * g->in_channels * g->taps >= STREAMED && g->in_channels % 16 == 0 &&
+                 ((uintptr_t)dw & 63) == 0 && !add;
     for (int64_t q = 0; q < 4; q++) {
         int64_t o = (out_tile + q / 2) * 16, i = (in_tile + q % 2) * 16;
         int64_t rows = g->out_channels - o < 16 ? g->out_channels - o : 16;
         int64_t columns = g->in_channels - i < 16 ? g->in_channels - i : 16;
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t k = 0; k < columns; k++) {
-                float *to = dw + ((o + r) * g->in_channels + i + k) * g->taps;
-                const float *from = c + q * AMX_FLOATS + r * 16 + k;
-                for (int tap = 0; tap < g->taps; tap++)
-                    to[tap] = add ? to[tap] + from[tap * 4 * AMX_FLOATS] : from[tap * 4 * AMX_FLOATS];
-            }
+        for (int64_t r = 0; r < rows && columns > 0; r++) {
+            const float *from = c + q * AMX_FLOATS + r * 16;
+            float *to = dw + ((o + r) * g->in_channels + i) * g->taps;
+            if (large)
+                stream_row(from, g->taps, to);
+            else
+                store_row(from, columns, g->taps, add, to);
+        }
     }
+    _mm_sfence();
 }
 
 /* Two by two tiles of channels, all taps. */
@@ -289,8 +367,7 @@ void weights_gradient_run(const weights_gradient *g, const void *x, const void *
         for (int64_t start = 0; start < g->length; start += g->panel) {
 #pragma omp for schedule(static) nowait
             for (int64_t i = 0; i < g->blocks; i++) {
-                for (int64_t k = i * 32; k < i * 32 + 32; k++)
-                    y_index[k] = place_in_y(g, start + k);
+                find_in_y(g, start + i * 32, 32, y_index + i * 32);
                 pack_y(g, dy, y_index, i, y_tiles);
             }
 #pragma omp for schedule(static)
@@ -298,8 +375,8 @@ void weights_gradient_run(const weights_gradient *g, const void *x, const void *
                 int64_t copy = i / strips, first = i % strips * STRIP;
                 int64_t count = g->pairs - first < STRIP ? g->pairs - first : STRIP;
                 int32_t *index = x_index + copy * x_step;
-                for (int64_t k = 2 * first; k < 2 * (first + count); k++)
-                    index[k] = place_in_x(g, g->copy_phase[copy], start + k + g->copy_odd[copy]);
+                find_in_x(g, g->copy_phase[copy], start + 2 * first + g->copy_odd[copy], 2 * count,
+                          index + 2 * first);
                 pack_x(g, x, index, first, count, x_tiles + copy * g->in_tiles * g->pairs * 32);
             }
 #pragma omp for schedule(static)
