@@ -58,7 +58,8 @@ void identify_by_context(identity *out, int width)
 
 /* What is told by the UNet: names are those of the original code below `prefix`, or of diffusers. */
 typedef struct unet_facts {
-    int in_channels, context, labels; /* labels: width of the added embedding, or number of classes */
+    int in_channels, out_channels, context,
+        labels; /* labels: width of the added embedding, or number of classes */
     bool linear_projection, class_labels;
 } unet_facts;
 
@@ -68,6 +69,8 @@ static unet_facts original_unet(const tensor_file *file, const char *prefix)
     unet_facts facts = {0};
     snprintf(name, sizeof name, "%sinput_blocks.0.0.weight", prefix);
     facts.in_channels = identify_dim(file, name, 1);
+    snprintf(name, sizeof name, "%sout.2.weight", prefix);
+    facts.out_channels = identify_dim(file, name, 0);
     snprintf(name, sizeof name, "%slabel_emb.0.0.weight", prefix);
     facts.labels = identify_dim(file, name, 1);
     snprintf(name, sizeof name, "%slabel_emb.weight", prefix);
@@ -82,6 +85,7 @@ static unet_facts original_unet(const tensor_file *file, const char *prefix)
 static unet_facts diffusers_unet(const tensor_file *file)
 {
     unet_facts facts = {.in_channels = identify_dim(file, "conv_in.weight", 1),
+                        .out_channels = identify_dim(file, "conv_out.weight", 0),
                         .labels = identify_dim(file, "add_embedding.linear_1.weight", 1),
                         .class_labels = tensor_file_find(file, "class_embedding.weight") != NULL};
     const tensor_entry *key = identify_like(file, "", "attn2.to_k.weight");
@@ -101,7 +105,10 @@ static void name_family(identity *out, weights_family family, const char *text)
 static void family_of_unet(const tensor_file *file, const unet_facts *facts, identity *out)
 {
     bool two_encoders = any(file, "conditioner.embedders.1.");
-    if (facts->class_labels && facts->in_channels == 7)
+    bool pixels = facts->in_channels == 3 && facts->out_channels == 3;
+    if (pixels)
+        name_family(out, WEIGHTS_FAMILY_OTHER, "pixel-space diffusion");
+    else if (facts->class_labels && facts->in_channels == 7)
         name_family(out, WEIGHTS_FAMILY_UPSCALER_X4, "Stable Diffusion x4 upscaler");
     else if (facts->context == 1280 ||
              (any(file, "conditioner.embedders.0.model.") && !two_encoders && facts->labels == 2560))
@@ -116,12 +123,13 @@ static void family_of_unet(const tensor_file *file, const unet_facts *facts, ide
         name_family(out, WEIGHTS_FAMILY_SD2, "Stable Diffusion 2.x");
     else
         name_family(out, WEIGHTS_FAMILY_SD1, "Stable Diffusion 1.x");
-    out->supported = out->family != WEIGHTS_FAMILY_OTHER && out->family != WEIGHTS_FAMILY_SDXL_REFINER;
+    out->supported =
+        pixels || (out->family != WEIGHTS_FAMILY_OTHER && out->family != WEIGHTS_FAMILY_SDXL_REFINER);
     out->channels = facts->in_channels;
     const char *variant = "";
     if (out->family != WEIGHTS_FAMILY_UPSCALER_X4 && facts->in_channels == 9)
         variant = " inpainting";
-    else if (out->family != WEIGHTS_FAMILY_UPSCALER_X4 && facts->in_channels == 8)
+    else if (out->family != WEIGHTS_FAMILY_UPSCALER_X4 && facts->in_channels == 8 && facts->out_channels != 8)
         variant = " InstructPix2Pix";
     else if (out->family == WEIGHTS_FAMILY_SD2 && facts->in_channels == 5)
         variant = " depth";

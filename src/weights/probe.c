@@ -93,12 +93,18 @@ static const char *family_name(const model_parts *parts)
     static const char *const names[] = {"Stable Diffusion 1",           "Stable Diffusion 2",
                                         "Stable Diffusion XL",          "Stable Diffusion XL refiner",
                                         "Stable Diffusion x4 upscaler", "parts of a model"};
+    const unet_config *u = &parts->unet;
     const char *task = "";
-    if (parts->part[PART_UNET].present && parts->family != FAMILY_X4_UPSCALER)
-        task = parts->unet.in_channels == 9   ? " inpainting"
-               : parts->unet.in_channels == 8 ? " instruct-pix2pix"
-               : parts->unet.in_channels == 5 ? " depth"
-                                              : "";
+    if (parts->part[PART_UNET].present && !parts->part[PART_VAE].present && u->in_channels == 3 &&
+        u->out_channels == 3)
+        return "pixel-space diffusion";
+    /* What a task adds comes in, and does not come out: latents of 8 channels are no pair of pictures. */
+    if (parts->part[PART_UNET].present && parts->family != FAMILY_X4_UPSCALER &&
+        u->in_channels != u->out_channels)
+        task = u->in_channels == 9   ? " inpainting"
+               : u->in_channels == 8 ? " instruct-pix2pix"
+               : u->in_channels == 5 ? " depth"
+                                     : "";
     return arena_format(&parts->memory->arena, "%s%s", names[parts->family], task);
 }
 

@@ -150,6 +150,10 @@ static void test_variants(void **state)
     } rows[] = {
         {UNET("8", "768", CONV), NULL, "Stable Diffusion 1.x InstructPix2Pix", WEIGHTS_PREDICTION_EPSILON,
          true},
+        {UNET("8", "192", CONV) "model.diffusion_model.out.2.weight 8x320x3x3\n", NULL,
+         "Stable Diffusion 1.x", WEIGHTS_PREDICTION_EPSILON, true},
+        {UNET("3", "192", CONV) "model.diffusion_model.out.2.weight 3x320x3x3\n", NULL,
+         "pixel-space diffusion", WEIGHTS_PREDICTION_UNKNOWN, true},
         {UNET("9", "1024", LINEAR), NULL, "Stable Diffusion 2.x inpainting", WEIGHTS_PREDICTION_EPSILON,
          true},
         {UNET("5", "1024", LINEAR), NULL, "Stable Diffusion 2.x depth", WEIGHTS_PREDICTION_EPSILON, false},

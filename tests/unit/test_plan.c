@@ -188,6 +188,38 @@ static void bf16_storage_stays_close(void **state)
     graph_free(g);
 }
 
+/* A sum is kept in f32 though the plan is one of bf16. A reshape of it is the same bytes under another shape: taken for
+ * bf16, they would be read as twice as many numbers of half the size. */
+static void a_reshape_has_the_type_of_what_it_views(void **state)
+{
+    (void)state;
+    graph *g = graph_new();
+    at a = graph_root(g);
+    value x = graph_input(g, "x", SHAPE2(4, 6), DTYPE_F32);
+    value sums = op_sum_rows(a, x);
+    value viewed = op_reshape(a, op_reshape(a, sums, SHAPE2(2, 3)), SHAPE2(3, 2));
+    graph_output(g, "viewed", viewed);
+    graph_output(g, "scaled", op_scale(a, viewed, 2.0f, 0.0f));
+    packed_store *store = packed_store_new((parameter_source){read_named, NULL});
+    plan *p = compiled(g, store, true, false, DTYPE_BF16);
+    run *r;
+    assert_int_equal(run_new(p, &r, NULL), KILN_OK);
+    float *in = run_input(r, "x");
+    for (int i = 0; i < 24; i++)
+        in[i] = (float)(i + 1); /* exact in bf16 */
+    assert_int_equal(plan_run(p, r, NULL, NULL, NULL, NULL), KILN_OK);
+    const float *viewed_sums = run_output(r, "viewed"), *scaled = run_output(r, "scaled");
+    for (int i = 0; i < 6; i++) {
+        float sum = (float)(4 * (i + 1) + 36);
+        assert_true(viewed_sums[i] == sum);
+        assert_true(scaled[i] == 2 * sum);
+    }
+    run_free(r);
+    plan_free(p);
+    packed_store_free(store);
+    graph_free(g);
+}
+
 static void errors_name_the_place(void **state)
 {
     (void)state;
@@ -280,9 +312,13 @@ static void weights_with_nan_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fusion_and_reuse_change_nothing), cmocka_unit_test(bf16_storage_stays_close),
-        cmocka_unit_test(errors_name_the_place),           cmocka_unit_test(parameters_have_both_names),
-        cmocka_unit_test(cancel_stops_and_trace_sees_all), cmocka_unit_test(weights_with_nan_are_refused),
+        cmocka_unit_test(fusion_and_reuse_change_nothing),
+        cmocka_unit_test(bf16_storage_stays_close),
+        cmocka_unit_test(a_reshape_has_the_type_of_what_it_views),
+        cmocka_unit_test(errors_name_the_place),
+        cmocka_unit_test(parameters_have_both_names),
+        cmocka_unit_test(cancel_stops_and_trace_sees_all),
+        cmocka_unit_test(weights_with_nan_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
