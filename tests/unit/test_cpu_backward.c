@@ -2,6 +2,8 @@
  * with frozen and with live weights, in f32 and bf16 and mixtures; and the same bytes again with the same number of
  * threads (with any number, but for the gradients by weights that oneDNN sums).
  * floors: base tensor graph ops backend */
+#include "backend/cpu/attention_backward.h"
+#include "backend/cpu/features.h"
 #include "ops/backward.h"
 #include "unit/kernel_check.h"
 
@@ -269,12 +271,73 @@ static void test_attention(void **state)
     }
 }
 
+/* Every method that this processor can run, also those that it would not choose: one head, all gradients. */
+static void test_attention_methods(void **state)
+{
+    (void)state;
+    cpu_features features = cpu_features_detect();
+    const struct {
+        const attention_backward_method *method;
+        bool here, bf16;
+    } methods[] = {{&attention_backward_f32, true, false},
+                   {&attention_backward_bf16, features.avx512_bf16, true},
+                   {&attention_backward_amx, features.amx_bf16, true}};
+    static const int cases[][4] = {{1, 1, 8, 8}, {45, 70, 40, 24}, {130, 100, 64, 64}, {33, 257, 6, 90}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t m = 0; m < sizeof methods / sizeof *methods; m++) {
+            int T = cases[i][0], S = cases[i][1], D = cases[i][2], E = cases[i][3];
+            if (!methods[m].here)
+                continue;
+            WITH_GRAPH(g, a);
+            value in[5] = {graph_input(g, "q", SHAPE3(1, T, D), DTYPE_F32),
+                           graph_input(g, "k", SHAPE3(1, S, D), DTYPE_F32),
+                           graph_input(g, "v", SHAPE3(1, S, E), DTYPE_F32),
+                           graph_input(g, "y", SHAPE3(1, T, E), DTYPE_F32),
+                           graph_input(g, "dy", SHAPE3(1, T, E), DTYPE_F32)};
+            const attention_backward_attributes p = {
+                .heads = 1, .causal = i == 2, .wanted = {true, true, true}};
+            value dx = op_attention_backward(a, in[0], in[1], in[2], in[3], in[4], &p);
+            const node *n = graph_node(g, dx);
+            dtype type = methods[m].bf16 ? DTYPE_BF16 : DTYPE_F32;
+            kernel_request r = {.graph = g, .node = n, .compute = type, .output_type = DTYPE_F32};
+            data d = {0};
+            make_data(g, n, &(check_options){0}, &r, &d);
+            attention_backward_shape head = {.samples = 1,
+                                             .queries = T,
+                                             .keys = S,
+                                             .heads = 1,
+                                             .key_width = D,
+                                             .value_width = E,
+                                             .causal = p.causal,
+                                             .scale = 1 / sqrtf((float)D),
+                                             .output_type = DTYPE_F32};
+            for (int k = 0; k < 5; k++)
+                head.input_type[k] = type;
+            float *output = aligned((size_t)shape_count(n->shape) * sizeof(float), 0xFF);
+            attention_backward_task task = {.output = {output, output + T * D, output + T * D + S * D},
+                                            .key_stride = D,
+                                            .value_stride = E,
+                                            .work = aligned(methods[m].method->work_bytes(&head), 0xFF)};
+            for (int k = 0; k < 5; k++)
+                task.input[k] = d.stored[k];
+            methods[m].method->run(&head, &task);
+            double error = compare(output, DTYPE_F32, d.reference, shape_count(n->shape));
+            print_message("%-32s %d x %d, %d, %d: error %.2e\n", methods[m].method->label, T, S, D, E, error);
+            assert_true(error <= (methods[m].bf16 ? 8e-3 : 5e-6));
+            free(output), free(task.work), free(d.reference);
+            for (int k = 0; k < 5; k++)
+                free(d.plain[k]), free(d.stored[k]);
+            graph_free(g);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_attention), cmocka_unit_test(test_elementwise), cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_norms),     cmocka_unit_test(test_layout),      cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_conv2d),
+        cmocka_unit_test(test_attention),   cmocka_unit_test(test_attention_methods),
+        cmocka_unit_test(test_elementwise), cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_norms),       cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_linear),      cmocka_unit_test(test_conv2d),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
