@@ -155,11 +155,12 @@ static kiln_status read_index(model_parts *parts, json_t **index, kiln_error *er
         return status;
     json_error_t where;
     *index = json_loadb(text, length, 0, &where);
+    if (!*index)
+        return fail(err, KILN_BAD_FORMAT, "%s: not valid JSON: %s (line %d)", path, where.text, where.line);
     if (!json_is_object(*index)) {
         json_decref(*index);
         *index = NULL;
-        return fail(err, KILN_BAD_FORMAT, "%s: not a JSON object (line %d: %s)", path, where.line,
-                    where.text);
+        return fail(err, KILN_BAD_FORMAT, "%s: not a JSON object", path);
     }
     parts->zero_empty_prompt = json_is_true(json_object_get(*index, "force_zeros_for_empty_prompt"));
     parts->time_ids_score = json_is_true(json_object_get(*index, "requires_aesthetics_score"));

@@ -2,7 +2,8 @@
  *
  *     golden [--reference] [--threads N] [--no-bf16] [--quiet] [--vocabulary PATH] DIR...
  *
- * DIR may hold: models/, single_file/, tokens.json, schedulers/, kdiffusion/, grads/, and taesd/ with refs/ (real preview files).
+ * DIR may hold: models/, single_file/, tokens.json, schedulers/, kdiffusion/, grads/, and taesd/ with refs/
+ * (real preview files); or be one of these itself.
  * A line per case with its largest error; ends with "N passed, N failed, N skipped"; exit 0 when none failed. */
 #include "golden/grads.h"
 #include "golden/models.h"
@@ -18,10 +19,19 @@ typedef struct options {
     const char *vocabulary;
 } options;
 
-/* True, with the full path, when DIR has it. */
+/* True, with the full path, when DIR has it, or is it: golden/models is as good as golden. */
 static bool has(const char *folder, const char *name, char path[4096])
 {
+    size_t end = strlen(folder), length = strlen(name);
     snprintf(path, 4096, "%s/%s", folder, name);
+    if (access(path, F_OK) == 0)
+        return true;
+    while (end > 1 && folder[end - 1] == '/')
+        end--;
+    if (end < length || strncmp(folder + end - length, name, length) != 0 ||
+        (end > length && folder[end - length - 1] != '/'))
+        return false;
+    snprintf(path, 4096, "%.*s", (int)end, folder);
     return access(path, F_OK) == 0;
 }
 
@@ -59,7 +69,8 @@ static void run_folder(const char *folder, const options *o, golden_report *repo
     if (has(folder, "grads", path)) {
         char model[4096];
         pass_options fused = pass_of(o, false);
-        (void)has(folder, "models/sd1-tiny", model);
+        if (!has(folder, "models/sd1-tiny", model))
+            snprintf(model, sizeof model, "%s/../models/sd1-tiny", path);
         golden_gradients(path, model, &fused, report);
     }
     if (has(folder, "taesd", path) && has(folder, "refs", path)) {

@@ -76,8 +76,8 @@ json_t *golden_json(golden_report *report, const char *folder, const char *name)
     char *plain = text ? plain_json(text, size, &plain_size) : NULL;
     json_error_t at = {.text = "cannot be read"};
     json_t *root = plain ? json_loadb(plain, plain_size, 0, &at) : NULL;
-    if (!root && report->out)
-        fprintf(report->out, "%s: %s\n", path, at.text);
+    if (!root)
+        golden_failure(report, "golden", path, at.text);
     free(text);
     free(plain);
     return root;
