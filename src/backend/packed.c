@@ -113,6 +113,15 @@ static bool all_finite(const float *x, int64_t n)
     return bad == 0;
 }
 
+static kiln_status refuse_not_finite(const packed_store *s, const parameter *declared, int index, kiln_error *err)
+{
+    char place[512] = "";
+    if (s->source.describe)
+        s->source.describe(s->source.self, declared, index, place, sizeof place);
+    return fail(err, KILN_BAD_FORMAT, "%s%sthe weights '%s' hold NaN or infinity", place, place[0] ? ": " : "",
+                declared->canonical);
+}
+
 /* Where parameters are read to before they are packed. Kept from one to the next: pages that are fresh from the system
  * have to be zeroed first, which costs more than everything else that loading does. */
 static float *room_for(packed_store *s, int i, size_t bytes)
@@ -149,7 +158,7 @@ static kiln_status read_and_pack(packed_store *s, const graph *g, packed *p, pac
                     declared->canonical);
     kiln_status status = s->source.read(s->source.self, declared, p->parameter, plain, err);
     if (status == KILN_OK && !all_finite(plain, count))
-        status = fail(err, KILN_BAD_FORMAT, "the weights '%s' hold NaN or infinity", declared->canonical);
+        status = refuse_not_finite(s, declared, p->parameter, err);
     if (status == KILN_OK && pack)
         status = pack(arguments, plain, count, p->data, err);
     return status;

@@ -12,6 +12,9 @@ typedef struct parameter_source {
     /* Write the parameter's elements, in its declared shape, as f32. May be called from several threads. */
     kiln_status (*read)(void *self, const parameter *, int index, float *to, kiln_error *);
     void *self;
+    /* Where the parameter comes from, for messages ("model.safetensors: tensor 'out.2.weight'"), into `text`. NULL: its
+     * name says enough. */
+    void (*describe)(void *self, const parameter *, int index, char *text, size_t size);
 } parameter_source;
 
 typedef struct packed_store packed_store;

@@ -4,6 +4,7 @@
 #include "model/vae.h"
 #include "weights/problem_list.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,10 +31,12 @@ storage_marks storage_marks_of(const char *original)
 {
     storage_marks marks = {.name_length = (int)strcspn(original, "[^"), .parts = 1};
     const char *rest = original + marks.name_length;
-    int part, parts;
-    if (sscanf(rest, "[%d/%d]", &part, &parts) == 2 && parts > 0 && part >= 0 && part < parts) {
-        marks.part = part;
-        marks.parts = parts;
+    char *end = NULL;
+    long part = *rest == '[' ? strtol(rest + 1, &end, 10) : 0;
+    long parts = end && *end == '/' ? strtol(end + 1, &end, 10) : 0;
+    if (parts > 0 && parts <= INT_MAX && part >= 0 && part < parts) {
+        marks.part = (int)part;
+        marks.parts = (int)parts;
     }
     marks.transposed = strstr(rest, "^T") != NULL;
     return marks;
@@ -352,7 +355,16 @@ static kiln_status read_bound(void *self, const parameter *p, int index, float *
     return tensor_file_read_f32(b->file, b->entry, count * b->marks.part, count, to, err);
 }
 
+static void describe_bound(void *self, const parameter *p, int index, char *text, size_t size)
+{
+    const weights *w = self;
+    (void)p;
+    if (index >= 0 && index < w->count)
+        snprintf(text, size, "%s: tensor '%s'", tensor_file_path(w->bindings[index].file),
+                 w->bindings[index].entry->name);
+}
+
 parameter_source weights_source(const weights *w)
 {
-    return (parameter_source){.read = read_bound, .self = (void *)w};
+    return (parameter_source){.read = read_bound, .self = (void *)w, .describe = describe_bound};
 }
