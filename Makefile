@@ -4,6 +4,8 @@
 #   make draw        install what is missing, build, draw a picture
 #   make test        build and run all tests
 #   make sanitize    the same tests under the address and undefined-behaviour sanitizers
+#   make emoji-model train the bundled model, from nothing; Ctrl-C saves, the same again goes on (see tools/emoji/train.sh;
+#                    MINUTES=60: a limit for each part; PUBLISH=1: put the result into models/emoji)
 #   make bench       measure the engine on this machine
 #   make fuzz        a short run of every fuzz target (SECONDS_EACH=20)
 #   make checks      floors, limits, headers, symbols, formatting
@@ -25,7 +27,7 @@ SECONDS_EACH ?= 20
 
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all configure draw test sanitize bench fuzz checks tidy format install clean packages
+.PHONY: all configure draw test sanitize emoji-model bench fuzz checks tidy format install clean packages
 
 all: configure
 	cmake --build $(BUILD) -j $(JOBS)
@@ -49,6 +51,9 @@ sanitize: packages
 	@test -f build-sanitize/build.ninja || cmake --preset sanitize
 	cmake --build build-sanitize -j $(JOBS)
 	ctest --test-dir build-sanitize --output-on-failure -j $(JOBS)
+
+emoji-model: packages
+	@BUILD=$(BUILD) tools/emoji/train.sh
 
 bench: all
 	$(BUILD)/bench/bench
