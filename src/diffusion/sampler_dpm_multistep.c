@@ -187,12 +187,12 @@ static int last_timestep(const sampler_plan *plan)
 static void space(sampler_plan *plan)
 {
     const schedule *table = plan->schedule;
-    int last = last_timestep(plan), steps = plan->steps;
+    int last = last_timestep(plan), steps = plan->steps, stride = last / (steps + 1);
     for (int i = 0; i < steps; i++) {
         double t = 0;
         switch (plan->config.spacing) {
         case SPACING_LEADING:
-            t = (double)(steps - i) * (last / (steps + 1)) + plan->config.steps_offset;
+            t = (double)(steps - i) * stride + plan->config.steps_offset;
             break;
         case SPACING_TRAILING:
             t = rint(last - (double)i * ((double)table->count / steps)) - 1;

@@ -74,8 +74,8 @@ static void append(char *text, size_t room, const char *word)
     if (used + length + 3 > room)
         return;
     if (used) {
-        memcpy(text + used, ", ", 2);
-        used += 2;
+        text[used++] = ',';
+        text[used++] = ' ';
     }
     memcpy(text + used, word, length + 1);
 }
@@ -105,12 +105,14 @@ static kiln_status find_sampler(sampler_plan *plan, const sampler_request *reque
     if (by_config)
         name = plan->config.class_name;
     const sampler_row *row = row_of_class(name);
-    plan->folder_view = row && row->folder;
+    if (row && !row->folder)
+        row = NULL;
+    plan->folder_view = row != NULL;
     plan->curve = SIGMAS_AUTOMATIC;
     if (by_config && !plan->folder_view)
         return fail(err, KILN_UNSUPPORTED, "the model's scheduler '%s' is not supported: name a sampler",
                     name);
-    if (!plan->folder_view) {
+    if (!row) {
         row = row_of_name(name);
         if (!row)
             row = row_of_joined_name(name, &plan->curve);

@@ -44,11 +44,12 @@ kiln_status plan_spaced_timesteps(sampler_plan *plan, bool fractional, kiln_erro
     kiln_status status = plan_reserve(plan, steps, err);
     if (status)
         return status;
+    int stride = total / steps;
     for (int i = 0; i < steps; i++) {
         double t = 0;
         switch (config->spacing) {
         case SPACING_LEADING:
-            t = (double)(steps - 1 - i) * (total / steps) + config->steps_offset;
+            t = (double)(steps - 1 - i) * stride + config->steps_offset;
             break;
         case SPACING_TRAILING:
             t = rint(total - (double)i * ((double)total / steps)) - 1;

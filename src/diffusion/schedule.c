@@ -123,7 +123,7 @@ kiln_status schedule_new(schedule **out, const schedule_config *config, kiln_err
                     count, SCHEDULE_MAX_TIMESTEPS);
     schedule *s = calloc(1, sizeof *s);
     if (s)
-        s->storage = malloc((size_t)count * 4 * sizeof(float));
+        s->storage = calloc((size_t)count * 4, sizeof(float));
     if (!s || !s->storage) {
         schedule_free(s);
         return fail(err, KILN_NO_MEMORY, "noise schedule: no memory for %d timesteps", count);

@@ -106,6 +106,7 @@ static void family_of_unet(const tensor_file *file, const unet_facts *facts, ide
 {
     bool two_encoders = any(file, "conditioner.embedders.1.");
     bool pixels = facts->in_channels == 3 && facts->out_channels == 3;
+    bool large = two_encoders || facts->context == 2048 || facts->labels == 2816;
     if (pixels)
         name_family(out, WEIGHTS_FAMILY_OTHER, "pixel-space diffusion");
     else if (facts->class_labels && facts->in_channels == 7)
@@ -113,11 +114,9 @@ static void family_of_unet(const tensor_file *file, const unet_facts *facts, ide
     else if (facts->context == 1280 ||
              (any(file, "conditioner.embedders.0.model.") && !two_encoders && facts->labels == 2560))
         name_family(out, WEIGHTS_FAMILY_SDXL_REFINER, "Stable Diffusion XL refiner");
-    else if (two_encoders || facts->context == 2048 || facts->labels == 2816)
-        name_family(out, WEIGHTS_FAMILY_SDXL, "Stable Diffusion XL");
-    else if (facts->labels && any(file, "embedder.model."))
+    else if (!large && facts->labels && any(file, "embedder.model."))
         name_family(out, WEIGHTS_FAMILY_OTHER, "Stable Diffusion 2.1 unCLIP");
-    else if (facts->labels)
+    else if (large || facts->labels)
         name_family(out, WEIGHTS_FAMILY_SDXL, "Stable Diffusion XL");
     else if (facts->linear_projection)
         name_family(out, WEIGHTS_FAMILY_SD2, "Stable Diffusion 2.x");
@@ -152,6 +151,9 @@ static void prediction_of(const tensor_file *file, identity *out)
     const char *told = tensor_file_metadata(file, "modelspec.prediction_type");
     const char *architecture = tensor_file_metadata(file, "modelspec.architecture");
     const char *base = tensor_file_metadata(file, "ss_base_model_version");
+    bool told_v = told && (strcmp(told, "v") == 0 || strcmp(told, "v_prediction") == 0),
+         told_epsilon = told && begins(told, "eps"),
+         named_v = (architecture && strstr(architecture, "-768-v")) || (base && strstr(base, "_768_v"));
     out->zero_snr = tensor_file_find(file, "ztsnr") != NULL;
     if (tensor_file_find(file, "edm_mean") || tensor_file_find(file, "edm_vpred.sigma_max")) {
         say_prediction(out, WEIGHTS_PREDICTION_UNKNOWN, "EDM (not supported)");
@@ -160,12 +162,10 @@ static void prediction_of(const tensor_file *file, identity *out)
         say_prediction(out, WEIGHTS_PREDICTION_V,
                        out->zero_snr ? "v, zero terminal SNR (marked in the file)"
                                      : "v (marked in the file)");
-    else if (told && (strcmp(told, "v") == 0 || strcmp(told, "v_prediction") == 0))
+    else if (told_v || (named_v && !told_epsilon))
         say_prediction(out, WEIGHTS_PREDICTION_V, "v (from the metadata)");
-    else if (told && begins(told, "eps"))
+    else if (told_epsilon)
         say_prediction(out, WEIGHTS_PREDICTION_EPSILON, "epsilon (from the metadata)");
-    else if ((architecture && strstr(architecture, "-768-v")) || (base && strstr(base, "_768_v")))
-        say_prediction(out, WEIGHTS_PREDICTION_V, "v (from the metadata)");
     else if (out->family == WEIGHTS_FAMILY_UPSCALER_X4)
         say_prediction(out, WEIGHTS_PREDICTION_V, "v");
     else if (out->family == WEIGHTS_FAMILY_SD2 && !out->inpainting && out->channels == 4)

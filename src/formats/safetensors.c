@@ -65,7 +65,7 @@ static kiln_status read_tensor(tensor_file *file, const char *name, const json_t
     if (!dtype_from_name(type_name, &type))
         return fail(err, KILN_UNSUPPORTED, "%s: tensor '%s' has the unknown type '%s'", file->path, name,
                     type_name);
-    shape dims;
+    shape dims = {0};
     uint64_t begin = 0, end = 0;
     kiln_status status = read_shape(file, name, json_object_get(value, "shape"), &dims, err);
     if (!status)

@@ -81,7 +81,7 @@ bool taps_init(taps *t, int from, int to, resize_filter filter)
     if (!t->first || !t->count || !t->weights)
         return false;
     double center = 0.5 * scale; /* for nearest: summed up as PIL does, whose drift decides the ties */
-    for (int i = 0; i < to; i++, center += scale) {
+    for (int i = 0; i < to; i++) {
         if (nearest) {
             int at = (int)center;
             t->first[i] = at < from ? at : from - 1;
@@ -90,6 +90,7 @@ bool taps_init(taps *t, int from, int to, resize_filter filter)
         } else {
             fill_taps(t, i, from, scale, filter);
         }
+        center += scale;
     }
     return true;
 }

@@ -19,7 +19,7 @@ const clip_text_config clip_text_big_g = {COMMON,
 
 static kiln_status check(const clip_text_config *c, const char *name, kiln_error *err)
 {
-    if (c->width % c->heads)
+    if (c->heads < 1 || c->width % c->heads)
         return fail(err, KILN_BAD_FORMAT, "%s: 'num_attention_heads' %d does not divide 'hidden_size' %d",
                     name, c->heads, c->width);
     return KILN_OK;

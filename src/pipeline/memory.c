@@ -14,19 +14,22 @@
 #include "text/chunks.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* The pages that this process has now, in bytes. 0: unknown. */
 static int64_t resident_now(void)
 {
-    long long pages = 0;
+    char line[128] = "";
     FILE *f = fopen("/proc/self/statm", "r");
     if (!f)
         return 0;
-    if (fscanf(f, "%*s %lld", &pages) != 1)
-        pages = 0;
+    bool read = fgets(line, sizeof line, f) != NULL;
     fclose(f);
-    return (int64_t)pages * sysconf(_SC_PAGESIZE);
+    /* The first number is the size of the address space. */
+    const char *second = read ? strchr(line, ' ') : NULL;
+    return second ? (int64_t)strtoll(second, NULL, 10) * sysconf(_SC_PAGESIZE) : 0;
 }
 
 /* Weights that earlier drawings left in place: they are in resident_now() already. */

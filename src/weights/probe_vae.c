@@ -7,7 +7,22 @@
 #include "weights/small_file.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* What follows `words` and a number in the text; NULL when they are not there. */
+static const char *after_number(const char *text, const char *words, int *out)
+{
+    size_t length = strlen(words);
+    if (!text || strncmp(text, words, length) != 0)
+        return NULL;
+    char *end;
+    long number = strtol(text + length, &end, 10);
+    if (end == text + length || number < 0 || number > 999)
+        return NULL;
+    *out = (int)number;
+    return end;
+}
 
 /* The canonical dialect shown under the original names that vae_config_from_tensors asks for. They count levels from
  * the finest, diffusers counts the way up from the coarsest. */
@@ -16,13 +31,14 @@ static const shape *find_translated(void *self, const char *name)
     const prefix_finder *f = self;
     char translated[PATH_TEXT] = "";
     const tensor_entry *e;
-    int level, layer, levels = 0, end = 0;
-    if (sscanf(name, "decoder.up.%d.block.%d.%n", &level, &layer, &end) == 2 && end) {
+    int level = 0, layer = 0, levels = 0;
+    const char *rest = after_number(after_number(name, "decoder.up.", &level), ".block.", &layer);
+    if (rest && *rest == '.') {
         do
             snprintf(translated, sizeof translated, "decoder.up_blocks.%d.resnets.0.conv1.weight", levels);
         while (tensor_file_find(f->file, translated) && levels++ < VAE_MAX_LEVELS);
         snprintf(translated, sizeof translated, "decoder.up_blocks.%d.resnets.%d.%s", levels - 1 - level,
-                 layer, name + end);
+                 layer, rest + 1);
     } else if (strcmp(name, "decoder.mid.attn_1.q.weight") == 0) {
         e = tensor_file_find(f->file, "decoder.mid_block.attentions.0.query.weight");
         if (e)

@@ -10,7 +10,7 @@
 static void load_repeated(const step *s, const kernel_arguments *a, int64_t offset, int64_t n, float *to)
 {
     int64_t C = step_last(s->shape), T = s->shape.rank > 1 ? s->shape.dim[s->shape.rank - 2] : 1;
-    int64_t positions = step_rows(s->shape) / (s->shape.dim[0] ? s->shape.dim[0] : 1);
+    int64_t rows = step_rows(s->shape), positions = rows > s->shape.dim[0] ? rows / s->shape.dim[0] : 1;
     for (int64_t done = 0; done < n;) {
         int64_t index = offset + done, row = index / C, column = index % C;
         int64_t length = C - column < n - done ? C - column : n - done, from = 0;
