@@ -113,13 +113,14 @@ static bool all_finite(const float *x, int64_t n)
     return bad == 0;
 }
 
-static kiln_status refuse_not_finite(const packed_store *s, const parameter *declared, int index, kiln_error *err)
+static kiln_status refuse_not_finite(const packed_store *s, const parameter *declared, int index,
+                                     kiln_error *err)
 {
     char place[512] = "";
     if (s->source.describe)
         s->source.describe(s->source.self, declared, index, place, sizeof place);
-    return fail(err, KILN_BAD_FORMAT, "%s%sthe weights '%s' hold NaN or infinity", place, place[0] ? ": " : "",
-                declared->canonical);
+    return fail(err, KILN_BAD_FORMAT, "%s%sthe weights '%s' hold NaN or infinity", place,
+                place[0] ? ": " : "", declared->canonical);
 }
 
 /* Where parameters are read to before they are packed. Kept from one to the next: pages that are fresh from the system

@@ -1,4 +1,4 @@
-/* attention_backward_amx.c - attention_backward_tiles.h by AMX. Tile registers: 0..3 are C, 4 and 5 A, 6 and 7 B. */
+/* attention_backward_amx.c - attention_backward_tiles.inc by AMX. Tile registers: 0..3 are C, 4 and 5 A, 6 and 7 B. */
 #include "backend/cpu/amx.h"
 
 #include "backend/cpu/attention_backward.h"
@@ -63,7 +63,7 @@ AMX static inline void multiply_tiles(int rows, int columns, const uint16_t *a, 
         multiply_some(1, 2, a, a_step, b, b_step, c, depth, accumulate);
 }
 
-#include "backend/cpu/attention_backward_tiles.h"
+#include "backend/cpu/attention_backward_tiles.inc"
 
 AMX static void run(const attention_backward_shape *s, const attention_backward_task *t)
 {

@@ -1,4 +1,4 @@
-/* attention_backward_vdp.c - attention_backward_tiles.h by vdpbf16ps (avx512_bf16), for processors without AMX. */
+/* attention_backward_vdp.c - attention_backward_tiles.inc by vdpbf16ps (avx512_bf16), for processors without AMX. */
 #include "backend/cpu/avx512.h"
 
 #include "backend/cpu/attention_backward.h"
@@ -63,7 +63,7 @@ AVX512_BF16 static void multiply_tiles(int rows, int columns, const uint16_t *a,
         }
 }
 
-#include "backend/cpu/attention_backward_tiles.h"
+#include "backend/cpu/attention_backward_tiles.inc"
 
 static void run(const attention_backward_shape *s, const attention_backward_task *t)
 {
