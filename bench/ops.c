@@ -215,7 +215,7 @@ static double time_kernel(const graph *g, const node *n, dtype type, int threads
                         .output_type = type,
                         .compute = type,
                         .threads = threads,
-                        .packed = packed_store_new((parameter_source){random_parameter, NULL})};
+                        .packed = packed_store_new((parameter_source){.read = random_parameter})};
     kernel_arguments a = {.threads = threads};
     void *data[OP_MAX_INPUTS] = {0};
     for (int i = 0; i < n->input_count; i++) {

@@ -24,5 +24,5 @@ static kiln_status random_read(void *self, const parameter *p, int index, float 
 
 parameter_source random_weights(void)
 {
-    return (parameter_source){random_read, NULL};
+    return (parameter_source){.read = random_read};
 }

@@ -68,8 +68,8 @@ static kiln_status close_window(cutting *c, int keep, kiln_error *err)
     int32_t *row = out->ids[out->count], end_id = tokenizer_end_id(c->with);
     int at = 0, end = 0;
     row[at++] = tokenizer_start_id(c->with);
-    for (int i = 0; i < keep; i++)
-        row[at++] = c->open[i];
+    memcpy(row + at, c->open, (size_t)keep * sizeof *row);
+    at += keep;
     row[at++] = end_id;
     while (at < CHUNK_LENGTH)
         row[at++] = c->options.pad_id;

@@ -115,5 +115,5 @@ static kiln_status read_initial(void *self, const parameter *p, int index, float
 
 parameter_source initial_source(const initial_weights *self)
 {
-    return (parameter_source){read_initial, (void *)self};
+    return (parameter_source){.read = read_initial, .self = (void *)self};
 }

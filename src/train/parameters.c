@@ -174,5 +174,5 @@ static kiln_status read_parameter(void *self, const parameter *wanted, int index
 
 parameter_source parameters_source(const parameters_reader *reader)
 {
-    return (parameter_source){read_parameter, (void *)reader};
+    return (parameter_source){.read = read_parameter, .self = (void *)reader};
 }

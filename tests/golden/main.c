@@ -67,7 +67,7 @@ static void run_folder(const char *folder, const options *o, golden_report *repo
     if (has(folder, "kdiffusion", path))
         golden_kdiffusion(path, report);
     if (has(folder, "grads", path)) {
-        char model[4096];
+        char model[sizeof path + 32];
         pass_options fused = pass_of(o, false);
         if (!has(folder, "models/sd1-tiny", model))
             snprintf(model, sizeof model, "%s/../models/sd1-tiny", path);

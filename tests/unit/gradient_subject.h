@@ -93,7 +93,7 @@ static void compile_for(subject *s, const backend *by, bool fuse, dtype precisio
 {
     kiln_error err = {0};
     plan_options options = {.backend = by, .compute = precision, .threads = 1, .fuse = fuse};
-    s->store = packed_store_new((parameter_source){NULL, NULL});
+    s->store = packed_store_new((parameter_source){0});
     assert_non_null(s->store);
     if (plan_compile(s->graph, &options, s->store, &s->plan, &err) != KILN_OK ||
         run_new(s->plan, &s->run, &err) != KILN_OK)

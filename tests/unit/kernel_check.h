@@ -194,7 +194,7 @@ static void check_type(const graph *g, value v, const char *name, const check_op
     dtype result = o->f32_result ? DTYPE_F32 : type;
     kernel_request r = {.graph = g, .node = n, .compute = type, .output_type = result};
     data d = {0};
-    r.packed = packed_store_new((parameter_source){read_parameter, NULL});
+    r.packed = packed_store_new((parameter_source){.read = read_parameter});
     assert_non_null(r.packed);
     make_data(g, n, o, &r, &d);
     char *one = run_kernel(&r, &d, 1, false), *two = run_kernel(&r, &d, 2, false),

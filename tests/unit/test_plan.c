@@ -131,7 +131,7 @@ static void fusion_and_reuse_change_nothing(void **state)
 {
     (void)state;
     graph *g = draw();
-    packed_store *store = packed_store_new((parameter_source){read_named, NULL});
+    packed_store *store = packed_store_new((parameter_source){.read = read_named});
     plan *plain = compiled(g, store, false, true, DTYPE_F32),
          *fused = compiled(g, store, true, false, DTYPE_F32);
     run *a, *b;
@@ -168,7 +168,7 @@ static void bf16_storage_stays_close(void **state)
 {
     (void)state;
     graph *g = draw();
-    packed_store *store = packed_store_new((parameter_source){read_named, NULL});
+    packed_store *store = packed_store_new((parameter_source){.read = read_named});
     plan *exact = compiled(g, store, true, false, DTYPE_F32),
          *coarse = compiled(g, store, true, false, DTYPE_BF16);
     run *a, *b;
@@ -200,7 +200,7 @@ static void a_reshape_has_the_type_of_what_it_views(void **state)
     value viewed = op_reshape(a, op_reshape(a, sums, SHAPE2(2, 3)), SHAPE2(3, 2));
     graph_output(g, "viewed", viewed);
     graph_output(g, "scaled", op_scale(a, viewed, 2.0f, 0.0f));
-    packed_store *store = packed_store_new((parameter_source){read_named, NULL});
+    packed_store *store = packed_store_new((parameter_source){.read = read_named});
     plan *p = compiled(g, store, true, false, DTYPE_BF16);
     run *r;
     assert_int_equal(run_new(p, &r, NULL), KILN_OK);
@@ -269,7 +269,7 @@ static void cancel_stops_and_trace_sees_all(void **state)
 {
     (void)state;
     graph *g = draw();
-    packed_store *store = packed_store_new((parameter_source){read_named, NULL});
+    packed_store *store = packed_store_new((parameter_source){.read = read_named});
     plan *p = compiled(g, store, true, false, DTYPE_F32);
     run *r;
     int rows = 0;
@@ -297,7 +297,7 @@ static void weights_with_nan_are_refused(void **state)
 {
     (void)state;
     graph *g = draw();
-    packed_store *store = packed_store_new((parameter_source){read_nan, NULL});
+    packed_store *store = packed_store_new((parameter_source){.read = read_nan});
     plan_options o = {.backend = &backend_reference, .compute = DTYPE_F32, .threads = 1, .fuse = true};
     plan *p = NULL;
     kiln_error err = {0};
