@@ -16,8 +16,8 @@ static inline void sparse_entry(FILE *header, const char *prefix, const char *na
     uint64_t bytes = 2;
     fprintf(header, "%s\"%s%s\":{\"dtype\":\"F16\",\"shape\":[", *offset ? "," : "", prefix, name);
     const char *comma = "";
-    for (char *at = dims; strcmp(dims, "scalar") != 0 && *at; at += *at == 'x') {
-        uint64_t n = strtoull(at, &at, 10);
+    for (char *digits = dims; strcmp(dims, "scalar") != 0 && *digits; digits += *digits == 'x') {
+        uint64_t n = strtoull(digits, &digits, 10);
         fprintf(header, "%s%llu", comma, (unsigned long long)n);
         comma = ",";
         bytes *= n;

@@ -1,6 +1,7 @@
 /* test_binding.c - parameters meet tensors: both dialects, parts, transposes, old names, and what does not fit.
  * floors: base tensor formats graph ops backend nn model weights */
 #include "formats/safetensors.h"
+#include "unit/same_config.h"
 #include "unit/sparse_checkpoint.h"
 #include "weights/probe.h"
 
@@ -321,13 +322,13 @@ static void real_checkpoints_bind(void **state)
         assert_true(sparse_checkpoint(keys, cases[i].prefix, in_folder("a.safetensors"), &tensors) > 0);
         model_parts *parts =
             open_whole(in_folder("a.safetensors"), NULL, cases[i].family, cases[i].parts, cases[i].leftover);
-        assert_memory_equal(&parts->unet, cases[i].unet, sizeof parts->unet);
+        assert_same_unet(&parts->unet, cases[i].unet);
         if (cases[i].vae)
             assert_int_equal(parts->vae.scaling_factor == cases[i].vae->scaling_factor, 1);
         if (cases[i].text)
-            assert_memory_equal(&parts->text, cases[i].text, sizeof parts->text);
+            assert_same_text(&parts->text, cases[i].text);
         if (cases[i].text_2)
-            assert_memory_equal(&parts->text_2, cases[i].text_2, sizeof parts->text_2);
+            assert_same_text(&parts->text_2, cases[i].text_2);
         probe_close(parts);
     }
 }
