@@ -172,7 +172,7 @@ static json_t *describe(const planned *tensor)
     for (int i = 0; i < tensor->shape.rank; i++)
         json_array_append_new(dims, json_integer(tensor->shape.dim[i]));
     return json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_name(tensor->type), "shape", dims, "data_offsets",
-                     (json_int_t)tensor->offset, (json_int_t)(tensor->offset + tensor->bytes));
+                     (json_int_t)tensor->offset, (json_int_t)tensor->offset + (json_int_t)tensor->bytes);
 }
 
 /* The header as text, from tensors that are sorted and whose offsets count from 0. NULL when memory is short. */

@@ -19,7 +19,7 @@ tensor_file *tensor_file_new(const char *path)
     file->source.fd = -1;
     file->format = "";
     file->path = arena_text(&file->memory, path);
-    file->lock = malloc(sizeof *file->lock);
+    file->lock = malloc(sizeof(pthread_mutex_t));
     if (!file->path || !file->lock || pthread_mutex_init(file->lock, NULL) != 0) {
         free(file->lock);
         file->lock = NULL;

@@ -69,7 +69,7 @@ static kiln_status run(const resampling *r, kiln_error *err)
     taps columns = {0}, rows = {0};
     size_t channels = (size_t)r->channels, width = (size_t)r->to_width * channels;
     float *between = malloc((size_t)r->from_height * width * sizeof *between);
-    float *from_row = malloc((size_t)r->from_width * channels * sizeof *from_row);
+    float *from_row = calloc((size_t)r->from_width * channels, sizeof *from_row);
     float *to_row = malloc(width * sizeof *to_row);
     bool good = between && from_row && to_row && taps_init(&columns, r->from_width, r->to_width, r->filter) &&
                 taps_init(&rows, r->from_height, r->to_height, r->filter);

@@ -12,7 +12,7 @@ enum { FRACTION_BITS = 22 };
 static int32_t *integer_weights(const taps *t, int positions)
 {
     size_t count = (size_t)positions * t->room;
-    int32_t *weights = malloc(count * sizeof *weights);
+    int32_t *weights = calloc(count, sizeof *weights);
     for (size_t i = 0; weights && i < count; i++) {
         double w = t->weights[i] * (double)(1 << FRACTION_BITS);
         weights[i] = (int32_t)(w < 0 ? w - 0.5 : w + 0.5);
@@ -67,7 +67,7 @@ static bool resample(const pass *p, resize_filter filter)
 static bool resample_both_ways(const image *from, image *to, resize_filter filter)
 {
     size_t channels = (size_t)from->channels, width = (size_t)to->width * channels;
-    uint8_t *between = malloc(width * (size_t)from->height);
+    uint8_t *between = calloc((size_t)from->height, width);
     pass across = {from->pixels,
                    between,
                    (size_t)from->height,

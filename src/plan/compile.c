@@ -19,7 +19,7 @@ static kiln_status copy_graph(plan *p, const graph *g, kiln_error *err)
     p->work = *g;
     p->work.node_capacity = g->node_count + g->input_count + g->output_count + g->tap_count + 8;
     p->work.nodes = malloc((size_t)p->work.node_capacity * sizeof(node));
-    p->outputs = calloc((size_t)(g->output_count + g->tap_count + 1), sizeof *p->outputs);
+    p->outputs = calloc((size_t)g->output_count + (size_t)g->tap_count + 1, sizeof *p->outputs);
     if (!p->work.nodes || !p->outputs)
         return fail(err, KILN_NO_MEMORY, "out of memory while planning");
     memcpy(p->work.nodes, g->nodes, (size_t)g->node_count * sizeof(node));

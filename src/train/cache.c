@@ -88,7 +88,7 @@ static bool scan(cache *c)
     }
     while (c->end + RECORD_BYTES <= about.st_size) {
         unsigned char record[RECORD_BYTES];
-        if (!read_whole(c->fd, record, sizeof record, c->end) || memcmp(record, "KREC", 4) ||
+        if (!read_whole(c->fd, record, sizeof record, c->end) || memcmp(record, "KREC", 4) != 0 ||
             get_little(record + 4, 4) != checksum(record + 8, RECORD_BYTES - 8))
             break;
         uint64_t size = get_little(record + 40, 8);

@@ -10,6 +10,7 @@
 #include "train/dataset_parts.h"
 #include "train/picture_size.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,19 +28,20 @@ static void use_cached(folder_scan *scan, char *text)
         if (!end)
             return;
         *end = 0;
-        int width, height, name = 0;
-        uint64_t bytes;
-        int64_t changed;
-        if (sscanf(at, "%d %d %" SCNu64 " %" SCNd64 " %n", &width, &height, &bytes, &changed, &name) < 4 ||
-            !name)
+        char *name = at;
+        long width = strtol(name, &name, 10), height = strtol(name, &name, 10);
+        uint64_t bytes = strtoull(name, &name, 10);
+        int64_t changed = strtoll(name, &name, 10);
+        if (*name++ != ' ')
             return;
-        while (picture < scan->count && strcmp(scan->pictures[picture].name, at + name) < 0)
+        while (picture < scan->count && strcmp(scan->pictures[picture].name, name) < 0)
             picture++;
         found_picture *found = picture < scan->count ? &scan->pictures[picture] : NULL;
-        if (found && !strcmp(found->name, at + name) && found->file_bytes == bytes &&
-            found->changed_ns == changed && width > 0 && height > 0) {
-            found->width_px = width;
-            found->height_px = height;
+        if (found && !strcmp(found->name, name) && found->file_bytes == bytes &&
+            found->changed_ns == changed && width > 0 && width <= INT_MAX && height > 0 &&
+            height <= INT_MAX) {
+            found->width_px = (int)width;
+            found->height_px = (int)height;
         }
         at = end + 1;
     }

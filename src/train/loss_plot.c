@@ -149,8 +149,9 @@ static int linear_ticks(const axis *a, int wanted, bool whole, double ticks[TICK
     if (whole && step < 1)
         step = 1;
     int count = 0;
-    for (double k = ceil(a->least / step - 1e-9); count < TICKS_MAX && k * step <= a->most + step * 1e-9; k++)
-        ticks[count++] = k * step;
+    double first = ceil(a->least / step - 1e-9);
+    for (; count < TICKS_MAX && (first + count) * step <= a->most + step * 1e-9; count++)
+        ticks[count] = (first + count) * step;
     return count;
 }
 
@@ -159,7 +160,7 @@ static int log_ticks(const axis *a, double ticks[TICKS_MAX])
 {
     int count = 0, each = a->most - a->least > 3 ? 1 : 3;
     const double factors[] = {1, 2, 5};
-    for (double decade = floor(a->least); decade <= a->most; decade++)
+    for (int decade = (int)floor(a->least); decade <= a->most; decade++)
         for (int i = 0; i < each && count < TICKS_MAX; i++) {
             double value = pow(10, decade) * factors[i];
             if (log10(value) >= a->least && log10(value) <= a->most)

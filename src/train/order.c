@@ -166,7 +166,8 @@ static void vary(const order *o, order_sample *sample)
 
 void order_batch(const order *o, int64_t step, int batch_size, order_sample *out)
 {
-    int64_t steps = order_steps_per_epoch(o, batch_size), epoch = step / steps;
+    int64_t steps = order_steps_per_epoch(o, batch_size);
+    int64_t epoch = step / steps; /* no order is empty: NOLINT(clang-analyzer-core.DivideZero) */
     uint64_t key = mix(o->seed, MIX_ORDER_BATCHES, (uint64_t)epoch, 0);
     int64_t batch = (int64_t)permuted(key, (uint64_t)(step % steps), (uint64_t)steps);
     int b = 0;

@@ -128,7 +128,7 @@ static kiln_status size_of(const header *head, int *width, int *height, kiln_err
     if (head->size == 0)
         return fail(err, KILN_BAD_FORMAT, "the file is empty");
     if (head->size >= 8 && !memcmp(b, png, 8)) {
-        if (head->size < 24 || memcmp(b + 12, "IHDR", 4) || big32(b + 16) > MAX_SIDE ||
+        if (head->size < 24 || memcmp(b + 12, "IHDR", 4) != 0 || big32(b + 16) > MAX_SIDE ||
             big32(b + 20) > MAX_SIDE)
             return cut_off(err, "PNG");
         *width = (int)big32(b + 16);

@@ -109,7 +109,7 @@ static double difference(const float *got, shape s, const float *expected, size_
     size_t width = (size_t)s.dim[s.rank - 1];
     for (size_t i = 0; i < count; i++) {
         size_t k = i / width * (size_t)channels + (size_t)first + i % width;
-        double e = expected[torch_index(s, i)], d = fabs(fmin(fmax(got[k], low), high) - e);
+        double e = expected[torch_index(s, i)], d = fabs(fmin(fmax((double)got[k], low), high) - e);
         if (isnan(got[k]))
             return NAN;
         scale = fmax(scale, fabs(e));
