@@ -73,7 +73,8 @@ void measure_background(const uint8_t *rgb, int width, int height, float ground[
                     values[n++] = rgb[3 * ((size_t)y * (size_t)width + (size_t)x) + (size_t)c];
         if (n)
             qsort(values, n, 1, by_value);
-        ground[c] = n ? (float)values[n / 2] / 255 : 1;
+        size_t middle = n / 2;
+        ground[c] = n ? (float)values[middle] / 255 : 1;
     }
     free(values);
 }
@@ -84,7 +85,8 @@ static void sample(const uint8_t *rgb, int width, int height, float x, float y, 
 {
     float sum[3] = {0};
     for (int i = 0; i < 9; i++) {
-        float px = x + step * ((float)(i % 3) + 0.5f) / 3, py = y + step * ((float)(i / 3) + 0.5f) / 3;
+        int column = i % 3, row = i / 3;
+        float px = x + step * ((float)column + 0.5f) / 3, py = y + step * ((float)row + 0.5f) / 3;
         int ix = (int)floorf(px), iy = (int)floorf(py);
         bool inside = ix >= 0 && iy >= 0 && ix < width && iy < height;
         const uint8_t *p = inside ? rgb + 3 * ((size_t)iy * (size_t)width + (size_t)ix) : NULL;
@@ -125,8 +127,9 @@ static void look(const uint8_t *rgb, int width, int height, const scene_object *
     float left = o->x * (float)width - side / 2 - REACH * step,
           top = o->y * (float)height - side / 2 - REACH * step;
     for (int i = 0; i < WIDE * WIDE; i++) {
-        sample(rgb, width, height, left + (float)(i % WIDE) * step, top + (float)(i / WIDE) * step, step,
-               v->ground, v->rgb[i]);
+        int column = i % WIDE, row = i / WIDE;
+        sample(rgb, width, height, left + (float)column * step, top + (float)row * step, step, v->ground,
+               v->rgb[i]);
         for (int c = 0; c < 3; c++)
             v->rgb[i][c] -= v->ground[c];
     }
@@ -262,7 +265,7 @@ kiln_status measure_rank(measure *m, const uint8_t *rgb, int width, int height, 
     kiln_status status = need_bank(m, where->tint, err);
     if (status)
         return status;
-    view *v = malloc(sizeof *v);
+    view *v = calloc(1, sizeof *v);
     candidate *all = malloc((size_t)m->set->count * sizeof *all);
     if (v && all) {
         look(rgb, width, height, where, v);
@@ -278,7 +281,7 @@ kiln_status measure_rank(measure *m, const uint8_t *rgb, int width, int height, 
 kiln_status measure_tint(measure *m, const uint8_t *rgb, int width, int height, const scene_object *where,
                          int *tint, kiln_error *err)
 {
-    view *v = malloc(sizeof *v);
+    view *v = calloc(1, sizeof *v);
     if (!v)
         return fail(err, KILN_NO_MEMORY, "not enough memory to measure");
     look(rgb, width, height, where, v);
