@@ -21,6 +21,10 @@ void prediction_to_x0_ve(prediction_type type, const float *x, const float *outp
     case PREDICTION_SAMPLE:
         memmove(out, output, n * sizeof *out);
         break;
+    case PREDICTION_FLOW: /* at (1 - sigma) x_0 + sigma noise */
+        for (size_t i = 0; i < n; i++)
+            out[i] = x[i] - sigma * output[i];
+        break;
     }
 }
 
@@ -65,6 +69,9 @@ void prediction_target(prediction_type type, const float *x0, const float *noise
             break;
         case PREDICTION_SAMPLE:
             out[i] = x0[i];
+            break;
+        case PREDICTION_FLOW:
+            out[i] = noise[i] - x0[i];
             break;
         }
     }

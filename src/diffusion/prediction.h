@@ -9,7 +9,8 @@
 
 #include "diffusion/schedule.h"
 
-/* x_0 from the output of the network at a VE latent x of noise level sigma > 0. */
+/* x_0 from the output of the network at a VE latent x of noise level sigma > 0; PREDICTION_FLOW: at the flow
+ * latent (1 - sigma) x_0 + sigma noise. */
 void prediction_to_x0_ve(prediction_type type, const float *x, const float *output, float sigma, float *out,
                          size_t n);
 
@@ -18,7 +19,7 @@ void prediction_to_x0_vp(prediction_type type, const float *x, const float *outp
                          float *x0, float *noise, size_t n);
 
 /* What the network should give for a training pair: the noise, the velocity
- * sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x_0, or x_0. */
+ * sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x_0, x_0, or noise - x_0. */
 void prediction_target(prediction_type type, const float *x0, const float *noise, float alpha_bar, float *out,
                        size_t n);
 

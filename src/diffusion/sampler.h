@@ -30,6 +30,9 @@ typedef struct sampler_calls {
      * guidance. `output` is not `x_scaled`. Any status but KILN_OK ends the drawing with that status. */
     kiln_status (*predict)(void *self, const float *x_scaled, float timestep, float *output, kiln_error *err);
     void *predict_self;
+    /* The output without the prompt that the last predict() computed on its way, for CFG++; NULL where it
+     * computed none. Called with predict_self. The function may be NULL. */
+    const float *(*unguided)(void *self);
     /* n fresh standard normal numbers. The noise belongs to the step from sigma_from down to sigma_to
      * (rarely equal): a source that draws independent numbers ignores them, a Brownian path gives its
      * increment over that interval, scaled to unit variance. May be NULL for samplers that are not
@@ -54,6 +57,7 @@ typedef struct sampler_request {
     double s_noise;      /* scale of that noise, default 1 */
     double s_churn, s_tmin, s_tmax; /* stochastic Euler and Heun: Karras et al. algorithm 2; 0, 0, infinity */
     sigma_options sigmas;           /* named view: limits of the noise curve */
+    int image_tokens; /* places of 2x2 latents: the dynamic shift of flow matching; 0: its base */
     const float
         *levels; /* named view: these noise levels (descending, steps + 1 of them) instead of a curve */
 } sampler_request;
@@ -79,6 +83,8 @@ typedef struct sampler_plan {
     float final_alpha; /* VP samplers: alpha_bar below timestep 0 */
     float begin_alpha; /* VP samplers: alpha_bar of the latent at `first` */
     bool variance_preserving;
+    bool flow_as_ve; /* a flow model, whose sigmas here are those of VE latents */
+    int image_tokens;
     float init_noise_sigma; /* spread of the latent to begin with, when drawing from noise */
     double eta, s_noise, s_churn, s_tmin, s_tmax;
 } sampler_plan;

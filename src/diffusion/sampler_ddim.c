@@ -43,5 +43,5 @@ static kiln_status run(const sampling *s, float *x, kiln_error *err)
     return KILN_OK;
 }
 
-const sampler_method ddim_folder = {plan_vp_of_config, run, 3};
-const sampler_method ddim_named = {plan_compvis, run, 3};
+const sampler_method ddim_folder = {plan_vp_of_config, run, 3, 0, false};
+const sampler_method ddim_named = {plan_compvis, run, 3, 0, false};

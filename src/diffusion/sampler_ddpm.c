@@ -47,4 +47,4 @@ static kiln_status plan_folder(sampler_plan *plan, const sampler_request *reques
     return plan_vp_of_config(plan, request, err);
 }
 
-const sampler_method ddpm_folder = {plan_folder, run, 2};
+const sampler_method ddpm_folder = {plan_folder, run, 2, 0, false};

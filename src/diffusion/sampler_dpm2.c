@@ -50,13 +50,13 @@ static kiln_status run_ancestral(const sampling *s, float *x, kiln_error *err)
     const sampler_plan *plan = s->plan;
     float *x0 = sampling_row(s, 0);
     for (int i = plan->first; i < plan->count; i++) {
-        float sigma = plan->sigmas[i], down, up;
-        ancestral_step(sigma, plan->sigmas[i + 1], plan->eta, &down, &up);
+        float sigma = plan->sigmas[i], next = plan->sigmas[i + 1];
+        renoise r = renoise_of(plan, sigma, next);
         kiln_status status = sampling_denoise(s, x, i, x0, err);
         if (!status)
-            status = midpoint(s, x, sigma, down, x0, err);
+            status = midpoint(s, x, sigma, r.down, x0, err);
         if (!status)
-            status = sampling_add_noise(s, x, sigma, plan->sigmas[i + 1], up, sampling_row(s, 1), err);
+            status = sampling_renoise(s, x, sigma, next, r, sampling_row(s, 1), err);
         if (!status)
             status = sampling_step_done(s, i, x, x0, err);
         if (status)
@@ -76,7 +76,7 @@ static kiln_status plan_folder(sampler_plan *plan, const sampler_request *reques
     return status;
 }
 
-const sampler_method dpm2_folder = {plan_folder, run, 4};
-const sampler_method dpm2_a_folder = {plan_folder, run_ancestral, 4};
-const sampler_method dpm2_named = {plan_sigmas_of_curve, run, 4};
-const sampler_method dpm2_a_named = {plan_sigmas_of_curve, run_ancestral, 4};
+const sampler_method dpm2_folder = {plan_folder, run, 4, 0, false};
+const sampler_method dpm2_a_folder = {plan_folder, run_ancestral, 4, 0, false};
+const sampler_method dpm2_named = {plan_sigmas_of_curve, run, 4, EVERY_KIND, false};
+const sampler_method dpm2_a_named = {plan_sigmas_of_curve, run_ancestral, 4, EVERY_KIND, false};

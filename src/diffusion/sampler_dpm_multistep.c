@@ -248,4 +248,4 @@ kiln_status plan_multistep_levels(sampler_plan *plan, const sampler_request *req
     return plan_begin_folder(plan, request, err);
 }
 
-const sampler_method dpm_multistep_folder = {plan_multistep_levels, run, ROWS};
+const sampler_method dpm_multistep_folder = {plan_multistep_levels, run, ROWS, 0, false};

@@ -33,4 +33,4 @@ static kiln_status run(const sampling *s, float *x, kiln_error *err)
     return KILN_OK;
 }
 
-const sampler_method dpmpp_2m_named = {plan_sigmas_of_curve, run, 2};
+const sampler_method dpmpp_2m_named = {plan_sigmas_of_curve, run, 2, EVERY_KIND, false};

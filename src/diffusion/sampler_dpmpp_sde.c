@@ -26,21 +26,21 @@ static kiln_status run_2s_ancestral(const sampling *s, float *x, kiln_error *err
     float *x0 = sampling_row(s, 0), *noise = sampling_row(s, 1), *ahead = sampling_row(s, 2);
     float *x0_ahead = sampling_row(s, 3);
     for (int i = plan->first; i < plan->count; i++) {
-        float sigma = plan->sigmas[i], next = plan->sigmas[i + 1], down, up;
-        ancestral_step(sigma, next, plan->eta, &down, &up);
+        float sigma = plan->sigmas[i], next = plan->sigmas[i + 1];
+        renoise r = renoise_of(plan, sigma, next);
         kiln_status status = sampling_denoise(s, x, i, x0, err);
-        if (!status && down > 0) {
-            float middle = halfway(sigma, down);
+        if (!status && r.down > 0) {
+            float middle = halfway(sigma, r.down);
             exponential_step(x, x0, sigma, middle, ahead, s->n);
             status = sampling_denoise_at(s, ahead, middle, x0_ahead, err);
             if (!status)
-                exponential_step(x, x0_ahead, sigma, down, x, s->n);
+                exponential_step(x, x0_ahead, sigma, r.down, x, s->n);
         } else if (!status) {
             for (size_t k = 0; k < s->n; k++)
-                x[k] = x[k] + (x[k] - x0[k]) / sigma * (down - sigma);
+                x[k] = x[k] + (x[k] - x0[k]) / sigma * (r.down - sigma);
         }
         if (!status)
-            status = sampling_add_noise(s, x, sigma, next, up, noise, err);
+            status = sampling_renoise(s, x, sigma, next, r, noise, err);
         if (!status)
             status = sampling_step_done(s, i, x, x0, err);
         if (status)
@@ -86,5 +86,5 @@ static kiln_status run_sde(const sampling *s, float *x, kiln_error *err)
     return KILN_OK;
 }
 
-const sampler_method dpmpp_2s_a_named = {plan_sigmas_of_curve, run_2s_ancestral, 4};
-const sampler_method dpmpp_sde_named = {plan_sigmas_of_curve, run_sde, 4};
+const sampler_method dpmpp_2s_a_named = {plan_sigmas_of_curve, run_2s_ancestral, 4, EVERY_KIND, false};
+const sampler_method dpmpp_sde_named = {plan_sigmas_of_curve, run_sde, 4, EVERY_KIND, true};

@@ -102,6 +102,6 @@ static kiln_status run_3m(const sampling *s, float *x, kiln_error *err)
     return run(s, x, THIRD_ORDER, err);
 }
 
-const sampler_method dpmpp_2m_sde_named = {plan_sigmas_of_curve, run_2m, 4};
-const sampler_method dpmpp_2m_sde_heun_named = {plan_sigmas_of_curve, run_2m_heun, 4};
-const sampler_method dpmpp_3m_sde_named = {plan_sigmas_of_curve, run_3m, 4};
+const sampler_method dpmpp_2m_sde_named = {plan_sigmas_of_curve, run_2m, 4, EVERY_KIND, true};
+const sampler_method dpmpp_2m_sde_heun_named = {plan_sigmas_of_curve, run_2m_heun, 4, EVERY_KIND, true};
+const sampler_method dpmpp_3m_sde_named = {plan_sigmas_of_curve, run_3m, 4, EVERY_KIND, true};

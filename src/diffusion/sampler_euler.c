@@ -33,5 +33,5 @@ static kiln_status plan_folder(sampler_plan *plan, const sampler_request *reques
     return plan_sigmas_of_config(plan, request, err);
 }
 
-const sampler_method euler_folder = {plan_folder, run, 2};
-const sampler_method euler_named = {plan_sigmas_of_curve, run, 2};
+const sampler_method euler_folder = {plan_folder, run, 2, 0, false};
+const sampler_method euler_named = {plan_sigmas_of_curve, run, 2, EVERY_KIND, false};

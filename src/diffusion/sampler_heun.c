@@ -54,5 +54,5 @@ static kiln_status plan_folder(sampler_plan *plan, const sampler_request *reques
     return status;
 }
 
-const sampler_method heun_folder = {plan_folder, run, 4};
-const sampler_method heun_named = {plan_sigmas_of_curve, run, 4};
+const sampler_method heun_folder = {plan_folder, run, 4, 0, false};
+const sampler_method heun_named = {plan_sigmas_of_curve, run, 4, EVERY_KIND, false};

@@ -77,5 +77,5 @@ static kiln_status plan_folder(sampler_plan *plan, const sampler_request *reques
     return KILN_OK;
 }
 
-const sampler_method lcm_folder = {plan_folder, run_folder, 2};
-const sampler_method lcm_named = {plan_sigmas_of_curve, run_named, 2};
+const sampler_method lcm_folder = {plan_folder, run_folder, 2, 0, false};
+const sampler_method lcm_named = {plan_sigmas_of_curve, run_named, 2, EVERY_KIND, true};

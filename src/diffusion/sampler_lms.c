@@ -65,5 +65,5 @@ static kiln_status plan_folder(sampler_plan *plan, const sampler_request *reques
     return status ? status : plan_require_falling(plan, err);
 }
 
-const sampler_method lms_folder = {plan_folder, run, 1 + ORDER};
-const sampler_method lms_named = {plan_sigmas_of_curve, run, 1 + ORDER};
+const sampler_method lms_folder = {plan_folder, run, 1 + ORDER, 0, false};
+const sampler_method lms_named = {plan_sigmas_of_curve, run, 1 + ORDER, EVERY_KIND, false};

@@ -98,6 +98,34 @@ static kiln_status find_curve(const char *name, sigma_curve *curve, kiln_error *
     return fail(err, KILN_NOT_FOUND, "schedule '%.80s' is not known; known are %s", name, known);
 }
 
+static const char *kind_word(schedule_kind kind)
+{
+    return kind == SCHEDULE_FLOW ? "flow matching" : kind == SCHEDULE_EDM ? "EDM" : "diffusion";
+}
+
+static bool draws_kind(const sampler_method *method, schedule_kind kind)
+{
+    unsigned kinds = method && method->kinds ? method->kinds : 1u << SCHEDULE_VP;
+    return method && (kinds >> kind & 1);
+}
+
+/* Which of the row's methods draws with the model's schedule; the other view's where the asked one does not. */
+static kiln_status choose_method(sampler_plan *plan, const sampler_row *row, bool folder, kiln_error *err)
+{
+    schedule_kind kind = plan->schedule->kind;
+    bool asked = draws_kind(folder ? row->folder : row->named, kind);
+    bool other = draws_kind(folder ? row->named : row->folder, kind);
+    if (!asked && !other)
+        return fail(err, KILN_UNSUPPORTED, "sampler %s does not draw with models of %s", row->label,
+                    kind_word(kind));
+    plan->row = row;
+    plan->folder_view = asked ? folder : !folder;
+    plan->method = plan->folder_view ? row->folder : row->named;
+    if (!plan->folder_view)
+        plan->config.clip_sample = plan->config.thresholding = false;
+    return KILN_OK;
+}
+
 static kiln_status find_sampler(sampler_plan *plan, const sampler_request *request, kiln_error *err)
 {
     const char *name = request->sampler;
@@ -107,26 +135,23 @@ static kiln_status find_sampler(sampler_plan *plan, const sampler_request *reque
     const sampler_row *row = row_of_class(name);
     if (row && !row->folder)
         row = NULL;
-    plan->folder_view = row != NULL;
     plan->curve = SIGMAS_AUTOMATIC;
-    if (by_config && !plan->folder_view)
+    if (by_config && !row)
         return fail(err, KILN_UNSUPPORTED, "the model's scheduler '%s' is not supported: name a sampler",
                     name);
-    if (!row) {
+    bool folder = row != NULL;
+    if (!row)
         row = row_of_name(name);
-        if (!row)
-            row = row_of_joined_name(name, &plan->curve);
-        if (!row)
-            return unknown_sampler(name, err);
-        plan->folder_view = !row->named;
-    }
-    if (!plan->folder_view)
-        plan->config.clip_sample = plan->config.thresholding = false;
-    plan->row = row;
-    plan->method = plan->folder_view ? row->folder : row->named;
-    kiln_status status = find_curve(request->curve, &plan->curve, err);
+    if (!row)
+        row = row_of_joined_name(name, &plan->curve);
+    if (!row)
+        return unknown_sampler(name, err);
+    kiln_status status = choose_method(plan, row, folder, err);
+    if (!status)
+        status = find_curve(request->curve, &plan->curve, err);
+    bool even = row->automatic == SIGMAS_AUTOMATIC || plan->schedule->kind == SCHEDULE_FLOW;
     if (plan->curve == SIGMAS_AUTOMATIC)
-        plan->curve = row->automatic == SIGMAS_AUTOMATIC ? SIGMAS_UNIFORM : row->automatic;
+        plan->curve = even ? SIGMAS_UNIFORM : row->automatic;
     return status;
 }
 
@@ -156,6 +181,8 @@ static kiln_status take_numbers(sampler_plan *plan, const sampler_request *reque
     if (!status)
         status = take_number("s_tmax", request->s_tmax, INFINITY, 0, INFINITY, &plan->s_tmax, err);
     plan->steps = request->steps;
+    if (!status && plan->s_churn > 0 && plan->schedule->kind == SCHEDULE_FLOW)
+        status = fail(err, KILN_UNSUPPORTED, "s_churn is not defined for models of flow matching");
     return status;
 }
 
@@ -169,6 +196,7 @@ kiln_status sampler_plan_new(sampler_plan **out, const schedule *table, const sa
     plan->schedule = table;
     plan->config = table->config;
     plan->begin_alpha = -1;
+    plan->image_tokens = request->image_tokens > 0 ? request->image_tokens : table->config.base_image_seq_len;
     kiln_status status = find_sampler(plan, request, err);
     if (!status)
         status = take_numbers(plan, request, err);

@@ -26,6 +26,13 @@ sampler_request sampler_request_default(void)
                              .s_tmax = NAN};
 }
 
+float plan_timestep(const sampler_plan *plan, float sigma)
+{
+    if (plan->flow_as_ve)
+        sigma = sigma / (1 + sigma);
+    return schedule_timestep_f32(plan->schedule, sigma);
+}
+
 kiln_status plan_reserve(sampler_plan *plan, int count, kiln_error *err)
 {
     plan->timesteps = calloc((size_t)count, sizeof(float));
@@ -178,27 +185,49 @@ static kiln_status copy_levels(sampler_plan *plan, const float *levels, int coun
         if (!(plan->sigmas[i] > next && next >= 0) || !isfinite(plan->sigmas[i]))
             return fail(err, KILN_BAD_ARGUMENT, "noise levels should fall: level %d is %g and the next %g", i,
                         (double)plan->sigmas[i], (double)next);
-        plan->timesteps[i] = schedule_timestep_f32(plan->schedule, plan->sigmas[i]);
+        plan->timesteps[i] = plan_timestep(plan, plan->sigmas[i]);
     }
     plan->init_noise_sigma = plan->sigmas[0];
     return KILN_OK;
 }
 
+/* The curve's levels, of which `count` steps are made, as the plan has them: shifted by the picture's size, and
+ * for some samplers as levels of VE latents. Pure noise has no such level; a bit below it stands in. */
+static void convert_flow_levels(sampler_plan *plan, float *levels, int count)
+{
+    const schedule *table = plan->schedule;
+    for (int i = 0; i <= count; i++) {
+        double sigma = schedule_dynamic_shift(&table->config, plan->image_tokens, (double)levels[i]);
+        if (plan->method->as_ve) {
+            double most = schedule_shift(table->config.shift, 1 - 1e-4);
+            sigma = fmin(sigma, most);
+            sigma = sigma / (1 - sigma);
+        }
+        levels[i] = (float)sigma;
+    }
+    plan->flow_as_ve = plan->method->as_ve;
+}
+
 kiln_status plan_sigmas_of_curve(sampler_plan *plan, const sampler_request *request, kiln_error *err)
 {
     kiln_status status;
+    float *levels = NULL;
+    int count = plan->steps;
+    bool discard = plan->row->discard_penultimate && plan->steps < plan->schedule->count && !request->levels;
     if (request->levels) {
-        status = copy_levels(plan, request->levels, plan->steps, false, err);
+        levels = calloc((size_t)count + 1, sizeof *levels);
+        status = levels ? KILN_OK : fail(err, KILN_NO_MEMORY, "no memory for %d noise levels", count);
+        for (int i = 0; !status && i <= count; i++)
+            levels[i] = request->levels[i];
     } else {
-        bool discard = plan->row->discard_penultimate && plan->steps < plan->schedule->count;
-        float *levels = NULL;
-        int count = 0;
         status = sigmas_new(plan->schedule, plan->curve, plan->steps + discard, &request->sigmas, &levels,
                             &count, err);
-        if (!status)
-            status = copy_levels(plan, levels, count, discard && count > 1, err);
-        free(levels);
     }
+    if (!status && plan->schedule->kind == SCHEDULE_FLOW)
+        convert_flow_levels(plan, levels, count);
+    if (!status)
+        status = copy_levels(plan, levels, count, discard && count > 1, err);
+    free(levels);
     if (!status)
         begin_named(plan, request);
     return status;

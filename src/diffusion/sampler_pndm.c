@@ -207,5 +207,5 @@ static kiln_status plan_plms(sampler_plan *plan, const sampler_request *request,
     return status ? status : repeat_entry(plan, plan->first + 1, err);
 }
 
-const sampler_method pndm_folder = {plan_pndm, run, ROWS};
-const sampler_method plms_named = {plan_plms, run, ROWS};
+const sampler_method pndm_folder = {plan_pndm, run, ROWS, 0, false};
+const sampler_method plms_named = {plan_plms, run, ROWS, 0, false};

@@ -39,5 +39,9 @@ const sampler_row sampler_table[] = {
     {"DDPM", NAMES(NULL), "DDPMScheduler", &ddpm_folder, NULL, SIGMAS_AUTOMATIC, false, 1, true},
     {"UniPC", NAMES("uni_pc", "unipc", "uni_pc_bh2"), "UniPCMultistepScheduler", &unipc_folder, NULL,
      SIGMAS_AUTOMATIC, false, 0, false},
+    {"Flow Euler", NAMES("flow_euler"), "FlowMatchEulerDiscreteScheduler", &flow_euler_folder, &euler_named,
+     SIGMAS_AUTOMATIC, false, 0, false},
+    {"Flow Heun", NAMES("flow_heun"), "FlowMatchHeunDiscreteScheduler", &flow_heun_folder, &heun_named,
+     SIGMAS_AUTOMATIC, false, 0, false},
 };
 const int sampler_table_count = (int)(sizeof sampler_table / sizeof *sampler_table);

@@ -140,4 +140,4 @@ static kiln_status plan_folder(sampler_plan *plan, const sampler_request *reques
     return plan_multistep_levels(plan, request, err);
 }
 
-const sampler_method unipc_folder = {plan_folder, run, ROWS + 1};
+const sampler_method unipc_folder = {plan_folder, run, ROWS + 1, 0, false};

@@ -17,6 +17,7 @@ extern const sampler_method dpmpp_2s_a_named, dpmpp_sde_named;
 extern const sampler_method dpmpp_2m_sde_named, dpmpp_2m_sde_heun_named, dpmpp_3m_sde_named;
 
 extern const sampler_method unipc_folder;
+extern const sampler_method flow_euler_folder, flow_heun_folder;
 
 /* A noise level in VP terms: x = alpha x_0 + sigma noise, lambda = log(alpha / sigma). */
 typedef struct vp_level {
@@ -30,5 +31,13 @@ kiln_status plan_multistep_levels(sampler_plan *plan, const sampler_request *req
 
 /* Split the way from one level to the next into a step down and noise up again. */
 void ancestral_step(float from, float to, double eta, float *down, float *up);
+/* The same for the plan's eta, in the plan's coordinates: after the step to `down`, x is scaled and `up` times
+ * noise is added. */
+typedef struct renoise {
+    float down, scale, up;
+} renoise;
+renoise renoise_of(const sampler_plan *plan, float from, float to);
+kiln_status sampling_renoise(const sampling *s, float *x, float from, float to, renoise r, float *noise,
+                             kiln_error *err);
 
 #endif

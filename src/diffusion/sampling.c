@@ -29,18 +29,63 @@ void sampling_limit_x0(const sampling *s, float *x0)
         clip_x0(x0, (float)config->clip_sample_range, s->n);
 }
 
+/* What the network is to see of x at a noise level. */
+static const float *scale_input(const sampling *s, const float *x, float sigma)
+{
+    float *scaled = s->scratch, scale = sqrtf(sigma * sigma + 1);
+    const schedule *table = s->plan->schedule;
+    if (table->kind == SCHEDULE_FLOW) {
+        if (!s->plan->flow_as_ve)
+            return x;
+        scale = 1 + sigma;
+    } else if (table->kind == SCHEDULE_EDM) {
+        float data = (float)table->config.sigma_data;
+        scale = sqrtf(sigma * sigma + data * data);
+    }
+    for (size_t i = 0; i < s->n; i++)
+        scaled[i] = x[i] / scale;
+    return scaled;
+}
+
+/* The network's output at x to x_0; `out` may be `output`. */
+static void to_x0(const sampling *s, const float *x, const float *output, float sigma, float *out)
+{
+    const schedule *table = s->plan->schedule;
+    prediction_type type = s->plan->config.prediction;
+    if (table->kind == SCHEDULE_EDM) { /* Karras et al. 2022, table 1, last column */
+        float data = (float)table->config.sigma_data, square = sigma * sigma + data * data;
+        float of_x = data * data / square, of_output = sigma * data / sqrtf(square);
+        if (type == PREDICTION_V)
+            of_output = -of_output;
+        for (size_t i = 0; i < s->n; i++)
+            out[i] = of_x * x[i] + of_output * output[i];
+    } else if (s->plan->flow_as_ve) {
+        float scale = 1 / (1 + sigma), time = sigma * scale;
+        for (size_t i = 0; i < s->n; i++)
+            out[i] = x[i] * scale - time * output[i];
+    } else {
+        prediction_to_x0_ve(type, x, output, sigma, out, s->n);
+    }
+    sampling_limit_x0(s, out);
+}
+
 static kiln_status denoise(const sampling *s, const float *x, float sigma, float timestep, float *x0,
                            kiln_error *err)
 {
-    float *scaled = s->scratch, scale = sqrtf(sigma * sigma + 1);
-    for (size_t i = 0; i < s->n; i++)
-        scaled[i] = x[i] / scale;
-    kiln_status status = sampling_predict(s, scaled, timestep, x0, err);
+    kiln_status status = sampling_predict(s, scale_input(s, x, sigma), timestep, x0, err);
     if (status)
         return status;
-    prediction_to_x0_ve(s->plan->config.prediction, x, x0, sigma, x0, s->n);
-    sampling_limit_x0(s, x0);
+    to_x0(s, x, x0, sigma, x0);
     return KILN_OK;
+}
+
+void sampling_unguided(const sampling *s, const float *x, float sigma, const float *x0, float *out)
+{
+    const float *output = s->calls->unguided ? s->calls->unguided(s->calls->predict_self) : NULL;
+    if (output)
+        to_x0(s, x, output, sigma, out);
+    else
+        memcpy(out, x0, s->n * sizeof *out);
 }
 
 kiln_status sampling_denoise(const sampling *s, const float *x, int i, float *x0, kiln_error *err)
@@ -50,7 +95,7 @@ kiln_status sampling_denoise(const sampling *s, const float *x, int i, float *x0
 
 kiln_status sampling_denoise_at(const sampling *s, const float *x, float sigma, float *x0, kiln_error *err)
 {
-    return denoise(s, x, sigma, schedule_timestep_f32(s->plan->schedule, sigma), x0, err);
+    return denoise(s, x, sigma, plan_timestep(s->plan, sigma), x0, err);
 }
 
 kiln_status sampling_noise(const sampling *s, float sigma_from, float sigma_to, float *out, kiln_error *err)
@@ -153,6 +198,11 @@ void sampler_noised_image(const sampler_plan *plan, int index, const float *imag
         return;
     }
     float sigma = plan->sigmas[index];
+    if (plan->schedule->kind == SCHEDULE_FLOW && !plan->flow_as_ve) {
+        for (size_t i = 0; i < n; i++)
+            x[i] = (1 - sigma) * image[i] + sigma * noise[i];
+        return;
+    }
     if (!plan->variance_preserving) {
         add_noise_ve(image, noise, sigma, x, n);
         return;

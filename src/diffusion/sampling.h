@@ -29,8 +29,13 @@ enum { SAMPLING_OWN_ROWS = 2 };
 struct sampler_method {
     kiln_status (*plan)(sampler_plan *plan, const sampler_request *request, kiln_error *err);
     kiln_status (*run)(const sampling *s, float *x, kiln_error *err);
-    int scratch; /* rows of n floats that run() uses */
+    int scratch;    /* rows of n floats that run() uses */
+    unsigned kinds; /* of schedules that it draws with: bits 1 << schedule_kind; 0: VP only */
+    bool as_ve;     /* draws a flow model as x_0 + sigma / (1 - sigma) noise: the samplers that add noise of a
+                       given signal-to-noise ratio */
 };
+
+enum { EVERY_KIND = 1 << SCHEDULE_VP | 1 << SCHEDULE_FLOW | 1 << SCHEDULE_EDM };
 
 struct sampler_row {
     const char *label;                    /* A1111's */
@@ -52,10 +57,12 @@ float *sampling_row(const sampling *s, int k);
 /* Raw output of the network. */
 kiln_status sampling_predict(const sampling *s, const float *x_scaled, float timestep, float *output,
                              kiln_error *err);
-/* x_0 of a VE latent at the noise level of step i. x0 may not be x. */
+/* x_0 of a VE latent (or flow latent, see sampler_plan) at the noise level of step i. x0 may not be x. */
 kiln_status sampling_denoise(const sampling *s, const float *x, int i, float *x0, kiln_error *err);
 /* The same at any level: the timestep is looked up. */
 kiln_status sampling_denoise_at(const sampling *s, const float *x, float sigma, float *x0, kiln_error *err);
+/* After a denoise at x and sigma that gave x0: x_0 without the prompt; x0 itself where there is no guidance. */
+void sampling_unguided(const sampling *s, const float *x, float sigma, const float *x0, float *out);
 kiln_status sampling_noise(const sampling *s, float sigma_from, float sigma_to, float *out, kiln_error *err);
 /* x += scale * s_noise * noise of that interval; no draw when scale is 0. `noise` is a row to use. */
 kiln_status sampling_add_noise(const sampling *s, float *x, float sigma_from, float sigma_to, float scale,
@@ -71,6 +78,8 @@ kiln_status sampling_churn(const sampling *s, float *x, int i, float *noise, flo
 
 /* ------------------------------------------------------------------------------- for plan functions */
 
+/* The timestep of a noise level of the plan. */
+float plan_timestep(const sampler_plan *plan, float sigma);
 /* Room for `count` steps: timesteps and sigmas. */
 kiln_status plan_reserve(sampler_plan *plan, int count, kiln_error *err);
 /* Timesteps of the config's spacing, one per step, in plan->timesteps. `fractional`: linspace keeps

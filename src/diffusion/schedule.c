@@ -114,6 +114,56 @@ static kiln_status fill_tables(schedule *s, float *beta, float *alpha_bar, float
     return KILN_OK;
 }
 
+schedule_kind schedule_kind_of(const schedule_config *config)
+{
+    if (strncmp(config->class_name, "FlowMatch", 9) == 0 || config->use_flow_sigmas)
+        return SCHEDULE_FLOW;
+    return strncmp(config->class_name, "EDM", 3) == 0 ? SCHEDULE_EDM : SCHEDULE_VP;
+}
+
+double schedule_shift(double shift, double u)
+{
+    return shift * u / (1 + (shift - 1) * u);
+}
+
+double schedule_dynamic_shift(const schedule_config *config, int tokens, double u)
+{
+    if (!config->use_dynamic_shifting)
+        return u;
+    double span = config->max_image_seq_len - config->base_image_seq_len;
+    double slope = span > 0 ? (config->max_shift - config->base_shift) / span : 0;
+    double mu = config->base_shift + (tokens - config->base_image_seq_len) * slope;
+    return schedule_shift(config->shift_kind == SHIFT_LINEAR ? mu : exp(mu), u);
+}
+
+/* Flow and EDM: levels first; alpha_bar is what a VP latent of the same ratio of signal and noise has. */
+static kiln_status fill_levels(schedule *s, float *alpha_bar, float *sigma, float *log_sigma, kiln_error *err)
+{
+    const schedule_config *c = &s->config;
+    for (int i = 0; i < s->count; i++) {
+        float alpha = 1;
+        if (s->kind == SCHEDULE_FLOW) {
+            float u = (float)(i + 1) / (float)s->count, shift = (float)c->shift;
+            sigma[i] = c->use_dynamic_shifting ? u : shift * u / (1 + (shift - 1) * u);
+            alpha = 1 - sigma[i];
+        } else {
+            double ramp = 1 - (double)i / (s->count - 1);
+            double high = pow(c->sigma_max, 1 / c->rho), low = pow(c->sigma_min, 1 / c->rho);
+            sigma[i] = (float)(c->edm_sigmas == EDM_KARRAS
+                                   ? pow(high + ramp * (low - high), c->rho)
+                                   : exp(log(c->sigma_max) + ramp * log(c->sigma_min / c->sigma_max)));
+        }
+        alpha_bar[i] = alpha * alpha / (alpha * alpha + sigma[i] * sigma[i]);
+        log_sigma[i] = logf(sigma[i]);
+        if (!(sigma[i] > 0 && isfinite(log_sigma[i])) || (i > 0 && !(sigma[i] > sigma[i - 1])))
+            return fail(err, KILN_BAD_ARGUMENT,
+                        "noise schedule: the level at timestep %d is %g: shift %g, "
+                        "sigma_min %g and sigma_max %g do not fit",
+                        i, (double)sigma[i], c->shift, c->sigma_min, c->sigma_max);
+    }
+    return KILN_OK;
+}
+
 kiln_status schedule_new(schedule **out, const schedule_config *config, kiln_error *err)
 {
     *out = NULL;
@@ -129,13 +179,15 @@ kiln_status schedule_new(schedule **out, const schedule_config *config, kiln_err
         return fail(err, KILN_NO_MEMORY, "noise schedule: no memory for %d timesteps", count);
     }
     s->config = *config;
+    s->kind = schedule_kind_of(config);
     s->count = count;
     float *beta = s->storage, *alpha_bar = beta + count, *sigma = alpha_bar + count,
           *log_sigma = sigma + count;
     s->alpha_bar = alpha_bar;
     s->sigma = sigma;
     s->log_sigma = log_sigma;
-    kiln_status status = fill_tables(s, beta, alpha_bar, sigma, log_sigma, err);
+    kiln_status status = s->kind == SCHEDULE_VP ? fill_tables(s, beta, alpha_bar, sigma, log_sigma, err)
+                                                : fill_levels(s, alpha_bar, sigma, log_sigma, err);
     s->config.trained_betas = NULL;
     if (status) {
         schedule_free(s);
@@ -169,6 +221,10 @@ static int left_neighbour(const schedule *s, double log_sigma)
 
 double schedule_timestep(const schedule *s, double sigma)
 {
+    if (s->kind == SCHEDULE_FLOW)
+        return fmax(sigma, 0) * s->count;
+    if (s->kind == SCHEDULE_EDM)
+        return 0.25 * log(fmax(sigma, 1e-10));
     double log_sigma = log(fmax(sigma, 1e-10));
     int low_index = left_neighbour(s, log_sigma);
     double low = (double)s->log_sigma[low_index], high = (double)s->log_sigma[low_index + 1];
@@ -179,6 +235,8 @@ double schedule_timestep(const schedule *s, double sigma)
 
 float schedule_timestep_f32(const schedule *s, float sigma)
 {
+    if (s->kind != SCHEDULE_VP)
+        return (float)schedule_timestep(s, (double)sigma);
     float log_sigma = logf(fmaxf(sigma, 1e-10f));
     int low_index = left_neighbour(s, (double)log_sigma);
     float low = s->log_sigma[low_index], high = s->log_sigma[low_index + 1];
@@ -189,6 +247,12 @@ float schedule_timestep_f32(const schedule *s, float sigma)
 
 float schedule_sigma(const schedule *s, float timestep)
 {
+    if (s->kind == SCHEDULE_FLOW) {
+        double u = fmin(fmax((double)timestep / s->count, 0), 1);
+        return (float)(s->config.use_dynamic_shifting ? u : schedule_shift(s->config.shift, u));
+    }
+    if (s->kind == SCHEDULE_EDM)
+        return expf(4 * timestep);
     float t = fminf(fmaxf(timestep, 0), (float)(s->count - 1));
     int low = (int)floorf(t), high = (int)ceilf(t);
     float w = t - (float)low;

@@ -30,8 +30,17 @@ typedef enum beta_curve {
 typedef enum prediction_type {
     PREDICTION_EPSILON, /* the noise */
     PREDICTION_V,       /* alpha * noise - sigma * x_0: Salimans and Ho 2022, arXiv:2202.00512 */
-    PREDICTION_SAMPLE   /* x_0 */
+    PREDICTION_SAMPLE,  /* x_0 */
+    PREDICTION_FLOW     /* noise - x_0: Lipman et al. 2023, arXiv:2210.02747 */
 } prediction_type;
+
+/* How a latent of noise level sigma is written, and what the network is told of sigma. */
+typedef enum schedule_kind {
+    SCHEDULE_VP,   /* x_0 + sigma noise, seen divided by sqrt(sigma^2 + 1); timestep: an index of the table */
+    SCHEDULE_FLOW, /* (1 - sigma) x_0 + sigma noise, seen as it is; timestep: sigma T */
+    SCHEDULE_EDM   /* x_0 + sigma noise, preconditioned as Karras et al. 2022, table 1; timestep:
+                      log(sigma) / 4 */
+} schedule_kind;
 
 typedef enum timestep_spacing { SPACING_LEADING, SPACING_TRAILING, SPACING_LINSPACE } timestep_spacing;
 typedef enum final_sigma { FINAL_SIGMA_ZERO, FINAL_SIGMA_MIN } final_sigma;
@@ -40,6 +49,8 @@ typedef enum dpm_solver { DPM_MIDPOINT, DPM_HEUN, SOLVER_BH1, SOLVER_BH2 } dpm_s
 typedef enum ddpm_variance { DDPM_FIXED_SMALL, DDPM_FIXED_LARGE } ddpm_variance;
 typedef enum sigma_interpolation { SIGMA_LINEAR, SIGMA_LOG_LINEAR } sigma_interpolation;
 typedef enum timestep_kind { TIMESTEP_DISCRETE, TIMESTEP_CONTINUOUS } timestep_kind;
+typedef enum time_shift { SHIFT_EXPONENTIAL, SHIFT_LINEAR } time_shift;
+typedef enum edm_curve { EDM_KARRAS, EDM_EXPONENTIAL } edm_curve;
 
 /* Names and meanings are diffusers'. A value that the file does not give has the default of the class. */
 typedef struct schedule_config {
@@ -70,8 +81,17 @@ typedef struct schedule_config {
     double lambda_min_clipped; /* -1e308: not clipped */
     bool predict_x0;
     ddpm_variance variance;
-    int original_inference_steps; /* LCM: timesteps of the distillation */
-    double timestep_scaling;      /* LCM: of the boundary condition */
+    int original_inference_steps;         /* LCM: timesteps of the distillation */
+    double timestep_scaling;              /* LCM: of the boundary condition */
+    int predictor_order, corrector_order; /* SA-Solver: 1..3, 1..4 */
+    double sigma_data, rho;               /* EDM */
+    edm_curve edm_sigmas;
+    /* Flow matching: sigma = shift u / (1 + (shift - 1) u), u even in (0, 1] (Esser et al. 2024,
+     * arXiv:2403.03206, eq. 23); or the shift grows with the picture, see schedule_dynamic_shift(). */
+    bool use_flow_sigmas, use_dynamic_shifting, invert_sigmas, stochastic_sampling;
+    double shift, base_shift, max_shift, shift_terminal; /* shift_terminal 0: none */
+    int base_image_seq_len, max_image_seq_len;
+    time_shift shift_kind;
 } schedule_config;
 
 /* What the families ship when no file says: SD 1.x (PNDM, eps), SD 2.x at 768 (DDIM, v), SDXL (Euler,
@@ -102,9 +122,11 @@ void schedule_config_repair(schedule_config *config);
 
 typedef struct schedule {
     schedule_config config; /* trained_betas is NULL here */
+    schedule_kind kind;
     int count;              /* training timesteps, T >= 2 */
     const float *alpha_bar; /* [T] cumulative product of 1 - beta; the last may be 0 (zero terminal SNR) */
-    const float *sigma;     /* [T] finite: with zero terminal SNR the last is made from alpha_bar 2^-24 */
+    const float *sigma;     /* [T] finite: with zero terminal SNR the last is made from alpha_bar 2^-24;
+                               flow: up to 1 */
     const float *log_sigma; /* [T] */
     float *storage;
 } schedule;
@@ -114,15 +136,25 @@ typedef struct schedule {
 kiln_status schedule_new(schedule **out, const schedule_config *config, kiln_error *err);
 void schedule_free(schedule *schedule);
 
+/* SCHEDULE_FLOW for the classes of flow matching and for use_flow_sigmas, SCHEDULE_EDM for those of EDM. */
+schedule_kind schedule_kind_of(const schedule_config *config);
+
 /* The timestep (fractional) whose noise level is sigma: linear in log sigma between table entries,
- * clamped to the table. sigma <= 0 gives 0. In double, as diffusers; schedule_timestep_f32 in float, as
+ * clamped to the table; see schedule_kind for flow and EDM. sigma <= 0 gives 0. In double, as diffusers; schedule_timestep_f32 in float, as
  * k-diffusion. */
 double schedule_timestep(const schedule *schedule, double sigma);
 float schedule_timestep_f32(const schedule *schedule, float sigma);
-/* The inverse, 0 <= timestep <= T-1 (clamped), in float. */
+/* The inverse, 0 <= timestep <= T-1 (clamped), in float. Flow: the shifted level of the even time
+ * timestep / T. */
 float schedule_sigma(const schedule *schedule, float timestep);
 
 /* alpha_bar at a timestep; `final` below 0; clamped to T-1 above. */
 float schedule_alpha_bar(const schedule *schedule, int timestep, float final);
+
+/* Flow matching: a time u in (0, 1] shifted towards noise. */
+double schedule_shift(double shift, double u);
+/* With use_dynamic_shifting: u shifted as for a picture of `tokens` places (of 2x2 latents), by mu, linear
+ * in the tokens from base_shift to max_shift: e^mu (exponential) or mu itself (linear). Else u. */
+double schedule_dynamic_shift(const schedule_config *config, int tokens, double u);
 
 #endif

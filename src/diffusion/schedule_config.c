@@ -16,7 +16,9 @@
 #define COMMON_DEFAULTS                                                                                      \
     .clip_sample_range = 1, .dynamic_thresholding_ratio = 0.995, .sample_max_value = 1, .solver_order = 2,   \
     .lower_order_final = true, .lambda_min_clipped = -1e308, .original_inference_steps = 50,                 \
-    .timestep_scaling = 10, .predict_x0 = true
+    .timestep_scaling = 10, .predict_x0 = true, .predictor_order = 2, .corrector_order = 2,                  \
+    .sigma_data = 0.5, .rho = 7, .shift = 1, .base_shift = 0.5, .max_shift = 1.15,                           \
+    .base_image_seq_len = 256, .max_image_seq_len = 4096
 
 const schedule_config schedule_config_sd1 = {.class_name = "PNDMScheduler",
                                              STABLE_DIFFUSION_NOISE,
@@ -77,6 +79,14 @@ void schedule_config_defaults(schedule_config *config, const char *class_name)
     config->spacing = one_of(name, leading) ? SPACING_LEADING : SPACING_LINSPACE;
     config->clip_sample = one_of(name, clipping);
     config->set_alpha_to_one = one_of(name, to_one);
+    if (strncmp(name, "FlowMatch", 9) == 0)
+        config->prediction = PREDICTION_FLOW;
+    if (strncmp(name, "EDM", 3) == 0) {
+        config->sigma_min = 0.002;
+        config->sigma_max = 80;
+    }
+    if (strcmp(name, "DPMSolverSinglestepScheduler") == 0)
+        config->lower_order_final = false;
     size_t length = strlen(name);
     if (length < sizeof config->class_name)
         memcpy(config->class_name, name, length + 1);
@@ -107,8 +117,9 @@ static const field_choice beta_choices[] = {{"linear", BETA_LINEAR},
                                             {"laplace", -1},
                                             {NULL, 0}};
 static const field_choice prediction_choices[] = {
-    {"epsilon", PREDICTION_EPSILON},        {"v_prediction", PREDICTION_V}, {"sample", PREDICTION_SAMPLE},
-    {"original_sample", PREDICTION_SAMPLE}, {"flow_prediction", -1},        {NULL, 0}};
+    {"epsilon", PREDICTION_EPSILON},      {"v_prediction", PREDICTION_V},
+    {"sample", PREDICTION_SAMPLE},        {"original_sample", PREDICTION_SAMPLE},
+    {"flow_prediction", PREDICTION_FLOW}, {NULL, 0}};
 static const field_choice spacing_choices[] = {
     {"leading", SPACING_LEADING}, {"trailing", SPACING_TRAILING}, {"linspace", SPACING_LINSPACE}, {NULL, 0}};
 static const field_choice final_choices[] = {
@@ -139,6 +150,11 @@ static const field_choice variance_choices[] = {{"fixed_small", DDPM_FIXED_SMALL
                                                 {"learned", -1},
                                                 {"learned_range", -1},
                                                 {NULL, 0}};
+
+static const field_choice shift_choices[] = {
+    {"exponential", SHIFT_EXPONENTIAL}, {"linear", SHIFT_LINEAR}, {NULL, 0}};
+static const field_choice edm_choices[] = {
+    {"karras", EDM_KARRAS}, {"exponential", EDM_EXPONENTIAL}, {NULL, 0}};
 
 #define AT(member) offsetof(schedule_config, member)
 #define NUMBER(key, type, member, least, most)                                                               \
@@ -189,6 +205,23 @@ static const field fields[] = {
     NUMBER("original_inference_steps", FIELD_INT, original_inference_steps, 1, SCHEDULE_MAX_TIMESTEPS),
     NUMBER("timestep_scaling", FIELD_REAL, timestep_scaling, 0, 1e9),
     NUMBER("lambda_min_clipped", FIELD_REAL, lambda_min_clipped, -1e308, 1e308),
+    NUMBER("predictor_order", FIELD_INT, predictor_order, 1, 3),
+    NUMBER("corrector_order", FIELD_INT, corrector_order, 1, 4),
+    NUMBER("sigma_data", FIELD_REAL, sigma_data, 1e-6, 1e6),
+    NUMBER("rho", FIELD_REAL, rho, 1e-3, 1000),
+    NAME("sigma_schedule", edm_sigmas, edm_choices),
+    SWITCH("use_flow_sigmas", use_flow_sigmas),
+    SWITCH("use_dynamic_shifting", use_dynamic_shifting),
+    SWITCH("invert_sigmas", invert_sigmas),
+    SWITCH("stochastic_sampling", stochastic_sampling),
+    NUMBER("shift", FIELD_REAL, shift, 1e-3, 1000),
+    NUMBER("flow_shift", FIELD_REAL, shift, 1e-3, 1000),
+    NUMBER("base_shift", FIELD_REAL, base_shift, -20, 20),
+    NUMBER("max_shift", FIELD_REAL, max_shift, -20, 20),
+    NUMBER("shift_terminal", FIELD_REAL, shift_terminal, 0, 0.999),
+    NUMBER("base_image_seq_len", FIELD_INT, base_image_seq_len, 1, 1 << 24),
+    NUMBER("max_image_seq_len", FIELD_INT, max_image_seq_len, 1, 1 << 24),
+    NAME("time_shift_type", shift_kind, shift_choices),
 };
 
 static const char *type_word(const json_t *value)
@@ -334,6 +367,12 @@ static kiln_status read_object(schedule_config *config, const json_t *root, cons
                                               NULL};
     if (one_of(config->class_name, no_zero_snr)) /* these classes do not know the field */
         config->rescale_betas_zero_snr = false;
+    if ((config->prediction == PREDICTION_FLOW) != (schedule_kind_of(config) == SCHEDULE_FLOW))
+        return fail(
+            err, KILN_UNSUPPORTED,
+            "%s: a model that predicts the flow needs a flow-matching scheduler or use_flow_sigmas, and "
+            "only such a model",
+            place);
     if (config->use_karras_sigmas + config->use_exponential_sigmas + config->use_beta_sigmas > 1)
         return fail(
             err, KILN_BAD_FORMAT,

@@ -99,8 +99,20 @@ double beta_quantile(double p)
 
 /* --------------------------------------------------------------------------------------- curves */
 
+static void timestep_line(curve_request *r, int points)
+{
+    float first = schedule_timestep_f32(r->table, (float)r->high);
+    float last = schedule_timestep_f32(r->table, (float)r->low);
+    for (int i = 0; i < r->steps; i++)
+        r->out[i] = schedule_sigma(r->table, linspace_f32(first, last, points, i));
+}
+
 static void uniform(curve_request *r)
 {
+    if (r->table->kind != SCHEDULE_VP) {
+        timestep_line(r, r->steps);
+        return;
+    }
     for (int i = 0; i < r->steps; i++)
         r->out[i] = schedule_sigma(r->table, linspace_f32((float)(r->table->count - 1), 0, r->steps, i));
 }
@@ -125,14 +137,6 @@ static void polyexponential(curve_request *r)
     float rho = r->rho > 0 ? (float)r->rho : 1, span = (float)(log(r->high) - log(r->low));
     for (int i = 0; i < r->steps; i++)
         r->out[i] = expf(powf(linspace_f32(1, 0, r->steps, i), rho) * span + (float)log(r->low));
-}
-
-static void timestep_line(curve_request *r, int points)
-{
-    float first = schedule_timestep_f32(r->table, (float)r->high);
-    float last = schedule_timestep_f32(r->table, (float)r->low);
-    for (int i = 0; i < r->steps; i++)
-        r->out[i] = schedule_sigma(r->table, linspace_f32(first, last, points, i));
 }
 
 static void kl_optimal(curve_request *r)

@@ -51,7 +51,12 @@ static kiln_status replay_step(void *self, int step, int steps, float *x, const 
 
 sampler_calls replay_calls(replay *r)
 {
-    return (sampler_calls){replay_predict, r, replay_noise, r, replay_step, r};
+    return (sampler_calls){.predict = replay_predict,
+                           .predict_self = r,
+                           .noise = replay_noise,
+                           .noise_self = r,
+                           .on_step = replay_step,
+                           .on_step_self = r};
 }
 
 double *replay_numbers(const json_t *list, int *count)

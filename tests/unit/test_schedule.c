@@ -223,7 +223,7 @@ static kiln_status predict(void *self, const float *x, float timestep, float *ou
     (void)err;
     drawing *d = self;
     d->calls++;
-    assert_true(timestep >= 0 && timestep <= 999);
+    assert_true(isfinite(timestep) && timestep <= 1000);
     for (int i = 0; i < 8; i++)
         output[i] = 0.5f * x[i];
     return KILN_OK;
@@ -246,6 +246,16 @@ static kiln_status on_step(void *self, int step, int steps, float *x, const floa
     assert_int_equal(step, ++d->steps);
     assert_true(step <= steps && isfinite(x[0]) && isfinite(x0[0]));
     return step == d->stop_at ? KILN_CANCELLED : KILN_OK;
+}
+
+static sampler_calls calls_of(drawing *d)
+{
+    return (sampler_calls){.predict = predict,
+                           .predict_self = d,
+                           .noise = noise,
+                           .noise_self = d,
+                           .on_step = on_step,
+                           .on_step_self = d};
 }
 
 /* Every sampler, both views, all numbers of steps up to 40 and some more, from noise and from an image. */
@@ -272,7 +282,7 @@ static void test_every_sampler_draws(void **state)
                 assert_int_equal(status, KILN_OK);
                 float x[8];
                 drawing d = {0};
-                sampler_calls calls = {predict, &d, noise, &d, on_step, &d};
+                sampler_calls calls = calls_of(&d);
                 sampler_start(plan, start, kind & 2 ? image : NULL, x, 8);
                 assert_int_equal(sampler_run(plan, &calls, x, 8, NULL), KILN_OK);
                 assert_int_equal(d.steps, sampler_plan_steps(plan));
@@ -303,9 +313,11 @@ static void test_odd_configs_draw(void **state)
             kiln_error err;
             if (!sampler_class(i))
                 continue;
-            assert_int_equal(
-                schedule_config_read(&config, texts[t], strlen(texts[t]), sampler_class(i), "f", NULL),
-                KILN_OK);
+            kiln_status read =
+                schedule_config_read(&config, texts[t], strlen(texts[t]), sampler_class(i), "f", NULL);
+            if (read == KILN_UNSUPPORTED) /* a flow-matching class and another prediction */
+                continue;
+            assert_int_equal(read, KILN_OK);
             assert_int_equal(schedule_new(&table, &config, NULL), KILN_OK);
             sampler_request request = sampler_request_default();
             kiln_status status = sampler_plan_new(&plan, table, &request, &err);
@@ -314,7 +326,7 @@ static void test_odd_configs_draw(void **state)
             } else {
                 float x[8] = {1, -1, 2};
                 drawing d = {0};
-                sampler_calls calls = {predict, &d, noise, &d, on_step, &d};
+                sampler_calls calls = calls_of(&d);
                 assert_int_equal(sampler_run(plan, &calls, x, 8, NULL), KILN_OK);
             }
             sampler_plan_free(plan);
@@ -334,7 +346,7 @@ static void test_cancel(void **state)
         assert_int_equal(sampler_plan_new(&plan, table, &request, NULL), KILN_OK);
         float x[8] = {1};
         drawing d = {.stop_at = 3};
-        sampler_calls calls = {predict, &d, noise, &d, on_step, &d};
+        sampler_calls calls = calls_of(&d);
         assert_int_equal(sampler_run(plan, &calls, x, 8, NULL), KILN_CANCELLED);
         assert_int_equal(d.steps, 3);
         sampler_plan_free(plan);
@@ -355,7 +367,7 @@ static void test_stochastic_without_noise_is_refused(void **state)
     assert_true(sampler_plan_is_stochastic(plan));
     float x[8] = {1};
     drawing d = {0};
-    sampler_calls calls = {predict, &d, NULL, NULL, NULL, NULL};
+    sampler_calls calls = {.predict = predict, .predict_self = &d};
     assert_int_equal(sampler_run(plan, &calls, x, 8, &err), KILN_BAD_ARGUMENT);
     sampler_plan_free(plan);
     schedule_free(table);
