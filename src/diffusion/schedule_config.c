@@ -368,11 +368,10 @@ static kiln_status read_object(schedule_config *config, const json_t *root, cons
     if (one_of(config->class_name, no_zero_snr)) /* these classes do not know the field */
         config->rescale_betas_zero_snr = false;
     if ((config->prediction == PREDICTION_FLOW) != (schedule_kind_of(config) == SCHEDULE_FLOW))
-        return fail(
-            err, KILN_UNSUPPORTED,
-            "%s: a model that predicts the flow needs a flow-matching scheduler or use_flow_sigmas, and "
-            "only such a model",
-            place);
+        return fail(err, KILN_UNSUPPORTED,
+                    "%s: 'prediction_type' flow_prediction belongs to a flow-matching class or to "
+                    "use_flow_sigmas, and no other does",
+                    place);
     if (config->use_karras_sigmas + config->use_exponential_sigmas + config->use_beta_sigmas > 1)
         return fail(
             err, KILN_BAD_FORMAT,
