@@ -1,6 +1,7 @@
 /* block.c - see block.h. */
 #include "backend/cpu/block.h"
 
+#include "backend/cpu/fetch.h"
 #include "backend/cpu/vector_math.h"
 
 #include <string.h>
@@ -26,10 +27,16 @@ CLONES static void store_bf16(const float *restrict from, uint16_t *restrict to,
 
 void block_load(dtype type, const void *from, int64_t offset, int64_t n, float *to)
 {
-    if (type == DTYPE_BF16)
-        load_bf16((const uint16_t *)from + offset, to, n);
-    else
-        memcpy(to, (const float *)from + offset, (size_t)n * sizeof(float));
+    enum { PIECE = 256 };
+    const char *x = (const char *)from + (size_t)offset * dtype_size(type);
+    for (int64_t i = 0; i < n; i += PIECE, x += PIECE * dtype_size(type)) {
+        int64_t length = n - i < PIECE ? n - i : PIECE;
+        fetch_ahead_of(x, length * (int64_t)dtype_size(type));
+        if (type == DTYPE_BF16)
+            load_bf16((const void *)x, to + i, length);
+        else
+            memcpy(to + i, x, (size_t)length * sizeof(float));
+    }
 }
 
 void block_store(dtype type, void *to, int64_t offset, int64_t n, const float *from)
@@ -80,6 +87,13 @@ CLONES static void activate_tanh(float *x, float slope, int64_t n)
         x[i] = tangent(x[i]);
 }
 
+CLONES static void activate_mish(float *x, float slope, int64_t n)
+{
+    (void)slope;
+    for (int64_t i = 0; i < n; i++)
+        x[i] *= soft_gate(x[i]);
+}
+
 void block_activate(activation_kind kind, float slope, float *x, int64_t n)
 {
     switch (kind) {
@@ -106,6 +120,9 @@ void block_activate(activation_kind kind, float slope, float *x, int64_t n)
         break;
     case ACTIVATION_TANH:
         activate_tanh(x, 0, n);
+        break;
+    case ACTIVATION_MISH:
+        activate_mish(x, 0, n);
         break;
     case ACTIVATION_NONE:
     case ACTIVATION_COUNT:

@@ -23,20 +23,39 @@ static void load_repeated(const step *s, const kernel_arguments *a, int64_t offs
     }
 }
 
+/* What shows in a profile, bf16 throughout. */
+static bool hot_block(const step *s, const kernel_arguments *a, int64_t offset, int64_t n)
+{
+    if (!s->features.avx512_bf16 || s->input_type[0] != DTYPE_BF16 || s->type != DTYPE_BF16)
+        return false;
+    const uint16_t *x = (const uint16_t *)a->input[0] + offset;
+    uint16_t *y = (uint16_t *)a->output + offset;
+    if (s->op == OP_ADD && s->input_type[1] == DTYPE_BF16) {
+        hot_add_bf16(x, (const uint16_t *)a->input[1] + offset, y, n);
+        return true;
+    }
+    if (s->op != OP_ACTIVATION)
+        return false;
+    switch (s->attributes.activation.kind) {
+    case ACTIVATION_SILU:
+        hot_silu_bf16(x, y, 1, n);
+        return true;
+    case ACTIVATION_QUICK_GELU:
+        hot_silu_bf16(x, y, 1.702f, n);
+        return true;
+    case ACTIVATION_GELU:
+        hot_gelu_bf16(x, y, n);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void elementwise_block(const step *s, const kernel_arguments *a, int64_t offset, int64_t n)
 {
     float x[BLOCK], y[BLOCK];
-    if (s->op == OP_ACTIVATION && s->attributes.activation.kind == ACTIVATION_SILU &&
-        s->features.avx512_bf16 && s->input_type[0] == DTYPE_BF16 && s->type == DTYPE_BF16) {
-        hot_silu_bf16((const uint16_t *)a->input[0] + offset, (uint16_t *)a->output + offset, 1, n);
+    if (hot_block(s, a, offset, n))
         return;
-    }
-    if (s->op == OP_ADD && s->features.avx512_bf16 && s->input_type[0] == DTYPE_BF16 &&
-        s->input_type[1] == DTYPE_BF16 && s->type == DTYPE_BF16) {
-        hot_add_bf16((const uint16_t *)a->input[0] + offset, (const uint16_t *)a->input[1] + offset,
-                     (uint16_t *)a->output + offset, n);
-        return;
-    }
     block_load(s->input_type[0], a->input[0], offset, n, x);
     switch (s->op) {
     case OP_ACTIVATION:

@@ -37,13 +37,32 @@ static bool all_bf16(const step *s)
            s->type == DTYPE_BF16;
 }
 
+/* The activations of the models that are trained, bf16 throughout. */
+static bool hot_block(const step *s, const kernel_arguments *a, int64_t offset, int64_t n)
+{
+    if (s->op != OP_ACTIVATION_BACKWARD || !all_bf16(s))
+        return false;
+    const uint16_t *x = (const uint16_t *)a->input[0] + offset, *dy = (const uint16_t *)a->input[1] + offset;
+    uint16_t *dx = (uint16_t *)a->output + offset;
+    switch (s->attributes.activation.kind) {
+    case ACTIVATION_SILU:
+        hot_silu_backward_bf16(x, dy, dx, 1, n);
+        return true;
+    case ACTIVATION_QUICK_GELU:
+        hot_silu_backward_bf16(x, dy, dx, 1.702f, n);
+        return true;
+    case ACTIVATION_GELU:
+        hot_gelu_backward_bf16(x, dy, dx, n);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void backward_block(const step *s, const kernel_arguments *a, int64_t offset, int64_t n)
 {
-    if (s->op == OP_ACTIVATION_BACKWARD && s->attributes.activation.kind == ACTIVATION_SILU && all_bf16(s)) {
-        hot_silu_backward_bf16((const uint16_t *)a->input[0] + offset, (const uint16_t *)a->input[1] + offset,
-                               (uint16_t *)a->output + offset, 1, n);
+    if (hot_block(s, a, offset, n))
         return;
-    }
     float x[BLOCK], y[BLOCK], dy[BLOCK];
     bool by_slope = s->op == OP_PRELU_BACKWARD_DATA;
     block_load(s->input_type[0], a->input[0], offset, n, x);

@@ -10,6 +10,8 @@
 void hot_norm_rows_bf16(const norm_rows *, bool silu);
 /* y[i] = x[i] * gelu(gate[i]); bf16 */
 void hot_geglu_bf16(const uint16_t *x, const uint16_t *gate, uint16_t *y, int64_t n);
+/* y[i] = gelu(x[i]); bf16 */
+void hot_gelu_bf16(const uint16_t *x, uint16_t *y, int64_t n);
 /* y[i] = act(x[i]) for SiLU times `slope`; bf16 */
 void hot_silu_bf16(const uint16_t *x, uint16_t *y, float slope, int64_t n);
 

@@ -7,6 +7,8 @@
 
 /* dx = dy * silu'(x) for SiLU times `slope`; dx may be dy */
 void hot_silu_backward_bf16(const uint16_t *x, const uint16_t *dy, uint16_t *dx, float slope, int64_t n);
+/* dx = dy * gelu'(x); dx may be dy */
+void hot_gelu_backward_bf16(const uint16_t *x, const uint16_t *dy, uint16_t *dx, int64_t n);
 /* dx = dy * gelu(gate), dgate = dy * x * gelu'(gate) */
 void hot_geglu_backward_bf16(const uint16_t *x, const uint16_t *gate, const uint16_t *dy, uint16_t *dx,
                              uint16_t *dgate, int64_t n);

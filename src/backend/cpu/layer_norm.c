@@ -3,6 +3,7 @@
  * 16 lanes, joined in a fixed order. */
 #include "backend/cpu/block.h"
 #include "backend/cpu/clones.h"
+#include "backend/cpu/hot_layer_norm.h"
 #include "backend/cpu/step.h"
 
 #include <math.h>
@@ -51,6 +52,22 @@ CLONES static void row_apply(float *restrict x, float mean, float scale, const f
         x[i] = (x[i] - mean) * scale * weight[i] + bias[i];
 }
 
+/* bf16 throughout, some rows at a time. */
+static void hot_run(const step *s, const kernel_arguments *a, const float *weight, const float *bias)
+{
+    enum { PIECE = 16 };
+    int64_t C = step_last(s->shape), rows = step_rows(s->shape);
+#pragma omp parallel for schedule(static) num_threads(a->threads) if (rows > 8)
+    for (int64_t i = 0; i < rows; i += PIECE)
+        hot_layer_norm_bf16(&(layer_rows){.x = (const uint16_t *)a->input[0] + i * C,
+                                          .rows = rows - i < PIECE ? rows - i : PIECE,
+                                          .channels = C,
+                                          .epsilon = s->attributes.norm.epsilon,
+                                          .weight = weight,
+                                          .bias = bias},
+                            (uint16_t *)a->output + i * C);
+}
+
 static kiln_status layer_norm_run(const struct kernel *k, const kernel_arguments *a, kiln_error *err)
 {
     (void)err;
@@ -59,6 +76,11 @@ static kiln_status layer_norm_run(const struct kernel *k, const kernel_arguments
     float *weight = a->scratch, *bias = weight + C;
     block_load(s->input_type[1], a->input[1], 0, C, weight);
     block_load(s->input_type[2], a->input[2], 0, C, bias);
+    if (s->features.avx512_bf16 && s->input_type[0] == DTYPE_BF16 && s->type == DTYPE_BF16 &&
+        C <= HOT_LONGEST_ROW && s->attributes.norm.activation == ACTIVATION_NONE) {
+        hot_run(s, a, weight, bias);
+        return KILN_OK;
+    }
 #pragma omp parallel for schedule(static) num_threads(a->threads) if (rows > 8)
     for (int64_t i = 0; i < rows; i++) {
         float x[LONGEST_ROW];

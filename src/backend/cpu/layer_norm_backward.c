@@ -7,13 +7,28 @@
  * Sums along a row run in 16 lanes, joined in a fixed order; sums over rows are those of row_sums.h. */
 #include "backend/cpu/block.h"
 #include "backend/cpu/clones.h"
+#include "backend/cpu/hot_layer_norm.h"
 #include "backend/cpu/row_sums.h"
 #include "backend/cpu/step.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { LANES = 16, LONGEST_ROW = 4096 };
+enum { LANES = 16, LONGEST_ROW = HOT_LONGEST_ROW };
+
+static bool is_hot(const step *s, int dy)
+{
+    return s->features.avx512_bf16 && s->input_type[0] == DTYPE_BF16 && s->input_type[dy] == DTYPE_BF16;
+}
+
+static layer_rows rows_of(const step *s, const kernel_arguments *a, int64_t first, int64_t count)
+{
+    int64_t C = step_last(s->input_shape[0]);
+    return (layer_rows){.x = (const uint16_t *)a->input[0] + first * C,
+                        .rows = count,
+                        .channels = C,
+                        .epsilon = s->attributes.norm.epsilon};
+}
 
 INLINE float join(float *lane)
 {
@@ -70,6 +85,20 @@ CLONES static void row_by_data(const float *restrict u, const float *restrict w,
         g[i] = (g[i] - mean - u[i] * share) * scale;
 }
 
+/* bf16 throughout, some rows at a time. */
+static void hot_by_data(const step *s, const kernel_arguments *a, const float *weight)
+{
+    enum { PIECE = 16 };
+    int64_t C = step_last(s->shape), rows = step_rows(s->shape);
+#pragma omp parallel for schedule(static) num_threads(a->threads) if (rows > 8)
+    for (int64_t i = 0; i < rows; i += PIECE) {
+        layer_rows r = rows_of(s, a, i, rows - i < PIECE ? rows - i : PIECE);
+        r.weight = weight;
+        hot_layer_norm_backward_bf16(&r, (const uint16_t *)a->input[2] + i * C,
+                                     (uint16_t *)a->output + i * C);
+    }
+}
+
 static kiln_status by_data_run(const struct kernel *k, const kernel_arguments *a, kiln_error *err)
 {
     (void)err;
@@ -77,6 +106,10 @@ static kiln_status by_data_run(const struct kernel *k, const kernel_arguments *a
     int64_t C = step_last(s->shape), rows = step_rows(s->shape);
     float *weight = a->scratch;
     block_load(s->input_type[1], a->input[1], 0, C, weight);
+    if (is_hot(s, 2) && s->type == DTYPE_BF16) {
+        hot_by_data(s, a, weight);
+        return KILN_OK;
+    }
 #pragma omp parallel for schedule(static) num_threads(a->threads) if (rows > 8)
     for (int64_t i = 0; i < rows; i++) {
         float x[LONGEST_ROW], g[LONGEST_ROW];
@@ -107,6 +140,12 @@ static void add_rows(const void *self, int64_t first, int64_t count, int64_t fro
 {
     const weight_call *c = self;
     const step *s = c->step;
+    if (is_hot(s, 1)) {
+        layer_rows r = rows_of(s, c->arguments, first, count);
+        const uint16_t *dy = (const uint16_t *)c->arguments->input[1] + first * c->channels;
+        hot_layer_norm_products_bf16(&r, dy, from, width, sum);
+        return;
+    }
     for (int64_t i = first; i < first + count; i++) {
         float x[LONGEST_ROW], dy[LONGEST_ROW];
         block_load(s->input_type[0], c->arguments->input[0], i * c->channels, c->channels, x);

@@ -3,6 +3,7 @@
 
 #include "backend/cpu/block.h"
 #include "backend/cpu/clones.h"
+#include "backend/cpu/fetch.h"
 
 #include <string.h>
 
@@ -71,13 +72,25 @@ void row_sums_run(const row_sums *s, void *output, void *scratch, int threads)
     }
 }
 
+/* The rows that come some steps of four later. */
+INLINE void fetch_rows(const void *x, int64_t stride, int64_t width)
+{
+    int64_t rows = FETCH_DISTANCE / (4 * stride) * 4;
+    const char *later = (const char *)x + (rows < 4 ? 4 : rows) * stride;
+    for (int64_t i = 0; i < 4; i++, later += stride)
+        for (int64_t k = 0; k < width; k += FETCH_LINE)
+            __builtin_prefetch(later + k, 0, 3);
+}
+
 CLONES void row_sums_add_f32(const float *restrict x, int64_t rows, int64_t stride, int64_t width,
                              float *restrict sum)
 {
     int64_t i = 0, S = stride;
-    for (; i + 4 <= rows; i += 4, x += 4 * S)
+    for (; i + 4 <= rows; i += 4, x += 4 * S) {
+        fetch_rows(x, S * (int64_t)sizeof *x, width * (int64_t)sizeof *x);
         for (int64_t c = 0; c < width; c++)
             sum[c] += (x[c] + x[S + c]) + (x[2 * S + c] + x[3 * S + c]);
+    }
     for (; i < rows; i++, x += S)
         for (int64_t c = 0; c < width; c++)
             sum[c] += x[c];
@@ -87,10 +100,12 @@ CLONES void row_sums_add_bf16(const uint16_t *restrict x, int64_t rows, int64_t 
                               float *restrict sum)
 {
     int64_t i = 0, S = stride;
-    for (; i + 4 <= rows; i += 4, x += 4 * S)
+    for (; i + 4 <= rows; i += 4, x += 4 * S) {
+        fetch_rows(x, S * (int64_t)sizeof *x, width * (int64_t)sizeof *x);
         for (int64_t c = 0; c < width; c++)
             sum[c] += (bf16_to_f32(x[c]) + bf16_to_f32(x[S + c])) +
                       (bf16_to_f32(x[2 * S + c]) + bf16_to_f32(x[3 * S + c]));
+    }
     for (; i < rows; i++, x += S)
         for (int64_t c = 0; c < width; c++)
             sum[c] += bf16_to_f32(x[c]);
