@@ -212,6 +212,7 @@ typedef struct kiln_draw_options {
     int batch;              /* 1 */
     const kiln_image *init; /* start from this picture (img2img), resized to width x height */
     double strength;        /* 0..1, 0.75: how much of the schedule to run on it */
+    double image_cfg;       /* 1.5: guidance by `init`, for models that change a picture by words */
     const kiln_map *conditioning, *negative_conditioning; /* instead of prompt and negative */
     int vae_tile;         /* px; 0: chosen by memory and size; -1: never tile */
     int64_t memory_limit; /* bytes; 0: what the machine has. What does not fit is refused before it starts */

@@ -5,22 +5,34 @@
 #include "pipeline/autoencode.h"
 #include "pipeline/map.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* One pass of the UNet: a plan, its memory, and which conditionings fill its batch. */
+enum { BRANCHES = 3, PASS_BATCH = 2 };
+
+/* One of the answers that guidance joins: with the prompt, without it, and without the picture either. */
+typedef struct branch {
+    const kiln_map *conditioning;
+    bool blank;    /* zeros for the extra channels */
+    float *answer; /* [C,h,w] */
+} branch;
+
+/* One pass of the UNet: a plan, its memory, and which branches fill its batch. */
 typedef struct pass {
     const plan *plan;
     run *run;
-    const kiln_map *conditioning[2];
+    const branch *branches;
     int batch;
 } pass;
 
 typedef struct denoising {
     const drawing *drawing;
-    pass passes[2];
-    int pass_count;
-    float *answers[2]; /* [C,h,w] each: with the prompt, with the negative */
+    const sampler_calls *calls; /* the caller's */
+    branch branches[BRANCHES];
+    pass passes[BRANCHES];
+    int branch_count, pass_count;
+    float *scratch; /* [C,h,w], with a repaint */
     int64_t positions;
     int channels, out_channels;
 } denoising;
@@ -42,46 +54,53 @@ static int64_t tokens_of(const kiln_map *map)
     return s.dim[1];
 }
 
-static bool one_pass(const drawing *d)
+static void list_branches(denoising *n)
 {
-    return d->negative && tokens_of(d->conditioning) == tokens_of(d->negative);
+    const drawing *d = n->drawing;
+    n->branches[n->branch_count++].conditioning = d->conditioning;
+    if (d->negative)
+        n->branches[n->branch_count++].conditioning = d->negative;
+    if (d->negative && d->edits)
+        n->branches[n->branch_count++] = (branch){.conditioning = d->negative, .blank = true};
 }
 
-network_shape drawing_unet_shape(const drawing *d, const kiln_map *conditioning)
-{
-    return (network_shape){.batch = one_pass(d) ? 2 : 1,
-                           .height = d->height,
-                           .width = d->width,
-                           .tokens = (int)tokens_of(conditioning)};
-}
-
-/* What stays the same in every step: contexts, pooled states, time ids, extra channels. */
+/* What stays the same in every step: contexts, pooled states, time ids, extra channels, classes. */
 static void fill_constants(const denoising *n, const pass *p)
 {
     const drawing *d = n->drawing;
     float *context = run_input(p->run, "encoder_hidden_states"),
           *pooled = run_input(p->run, "added_text_embeds");
     float *ids = run_input(p->run, "added_time_ids"), *sample = run_input(p->run, "sample");
+    int32_t *classes = d->session->model->parts->unet.class_kind == UNET_CLASS_TABLE
+                           ? run_input(p->run, "class_labels")
+                           : NULL;
     for (int b = 0; b < p->batch; b++) {
         shape s = {0};
-        const float *from = map_find(p->conditioning[b], "context", &s);
+        const float *from = map_find(p->branches[b].conditioning, "context", &s);
         memcpy(context + (int64_t)b * shape_count(s), from, (size_t)shape_count(s) * sizeof(float));
-        if (pooled && (from = map_find(p->conditioning[b], "pooled", &s)))
+        if (pooled && (from = map_find(p->branches[b].conditioning, "pooled", &s)))
             memcpy(pooled + (int64_t)b * shape_count(s), from, (size_t)shape_count(s) * sizeof(float));
         if (ids)
             memcpy(ids + b * TIME_IDS, d->time_ids, sizeof d->time_ids);
+        if (classes)
+            classes[b] = d->noise_level;
         int64_t stride = d->session->model->parts->unet.in_channels;
-        if (d->extra)
-            channels_last(d->extra, d->extra_channels, n->positions, stride,
-                          sample + b * n->positions * stride + n->channels);
+        float *own = sample + b * n->positions * stride;
+        if (p->branches[b].blank)
+            memset(own, 0, (size_t)(n->positions * stride) * sizeof *own);
+        else if (d->extra)
+            channels_last(d->extra, d->extra_channels, n->positions, stride, own + n->channels);
     }
 }
 
-static kiln_status open_pass(denoising *n, const kiln_map *first, const kiln_map *second, kiln_error *err)
+static kiln_status open_pass(denoising *n, const branch *first, int batch, kiln_error *err)
 {
     pass *p = &n->passes[n->pass_count];
-    *p = (pass){.conditioning = {first, second}, .batch = second ? 2 : 1};
-    network_shape size = drawing_unet_shape(n->drawing, first);
+    *p = (pass){.branches = first, .batch = batch};
+    network_shape size = {.batch = batch,
+                          .height = n->drawing->height,
+                          .width = n->drawing->width,
+                          .tokens = (int)tokens_of(first->conditioning)};
     kiln_status status = session_get_plan(n->drawing->session, NETWORK_UNET, &size, &p->plan, err);
     if (status == KILN_OK)
         status = run_new(p->plan, &p->run, err);
@@ -92,9 +111,21 @@ static kiln_status open_pass(denoising *n, const kiln_map *first, const kiln_map
     return KILN_OK;
 }
 
-/* Run a pass on x; answer[b] gets batch item b. */
-static kiln_status run_pass(denoising *n, const pass *p, const float *x, float timestep,
-                            float *const answer[2], kiln_error *err)
+/* Two branches share a pass where their contexts have as many tokens. */
+static kiln_status open_passes(denoising *n, kiln_error *err)
+{
+    kiln_status status = KILN_OK;
+    for (int i = 0; status == KILN_OK && i < n->branch_count;) {
+        const branch *b = &n->branches[i];
+        bool two = i + 1 < n->branch_count && tokens_of(b[0].conditioning) == tokens_of(b[1].conditioning);
+        int batch = two ? PASS_BATCH : 1;
+        status = open_pass(n, b, batch, err);
+        i += batch;
+    }
+    return status;
+}
+
+static kiln_status run_pass(denoising *n, const pass *p, const float *x, float timestep, kiln_error *err)
 {
     const unet_config *u = &n->drawing->session->model->parts->unet;
     float *sample = run_input(p->run, "sample"), *time = run_input(p->run, "timestep");
@@ -105,29 +136,64 @@ static kiln_status run_pass(denoising *n, const pass *p, const float *x, float t
     }
     kiln_status status = session_run(n->drawing->session, p->plan, p->run, err);
     const float *out = run_output(p->run, "out");
-    for (int b = 0; status == KILN_OK && b < p->batch && b < 2; b++)
-        channels_first(out + b * n->positions * n->out_channels, n->out_channels, n->positions, answer[b]);
+    for (int b = 0; status == KILN_OK && b < p->batch; b++)
+        channels_first(out + b * n->positions * n->out_channels, n->out_channels, n->positions,
+                       p->branches[b].answer);
     return status;
+}
+
+/* Guidance by words and by a picture: Brooks et al. 2023, arXiv:2211.09800, eq. 3. */
+static void guide_edit(const denoising *n, float *output, size_t count)
+{
+    const float *both = n->branches[0].answer, *picture = n->branches[1].answer,
+                *neither = n->branches[2].answer;
+    float cfg = n->drawing->cfg, image_cfg = n->drawing->image_cfg;
+    for (size_t i = 0; i < count; i++)
+        output[i] = neither[i] + image_cfg * (picture[i] - neither[i]) + cfg * (both[i] - picture[i]);
+}
+
+static void join_answers(const denoising *n, float *output, size_t count)
+{
+    const drawing *d = n->drawing;
+    if (n->branch_count == 1)
+        memcpy(output, n->branches[0].answer, count * sizeof *output);
+    else if (n->branch_count == 3)
+        guide_edit(n, output, count);
+    else
+        guide(n->branches[0].answer, n->branches[1].answer, d->cfg, output, count);
+    if (n->branch_count > 1 && d->cfg_rescale > 0)
+        guide_rescale(output, n->branches[0].answer, d->cfg_rescale, count);
+}
+
+/* The noise level that a timestep stands for. */
+static float level_of(const sampler_plan *steps, float timestep)
+{
+    if (steps->folder_view && steps->config.timesteps == TIMESTEP_CONTINUOUS)
+        return expf(4 * timestep);
+    return schedule_sigma(steps->schedule, timestep);
 }
 
 static kiln_status predict(void *self, const float *x, float timestep, float *output, kiln_error *err)
 {
     denoising *n = self;
     const drawing *d = n->drawing;
-    size_t count = drawing_elements(d);
-    if (!d->negative)
-        return run_pass(n, &n->passes[0], x, timestep, (float *const[2]){output, NULL}, err);
     kiln_status status = KILN_OK;
-    if (n->pass_count == 1)
-        status = run_pass(n, &n->passes[0], x, timestep, n->answers, err);
-    for (int i = 0; n->pass_count == 2 && status == KILN_OK && i < 2; i++)
-        status = run_pass(n, &n->passes[i], x, timestep, (float *const[2]){n->answers[i], NULL}, err);
+    for (int i = 0; status == KILN_OK && i < n->pass_count; i++)
+        status = run_pass(n, &n->passes[i], x, timestep, err);
     if (status != KILN_OK)
         return status;
-    guide(n->answers[0], n->answers[1], d->cfg, output, count);
-    if (d->cfg_rescale > 0)
-        guide_rescale(output, n->answers[0], d->cfg_rescale, count);
+    join_answers(n, output, drawing_elements(d));
+    if (d->repaint)
+        repaint_output(d->repaint, d->sampler->config.prediction, x, level_of(d->sampler, timestep), output);
     return KILN_OK;
+}
+
+static kiln_status on_step(void *self, int step, int steps, float *x, const float *x0, kiln_error *err)
+{
+    denoising *n = self;
+    if (n->drawing->repaint)
+        repaint_step(n->drawing->repaint, n->drawing->sampler, step, x, n->scratch);
+    return n->calls->on_step ? n->calls->on_step(n->calls->on_step_self, step, steps, x, x0, err) : KILN_OK;
 }
 
 static kiln_status check_channels(const drawing *d, kiln_error *err)
@@ -144,31 +210,43 @@ static kiln_status check_channels(const drawing *d, kiln_error *err)
     return KILN_OK;
 }
 
+static kiln_status prepare(denoising *n, size_t count, kiln_error *err)
+{
+    bool good = true;
+    list_branches(n);
+    for (int i = 0; i < n->branch_count; i++)
+        good = (n->branches[i].answer = malloc(count * sizeof(float))) && good;
+    if (n->drawing->repaint)
+        good = (n->scratch = malloc(count * sizeof(float))) && good;
+    if (!good)
+        return fail(err, KILN_NO_MEMORY, "out of memory for the latents");
+    return open_passes(n, err);
+}
+
 kiln_status drawing_run(const drawing *d, const sampler_calls *calls, float *x, kiln_error *err)
 {
     denoising n = {.drawing = d,
+                   .calls = calls,
                    .positions = (int64_t)d->height * d->width,
                    .channels = drawing_channels(d->session->model)};
     n.out_channels = d->session->model->parts->unet.out_channels;
     size_t count = drawing_elements(d);
-    n.answers[0] = malloc(count * sizeof(float));
-    n.answers[1] = malloc(count * sizeof(float));
     kiln_status status = check_channels(d, err);
-    if (status == KILN_OK && (!n.answers[0] || !n.answers[1]))
-        status = fail(err, KILN_NO_MEMORY, "out of memory for the latents");
     if (status == KILN_OK)
-        status = open_pass(&n, d->conditioning, one_pass(d) ? d->negative : NULL, err);
-    if (status == KILN_OK && d->negative && !one_pass(d))
-        status = open_pass(&n, d->negative, NULL, err);
+        status = prepare(&n, count, err);
     if (status == KILN_OK) {
-        sampler_calls with_network = *calls;
-        with_network.predict = predict;
-        with_network.predict_self = &n;
-        status = sampler_run(d->sampler, &with_network, x, count, err);
+        sampler_calls own = *calls;
+        own.predict = predict;
+        own.on_step = on_step;
+        own.predict_self = own.on_step_self = &n;
+        status = sampler_run(d->sampler, &own, x, count, err);
     }
+    if (status == KILN_OK && d->repaint)
+        repaint_finish(d->repaint, x);
     for (int i = 0; i < n.pass_count; i++)
         run_free(n.passes[i].run);
-    free(n.answers[0]);
-    free(n.answers[1]);
+    for (int i = 0; i < n.branch_count; i++)
+        free(n.branches[i].answer);
+    free(n.scratch);
     return status;
 }

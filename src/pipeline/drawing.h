@@ -6,6 +6,7 @@
 #define KILN_PIPELINE_DRAWING_H
 
 #include "diffusion/sampler.h"
+#include "pipeline/repaint.h"
 #include "pipeline/session.h"
 
 enum { TIME_IDS = 6 };
@@ -21,6 +22,11 @@ typedef struct drawing {
     float time_ids[TIME_IDS];
     const float *extra; /* [E,h,w]: channels that an inpainting UNet takes besides the latents; NULL: none */
     int extra_channels;
+    /* The extra channels are a picture to be changed by the words (InstructPix2Pix): guidance by the picture as well. */
+    bool edits;
+    float image_cfg;
+    int noise_level;        /* what a UNet with a table of classes is told (x4 upscaler) */
+    const repaint *repaint; /* NULL: all is drawn */
 } drawing;
 
 /* Latent channels, and elements of one picture's latents. */
@@ -29,8 +35,5 @@ size_t drawing_elements(const drawing *);
 
 /* x: in, what sampler_start gave; out, the finished latents. `calls` gives noise and on_step; predict is set here. */
 kiln_status drawing_run(const drawing *, const sampler_calls *calls, float *x, kiln_error *);
-
-/* The plan shape of the UNet for this drawing: batch 2 when both contexts have as many tokens. */
-network_shape drawing_unet_shape(const drawing *, const kiln_map *conditioning);
 
 #endif

@@ -89,12 +89,15 @@ static kiln_status measure_unet(kiln_session *s, const request *r, stage *out, k
                           .width = r->latent_width,
                           .tokens = r->tokens};
     kiln_status status = measure(s, NETWORK_UNET, size, out, err);
-    if (status != KILN_OK || !apart)
+    /* A run of its own: the negative's where it is longer or shorter, and that without the picture to be edited. */
+    int more = apart + (r->guided && r->extra == EXTRA_EDIT);
+    if (status != KILN_OK || !more)
         return status;
     stage second;
+    size.batch = 1;
     size.tokens = r->negative_tokens;
     status = measure(s, NETWORK_UNET, size, &second, err);
-    out->activations += second.activations;
+    out->activations += more * second.activations;
     return status;
 }
 
@@ -151,8 +154,7 @@ typedef struct stages {
 static kiln_status measure_stages(kiln_session *s, request *r, stages *m, kiln_error *err)
 {
     *m = (stages){0};
-    bool encodes =
-        r->options->init || s->model->parts->unet.in_channels > s->model->parts->vae.latent_channels;
+    bool encodes = r->kind.picture || r->extra == EXTRA_MASKED;
     kiln_status status = measure_unet(s, r, &m->unet, err);
     if (status == KILN_OK)
         status = measure_text(s, r, &m->text, err);
@@ -187,7 +189,7 @@ kiln_status request_plan_memory(kiln_session *s, request *r, kiln_error *err)
 {
     drawing d = {.session = s, .height = r->latent_height, .width = r->latent_width};
     int64_t buffers = picture_bytes(r->width, r->height) + (int64_t)drawing_elements(&d) * 4 * 12;
-    buffers += (int64_t)r->width * r->height * (3 * (r->options->batch - 1) + (r->options->init ? 12 : 0));
+    buffers += (int64_t)r->width * r->height * (3 * (r->options->batch - 1) + (r->kind.picture ? 12 : 0));
     stages m;
     kiln_status status = measure_stages(s, r, &m, err);
     room space = room_now(s->model, buffers, r->options->memory_limit);
@@ -245,7 +247,7 @@ kiln_status kiln_draw_plan(kiln_session *s, const kiln_draw_options *options, ki
     *out = (kiln_memory_plan){0};
     session_begin(s);
     request r;
-    kiln_status status = request_resolve(s, options, &r, err);
+    kiln_status status = request_resolve(s, options, (request_kind){.picture = options->init}, &r, err);
     if (status == KILN_OK)
         status = request_plan_memory(s, &r, err);
     if (status == KILN_OK)

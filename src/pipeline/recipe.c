@@ -72,8 +72,10 @@ char *request_infotext(const kiln_session *s, const request *r, int index)
     set_format(t, "Seed", "%" PRIu64, o->seed + (uint64_t)index);
     set_format(t, "Size", "%dx%d", r->width, r->height);
     add_model(t, s->model);
-    if (o->init)
+    if (r->kind.picture)
         set_real(t, "Denoising strength", o->strength);
+    if (r->extra == EXTRA_EDIT)
+        set_real(t, "Image CFG scale", o->image_cfg);
     if (o->clip_skip > 1)
         set_format(t, "Clip skip", "%d", o->clip_skip);
     set_format(t, "RNG", "%s", r->noise == NOISE_TORCH ? "CPU" : "NV");
@@ -90,6 +92,8 @@ char *request_infotext(const kiln_session *s, const request *r, int index)
         set_format(t, "VAE tile", "%d", r->vae_tile);
     set_format(t, "Precision", "%s", s->model->plan.compute == DTYPE_BF16 ? "bf16" : "f32");
     set_format(t, "Version", "Kiln %s", kiln_version());
+    if (r->add_fields)
+        r->add_fields(r->add_self, t);
     infotext_sort(t);
     char *text = infotext_build(t);
     infotext_free(t);
@@ -164,6 +168,7 @@ void kiln_recipe_apply(const kiln_recipe *r, kiln_draw_options *o)
     read_int(r, "Steps", &o->steps);
     read_real(r, "CFG scale", &o->cfg);
     read_real(r, "Denoising strength", &o->strength);
+    read_real(r, "Image CFG scale", &o->image_cfg);
     read_real(r, "Eta", &o->eta);
     read_real(r, "CFG rescale", &o->cfg_rescale);
     o->clip_skip = 1;

@@ -22,7 +22,8 @@ kiln_draw_options kiln_draw_defaults(void)
                                .eta = -1,
                                .clip_skip = 1,
                                .batch = 1,
-                               .strength = 0.75};
+                               .strength = 0.75,
+                               .image_cfg = 1.5};
 }
 
 uint64_t kiln_seed_random(void)
@@ -66,8 +67,7 @@ static kiln_status resolve_size(const kiln_model *m, request *r, kiln_error *err
     return status;
 }
 
-/* A number of the options within low..high; NaN never is. */
-static kiln_status check_number(const char *name, double given, double low, double high, kiln_error *err)
+kiln_status request_check_number(const char *name, double given, double low, double high, kiln_error *err)
 {
     if (given >= low && given <= high)
         return KILN_OK;
@@ -76,28 +76,31 @@ static kiln_status check_number(const char *name, double given, double low, doub
 
 kiln_status request_check_batch(const kiln_draw_options *o, kiln_error *err)
 {
-    return check_number("batch", o->batch, 1, 10000, err);
+    return request_check_number("batch", o->batch, 1, 10000, err);
 }
 
-static kiln_status check_numbers(const kiln_draw_options *o, const schedule *s, kiln_error *err)
+static kiln_status check_numbers(const kiln_draw_options *o, request_kind kind, const schedule *s,
+                                 kiln_error *err)
 {
-    kiln_status status = check_number("steps", o->steps, 1, s->count, err);
+    kiln_status status = request_check_number("steps", o->steps, 1, s->count, err);
     if (status == KILN_OK)
-        status = check_number("cfg", o->cfg, 0, 1000, err);
+        status = request_check_number("cfg", o->cfg, 0, 1000, err);
     if (status == KILN_OK)
-        status = check_number("cfg_rescale", o->cfg_rescale, 0, 1, err);
+        status = request_check_number("cfg_rescale", o->cfg_rescale, 0, 1, err);
     if (status == KILN_OK)
-        status = check_number("clip_skip", o->clip_skip, 1, 100, err);
+        status = request_check_number("clip_skip", o->clip_skip, 1, 100, err);
     if (status == KILN_OK)
         status = request_check_batch(o, err);
-    if (status == KILN_OK && o->init)
-        status = check_number("strength", o->strength, 0, 1, err);
+    if (status == KILN_OK)
+        status = request_check_number("image_cfg", o->image_cfg, 0, 1000, err);
+    if (status == KILN_OK && kind.picture)
+        status = request_check_number("strength", o->strength, 0, 1, err);
     if (status == KILN_OK && o->eta != -1)
-        status = check_number("eta", o->eta, 0, 100, err);
+        status = request_check_number("eta", o->eta, 0, 100, err);
     if (status == KILN_OK && o->memory_limit < 0)
         status = fail(err, KILN_BAD_ARGUMENT, "the memory limit cannot be negative");
     if (status == KILN_OK && o->vae_tile != 0 && o->vae_tile != -1)
-        status = check_number("vae_tile", o->vae_tile, 64, IMAGE_MAX_SIDE, err);
+        status = request_check_number("vae_tile", o->vae_tile, 64, IMAGE_MAX_SIDE, err);
     if (status == KILN_OK && o->preview_every < 0)
         status = fail(err, KILN_BAD_ARGUMENT, "preview_every cannot be negative");
     return status;
@@ -122,10 +125,18 @@ static kiln_status resolve_sampler(const kiln_session *s, request *r, kiln_error
     q.sampler = o->sampler && strcmp(o->sampler, "model") == 0 ? NULL : o->sampler;
     q.curve = o->schedule;
     q.steps = o->steps;
-    q.strength = o->init ? o->strength : (double)NAN;
+    q.strength = r->kind.picture ? o->strength : (double)NAN;
     if (o->eta != -1)
         q.eta = o->eta;
     q.sigmas.large_family = s->model->parts->family == FAMILY_SDXL;
+    q.image_tokens = (r->latent_width + 1) / 2 * ((r->latent_height + 1) / 2);
+    kiln_status status = sampler_plan_new(&r->sampler, s->model->schedule, &q, err);
+    if (status != KILN_OK || !r->kind.mask || !r->sampler->folder_view || o->strength < 1)
+        return status;
+    r->pure_noise = true;
+    sampler_plan_free(r->sampler);
+    r->sampler = NULL;
+    q.strength = (double)NAN;
     return sampler_plan_new(&r->sampler, s->model->schedule, &q, err);
 }
 
@@ -186,7 +197,7 @@ static kiln_status check_model(const kiln_session *s, const request *r, kiln_err
     if (model_is_pixel(s->model))
         needed = 1u << PART_UNET;
     kiln_status status = probe_require(parts, needed, err);
-    if (status == KILN_OK && parts->family == FAMILY_X4_UPSCALER)
+    if (status == KILN_OK && parts->family == FAMILY_X4_UPSCALER && !r->kind.low)
         status = fail(err, KILN_UNSUPPORTED, "%s is an upscaler: it enlarges pictures and draws none",
                       s->model->path);
     if (status == KILN_OK && parts->family == FAMILY_SDXL_REFINER)
@@ -195,15 +206,43 @@ static kiln_status check_model(const kiln_session *s, const request *r, kiln_err
     return status == KILN_OK ? autoencode_check(s->model, err) : status;
 }
 
-kiln_status request_resolve(kiln_session *s, const kiln_draw_options *o, request *r, kiln_error *err)
+/* What the UNet's channels beyond the latents hold. */
+static kiln_status resolve_extra(const kiln_model *m, request *r, kiln_error *err)
 {
-    *r = (request){.options = o};
-    r->guided = o->cfg != 1;
+    int channels = drawing_channels(m), extra = m->parts->unet.in_channels - channels;
+    if (m->parts->unet.out_channels != channels)
+        return fail(err, KILN_MISMATCH, "the UNet predicts %d channels, the VAE's latents have %d",
+                    m->parts->unet.out_channels, channels);
+    if (m->parts->family == FAMILY_X4_UPSCALER && extra == 3)
+        r->extra = EXTRA_LOW;
+    else if (extra == channels + 1)
+        r->extra = EXTRA_MASKED;
+    else if (extra == channels)
+        r->extra = EXTRA_EDIT;
+    else if (extra)
+        return fail(
+            err, KILN_UNSUPPORTED,
+            "the UNet of %s takes %d channels: %d are latents, and what the other %d hold is not known here",
+            m->path, m->parts->unet.in_channels, channels, extra);
+    if (r->extra == EXTRA_EDIT && !r->kind.picture)
+        return fail(err, KILN_BAD_ARGUMENT, "%s changes a picture by words, and there is none to start from",
+                    m->path);
+    return KILN_OK;
+}
+
+kiln_status request_resolve(kiln_session *s, const kiln_draw_options *o, request_kind kind, request *r,
+                            kiln_error *err)
+{
+    *r = (request){.options = o, .kind = kind};
+    bool edits = s->model->parts->unet.in_channels == 2 * drawing_channels(s->model);
+    r->guided = o->cfg != 1 || (edits && o->image_cfg != 1);
     r->zero_negative =
         r->guided && s->model->parts->zero_empty_prompt && !o->negative && !o->negative_conditioning;
     kiln_status status = check_model(s, r, err);
     if (status == KILN_OK)
-        status = check_numbers(o, s->model->schedule, err);
+        status = resolve_extra(s->model, r, err);
+    if (status == KILN_OK)
+        status = check_numbers(o, kind, s->model->schedule, err);
     if (status == KILN_OK)
         status = resolve_size(s->model, r, err);
     if (status == KILN_OK)

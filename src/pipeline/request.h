@@ -5,7 +5,28 @@
 #include "diffusion/noise.h"
 #include "pipeline/drawing.h"
 
+/* What the UNet takes besides the latents. */
+typedef enum request_extra {
+    EXTRA_NONE,
+    EXTRA_MASKED, /* the mask, and the latents of the picture without what is masked: inpainting UNets */
+    EXTRA_EDIT,   /* the latents of the picture that the words are to change: InstructPix2Pix */
+    EXTRA_LOW     /* the pixels of a picture to be enlarged: x4 upscaler */
+} request_extra;
+
+/* What a drawing has besides its options. */
+typedef struct request_kind {
+    bool picture; /* it starts from one */
+    bool mask;    /* of which a part is kept */
+    bool low;     /* it enlarges one */
+} request_kind;
+
+struct infotext;
+
 typedef struct request {
+    request_kind kind;
+    request_extra extra;
+    bool
+        pure_noise; /* the start picture does not show at all: diffusers' pipelines at strength 1 with a mask */
     const kiln_draw_options *options;
     int width, height; /* px */
     int latent_width, latent_height;
@@ -16,15 +37,21 @@ typedef struct request {
     int tokens, negative_tokens; /* of the two contexts; negative 0 without guidance */
     int vae_tile;                /* px, resolved; 0: whole */
     kiln_memory_plan memory;
+    /* What a caller adds to the recipe, with the self of its own; or NULL. */
+    void (*add_fields)(const void *self, struct infotext *);
+    const void *add_self;
 } request;
 
 kiln_status request_check_batch(const kiln_draw_options *, kiln_error *);
 /* Check every option against the model and resolve defaults. Free with request_fini, also after a failure. */
-kiln_status request_resolve(kiln_session *, const kiln_draw_options *, request *, kiln_error *);
+kiln_status request_resolve(kiln_session *, const kiln_draw_options *, request_kind, request *, kiln_error *);
 void request_fini(request *);
 
 /* memory.c: fill request->memory and choose request->vae_tile; KILN_NO_MEMORY when it cannot fit. */
 kiln_status request_plan_memory(kiln_session *, request *, kiln_error *);
+
+/* A number of the options within low..high; NaN never is. KILN_BAD_ARGUMENT names it. */
+kiln_status request_check_number(const char *name, double given, double low, double high, kiln_error *);
 
 /* recipe.c: the infotext of picture `index`. Free with free(); NULL when memory is short. */
 char *request_infotext(const kiln_session *, const request *, int index);
