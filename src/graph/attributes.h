@@ -28,6 +28,12 @@
     X(SLICE, "slice")                                                                                        \
     X(RESHAPE, "reshape")                                                                                    \
     X(UPSAMPLE, "upsample")                                                                                  \
+    X(PERMUTE, "permute")                                                                                    \
+    X(DEPTHWISE_CONV2D, "depthwise_conv2d")                                                                  \
+    X(WINDOW_ATTENTION, "window_attention")                                                                  \
+    X(CHANNEL_ATTENTION, "channel_attention")                                                                \
+    X(BATCH_NORM, "batch_norm")                                                                              \
+    X(MULTIPLY_CHANNELS, "multiply_channels")                                                                \
     X(EMBEDDING, "embedding")                                                                                \
     X(TIMESTEP_EMBEDDING, "timestep_embedding")                                                              \
     X(GATHER_TOKENS, "gather_tokens")                                                                        \
@@ -37,6 +43,7 @@
     X(SUM_POSITIONS, "sum_positions")                                                                        \
     X(MEAN, "mean")                                                                                          \
     X(MEAN_SQUARED_ERROR, "mean_squared_error")                                                              \
+    X(MEAN_ABSOLUTE_ERROR, "mean_absolute_error")                                                            \
     /* The reverse pass; see ops/backward.h. */                                                              \
     X(CONV2D_BACKWARD_DATA, "conv2d_backward_data")                                                          \
     X(CONV2D_BACKWARD_WEIGHTS, "conv2d_backward_weights")                                                    \
@@ -57,7 +64,12 @@
     X(EMBEDDING_BACKWARD, "embedding_backward")                                                              \
     X(GATHER_TOKENS_BACKWARD, "gather_tokens_backward")                                                      \
     X(MEAN_BACKWARD, "mean_backward")                                                                        \
-    X(MEAN_SQUARED_ERROR_BACKWARD, "mean_squared_error_backward")
+    X(MEAN_SQUARED_ERROR_BACKWARD, "mean_squared_error_backward")                                            \
+    X(MEAN_ABSOLUTE_ERROR_BACKWARD, "mean_absolute_error_backward")                                          \
+    X(DEPTHWISE_CONV2D_BACKWARD_DATA, "depthwise_conv2d_backward_data")                                      \
+    X(DEPTHWISE_CONV2D_BACKWARD_WEIGHTS, "depthwise_conv2d_backward_weights")                                \
+    X(WINDOW_ATTENTION_BACKWARD, "window_attention_backward")                                                \
+    X(CHANNEL_ATTENTION_BACKWARD, "channel_attention_backward")
 
 typedef enum op_kind {
 #define OP_ENUM(name, text) OP_##name,
@@ -75,7 +87,8 @@ typedef enum op_kind {
     X(RELU, "relu")                                                                                          \
     X(LEAKY_RELU, "leaky_relu") /* slope in attributes */                                                    \
     X(SIGMOID, "sigmoid")                                                                                    \
-    X(TANH, "tanh")
+    X(TANH, "tanh")                                                                                          \
+    X(MISH, "mish") /* x * tanh(ln(1 + e^x)), Misra 2019 */
 
 typedef enum activation_kind {
 #define ACTIVATION_ENUM(name, text) ACTIVATION_##name,
@@ -149,6 +162,26 @@ typedef struct attention_backward_attributes {
     bool wanted[3]; /* the gradients of q, k and v that the result holds, one after the other */
 } attention_backward_attributes;
 
+/* Result axis i is axis[i] of x. */
+typedef struct permute_attributes {
+    int axis[SHAPE_MAX_RANK];
+} permute_attributes;
+
+/* The map is cut into windows of height x width after it was rolled by (shift_y, shift_x) up and to the left; what the
+ * rolling brought together from opposite edges does not see each other. */
+typedef struct window_attention_attributes {
+    int heads;
+    int height, width;
+    int shift_y, shift_x;
+    bool wanted
+        [4]; /* backward only: the gradients of q, k, v and table that the result holds, one after the other */
+} window_attention_attributes;
+
+typedef struct channel_attention_attributes {
+    int heads;
+    bool wanted[4]; /* backward only: of q, k, v and temperature */
+} channel_attention_attributes;
+
 typedef union op_attributes {
     conv2d_attributes conv2d;
     linear_attributes linear;
@@ -163,6 +196,9 @@ typedef union op_attributes {
     timestep_attributes timestep;
     fill_attributes fill;
     attention_backward_attributes attention_backward;
+    permute_attributes permute;
+    window_attention_attributes window_attention;
+    channel_attention_attributes channel_attention;
 } op_attributes;
 
 #endif

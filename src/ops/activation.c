@@ -22,6 +22,8 @@ double activation_apply(activation_kind kind, double x, float slope)
         return 1 / (1 + exp(-x));
     case ACTIVATION_TANH:
         return tanh(x);
+    case ACTIVATION_MISH:
+        return x * tanh(x > 40 ? x : log1p(exp(x)));
     case ACTIVATION_NONE:
     case ACTIVATION_COUNT:
         break;

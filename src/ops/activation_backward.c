@@ -46,6 +46,9 @@ double activation_slope(activation_kind kind, double x, float slope)
     case ACTIVATION_TANH:
         s = tanh(x);
         return 1 - s * s;
+    case ACTIVATION_MISH:
+        s = tanh(x > 40 ? x : log1p(exp(x)));
+        return s + x * (1 - s * s) * sigmoid(x);
     case ACTIVATION_NONE:
     case ACTIVATION_COUNT:
         break;

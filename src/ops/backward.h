@@ -47,5 +47,16 @@ value op_gather_tokens_backward(at a, value index, value dy, int64_t tokens);
 value op_mean_backward(at a, value dy, shape x);
 /* dy [1] -> the gradient of the prediction, 2/count * weights[n] * (prediction - target) * dy */
 value op_mean_squared_error_backward(at a, value prediction, value target, value weights, value dy);
+/* dy [1] -> the gradient of the prediction, sign(prediction - target) * dy / count; 0 where they are equal, as torch's */
+value op_mean_absolute_error_backward(at a, value prediction, value target, value dy);
+/* By data: dy [N,H,W,C]  w [C,1,k,k] -> dx. By weights: x, dy [N,H,W,C] -> dw as one vector, in the order of `w`. */
+value op_depthwise_conv2d_backward_data(at a, value dy, value w);
+value op_depthwise_conv2d_backward_weights(at a, value x, value dy, shape w);
+/* Inputs as of the forward op -> one vector that holds the wanted ones of dq, dk, dv and dtable, in this order. */
+value op_window_attention_backward(at a, value q, value k, value v, value table, value dy,
+                                   const window_attention_attributes *attributes);
+/* The same: dq, dk, dv, dtemperature. */
+value op_channel_attention_backward(at a, value q, value k, value v, value temperature, value dy,
+                                    const channel_attention_attributes *attributes);
 
 #endif

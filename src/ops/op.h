@@ -73,6 +73,12 @@ OP_REFERENCE(concat);
 OP_REFERENCE(slice);
 OP_REFERENCE(reshape);
 OP_REFERENCE(upsample);
+OP_REFERENCE(permute);
+OP_REFERENCE(depthwise_conv2d);
+OP_REFERENCE(window_attention);
+OP_REFERENCE(channel_attention);
+OP_REFERENCE(batch_norm);
+OP_REFERENCE(multiply_channels);
 OP_REFERENCE(embedding);
 OP_REFERENCE(timestep_embedding);
 OP_REFERENCE(gather_tokens);
@@ -82,6 +88,7 @@ OP_REFERENCE(sum_rows);
 OP_REFERENCE(sum_positions);
 OP_REFERENCE(mean);
 OP_REFERENCE(mean_squared_error);
+OP_REFERENCE(mean_absolute_error);
 OP_REFERENCE(conv2d_backward_data);
 OP_REFERENCE(conv2d_backward_weights);
 OP_REFERENCE(linear_backward_data);
@@ -102,6 +109,11 @@ OP_REFERENCE(embedding_backward);
 OP_REFERENCE(gather_tokens_backward);
 OP_REFERENCE(mean_backward);
 OP_REFERENCE(mean_squared_error_backward);
+OP_REFERENCE(mean_absolute_error_backward);
+OP_REFERENCE(depthwise_conv2d_backward_data);
+OP_REFERENCE(depthwise_conv2d_backward_weights);
+OP_REFERENCE(window_attention_backward);
+OP_REFERENCE(channel_attention_backward);
 
 /* Gradient rules; see op_row in ops/table.h. */
 #define OP_GRADIENT(name)                                                                                    \
@@ -125,6 +137,12 @@ OP_GRADIENT(concat);
 OP_GRADIENT(slice);
 OP_GRADIENT(reshape);
 OP_GRADIENT(upsample);
+OP_GRADIENT(permute);
+OP_GRADIENT(depthwise_conv2d);
+OP_GRADIENT(window_attention);
+OP_GRADIENT(channel_attention);
+OP_GRADIENT(batch_norm);
+OP_GRADIENT(multiply_channels);
 OP_GRADIENT(embedding);
 OP_GRADIENT(gather_tokens);
 OP_GRADIENT(exp);
@@ -132,6 +150,7 @@ OP_GRADIENT(sum_rows);
 OP_GRADIENT(sum_positions);
 OP_GRADIENT(mean);
 OP_GRADIENT(mean_squared_error);
+OP_GRADIENT(mean_absolute_error);
 
 double flops_conv2d(const graph *, const node *);
 double flops_linear(const graph *, const node *);
@@ -144,6 +163,9 @@ double flops_linear_backward_weights(const graph *, const node *);
 double flops_attention_backward(const graph *, const node *);
 double flops_reduction(const graph *, const node *); /* one per element of input 0 */
 double flops_loss(const graph *, const node *);
+double flops_depthwise_conv2d(const graph *, const node *);
+double flops_window_attention(const graph *, const node *);
+double flops_channel_attention(const graph *, const node *);
 
 /* The derivative of activation_apply(). */
 double activation_slope(activation_kind, double x, float slope);

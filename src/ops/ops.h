@@ -43,6 +43,29 @@ value op_slice(at a, value x, int axis, int64_t start, int64_t length);
 value op_reshape(at a, value x, shape);
 /* Nearest neighbour, by a whole factor;  x [N,H,W,C] -> [N,H*f,W*f,C] */
 value op_upsample(at a, value x, int factor);
+/* Axes in another order: axis i of the result is axis axes[i] of x (as torch's permute).  rank axes */
+value op_permute(at a, value x, const int *axes);
+/* x [N,H,W,C*r*r] -> [N,H*r,W*r,C] with channel c*r*r + i*r + j at row i, column j of its block (Shi et al. 2016), and
+ * back, H and W being multiples of r. Made of reshape and permute. */
+value op_pixel_shuffle(at a, value x, int factor);
+value op_pixel_unshuffle(at a, value x, int factor);
+/* Every channel by a kernel of its own, stride 1, zeros outside, the size kept:  x [N,H,W,C]  w [C,1,k,k], k odd
+ * b [C] or {0} -> [N,H,W,C] */
+value op_depthwise_conv2d(at a, value x, value w, value b);
+/* Attention within windows of a feature map (Liu et al. 2021, "Swin"), with a bias by relative position:
+ *   q, k, v [N,H,W,heads*D], H and W multiples of the window's sides
+ *   table [(2*height-1)*(2*width-1), heads] or {0}: row (ty-sy+height-1)*(2*width-1) + (tx-sx+width-1) is added to the
+ *   scores of query (ty,tx) by key (sy,sx) of the window -> [N,H,W,heads*D] */
+value op_window_attention(at a, value q, value k, value v, value table,
+                          const window_attention_attributes *attributes);
+/* Attention between the channels of a head (El-Nouby et al. 2021, "XCiT"): q and k scaled to length 1 over the tokens,
+ * scores q^T k * temperature[head];  q, k, v [N,T,heads*D]  temperature [heads] (in any shape) -> [N,T,heads*D] */
+value op_channel_attention(at a, value q, value k, value v, value temperature, int heads);
+/* By given statistics (Ioffe & Szegedy 2015, as after training):  (x - mean) / sqrt(variance + epsilon) * weight + bias
+ *   x [...,C]  mean, variance [C], never learnt  weight, bias [C] or {0} (1 and 0) */
+value op_batch_norm(at a, value x, value mean, value variance, value weight, value bias, float epsilon);
+/* x [N,...,C] * y [N,C], the same for every position */
+value op_multiply_channels(at a, value x, value y);
 /* Rows of a table;  ids I32 [N,T]  table [V,C] -> [N,T,C]. An id outside 0..V-1 gives a row of zeros. */
 value op_embedding(at a, value ids, value table);
 /* Sinusoidal embedding of time;  t [N] -> [N,dim].  Vaswani et al. 2017 with the DDPM convention:
@@ -64,5 +87,7 @@ value op_sum_positions(at a, value x);
 value op_mean(at a, value x);
 /* The mean over all elements of weights[n] * (prediction - target)^2 -> [1];  weights [N] or {0} (ones) */
 value op_mean_squared_error(at a, value prediction, value target, value weights);
+/* The mean over all elements of |prediction - target| -> [1] */
+value op_mean_absolute_error(at a, value prediction, value target);
 
 #endif

@@ -48,6 +48,12 @@ static const op_row rows[OP_COUNT] = {
     ROW(SLICE, slice, flops_none),
     ROW(RESHAPE, reshape, flops_none),
     ROW(UPSAMPLE, upsample, flops_none),
+    ROW(PERMUTE, permute, flops_none),
+    ROW(DEPTHWISE_CONV2D, depthwise_conv2d, flops_depthwise_conv2d),
+    ROW(WINDOW_ATTENTION, window_attention, flops_window_attention),
+    ROW(CHANNEL_ATTENTION, channel_attention, flops_channel_attention),
+    ROW(BATCH_NORM, batch_norm, NULL),
+    ROW(MULTIPLY_CHANNELS, multiply_channels, NULL),
     ROW(EMBEDDING, embedding, flops_none),
     NO_RULE(TIMESTEP_EMBEDDING, timestep_embedding, NULL,
             "times are drawn at random or scheduled, never learnt"),
@@ -58,6 +64,7 @@ static const op_row rows[OP_COUNT] = {
     ROW(SUM_POSITIONS, sum_positions, flops_reduction),
     ROW(MEAN, mean, flops_reduction),
     ROW(MEAN_SQUARED_ERROR, mean_squared_error, flops_loss),
+    ROW(MEAN_ABSOLUTE_ERROR, mean_absolute_error, flops_loss),
     BACKWARD(CONV2D_BACKWARD_DATA, conv2d_backward_data, flops_conv2d_backward_data),
     BACKWARD(CONV2D_BACKWARD_WEIGHTS, conv2d_backward_weights, flops_conv2d_backward_weights),
     BACKWARD(LINEAR_BACKWARD_DATA, linear_backward_data, flops_linear_backward_data),
@@ -78,6 +85,11 @@ static const op_row rows[OP_COUNT] = {
     BACKWARD(GATHER_TOKENS_BACKWARD, gather_tokens_backward, flops_none),
     BACKWARD(MEAN_BACKWARD, mean_backward, NULL),
     BACKWARD(MEAN_SQUARED_ERROR_BACKWARD, mean_squared_error_backward, flops_loss),
+    BACKWARD(MEAN_ABSOLUTE_ERROR_BACKWARD, mean_absolute_error_backward, flops_loss),
+    BACKWARD(DEPTHWISE_CONV2D_BACKWARD_DATA, depthwise_conv2d_backward_data, flops_depthwise_conv2d),
+    BACKWARD(DEPTHWISE_CONV2D_BACKWARD_WEIGHTS, depthwise_conv2d_backward_weights, flops_reduction),
+    BACKWARD(WINDOW_ATTENTION_BACKWARD, window_attention_backward, flops_window_attention),
+    BACKWARD(CHANNEL_ATTENTION_BACKWARD, channel_attention_backward, flops_channel_attention),
 };
 
 const op_row *op_find(op_kind op)

@@ -14,7 +14,7 @@ typedef enum filling {
     IDS        /* integers, some of them twice, one out of range */
 } filling;
 
-enum { CASE_INPUTS = 4 };
+enum { CASE_INPUTS = 5 };
 
 typedef struct gradient_case {
     op_kind op;
@@ -107,13 +107,35 @@ DRAW_ACTIVATION(relu, RELU, 0)
 DRAW_ACTIVATION(leaky_relu, LEAKY_RELU, 0.2f)
 DRAW_ACTIVATION(sigmoid, SIGMOID, 0)
 DRAW_ACTIVATION(tanh, TANH, 0)
+DRAW_ACTIVATION(mish, MISH, 0)
 
 #define DRAW(name, expression)                                                                               \
     static value draw_##name(at a, const value *in)                                                          \
     {                                                                                                        \
         return expression;                                                                                   \
     }
+static value draw_window_attention(at a, const value *in)
+{
+    return op_window_attention(a, in[0], in[1], in[2], in[3],
+                               &(window_attention_attributes){.heads = 2, .height = 2, .width = 3});
+}
+
+static value draw_window_shifted(at a, const value *in)
+{
+    return op_window_attention(
+        a, in[0], in[1], in[2], in[3],
+        &(window_attention_attributes){.heads = 1, .height = 3, .width = 2, .shift_y = 1, .shift_x = 1});
+}
+
 DRAW(prelu, op_prelu(a, in[0], in[1]))
+DRAW(permute, op_permute(a, in[0], (const int[]){2, 0, 1}))
+DRAW(pixel_shuffle, op_pixel_shuffle(a, in[0], 2))
+DRAW(pixel_unshuffle, op_pixel_unshuffle(a, in[0], 2))
+DRAW(depthwise, op_depthwise_conv2d(a, in[0], in[1], in[2]))
+DRAW(channel_attention, op_channel_attention(a, in[0], in[1], in[2], in[3], 2))
+DRAW(batch_norm, op_batch_norm(a, in[0], in[1], op_exp(a, in[2]), in[3], in[4], 1e-3f))
+DRAW(multiply_channels, op_multiply_channels(a, in[0], in[1]))
+DRAW(absolute_error, op_mean_absolute_error(a, in[0], op_scale(a, in[1], 0.04f, 0)))
 DRAW(geglu, op_geglu(a, in[0]))
 DRAW(add, op_add(a, in[0], in[1]))
 DRAW(double, op_add(a, in[0], in[0]))
@@ -210,6 +232,7 @@ static const gradient_case gradient_cases[] = {
     {OP_ACTIVATION, "leaky_relu", draw_leaky_relu, {{{2, {3, 5}}, BENT_0}}},
     {OP_ACTIVATION, "sigmoid", draw_sigmoid, {{{2, {3, 5}}, SMOOTH}}},
     {OP_ACTIVATION, "tanh", draw_tanh, {{{2, {3, 5}}, SMOOTH}}},
+    {OP_ACTIVATION, "mish", draw_mish, {{{2, {3, 5}}, SMOOTH}}},
     {OP_PRELU, "", draw_prelu, {{{4, {2, 3, 2, 3}}, BENT_0}, {{1, {3}}, SMOOTH}}},
     {OP_GEGLU, "", draw_geglu, {{{3, {2, 3, 6}}, SMOOTH}}},
     {OP_ADD, "", draw_add, {{{2, {3, 5}}, SMOOTH}, {{2, {3, 5}}, SMOOTH}}},
@@ -246,6 +269,60 @@ static const gradient_case gradient_cases[] = {
     {OP_SLICE, "the last axis, from its beginning", draw_slice_last, {{{3, {2, 3, 5}}, SMOOTH}}},
     {OP_RESHAPE, "", draw_reshape, {{{3, {2, 3, 5}}, SMOOTH}, {{2, {6, 5}}, SMOOTH}}},
     {OP_UPSAMPLE, "by 3", draw_upsample, {{{4, {2, 2, 3, 3}}, SMOOTH}}},
+    {OP_PERMUTE, "three axes", draw_permute, {{{3, {2, 3, 5}}, SMOOTH}}},
+    {OP_PERMUTE, "shuffle of pixels", draw_pixel_shuffle, {{{4, {2, 2, 3, 8}}, SMOOTH}}},
+    {OP_PERMUTE, "and back", draw_pixel_unshuffle, {{{4, {1, 4, 6, 3}}, SMOOTH}}},
+    {OP_DEPTHWISE_CONV2D,
+     "with bias",
+     draw_depthwise,
+     {{{4, {2, 3, 4, 3}}, SMOOTH}, {{4, {3, 1, 3, 3}}, SMOOTH}, {{1, {3}}, SMOOTH}}},
+    {OP_DEPTHWISE_CONV2D,
+     "wider than the map, without bias",
+     draw_depthwise,
+     {{{4, {1, 2, 3, 2}}, SMOOTH}, {{4, {2, 1, 5, 5}}, SMOOTH}}},
+    {OP_WINDOW_ATTENTION,
+     "two heads with bias",
+     draw_window_attention,
+     {{{4, {2, 4, 3, 4}}, SMOOTH},
+      {{4, {2, 4, 3, 4}}, SMOOTH},
+      {{4, {2, 4, 3, 4}}, SMOOTH},
+      {{2, {15, 2}}, SMOOTH}}},
+    {OP_WINDOW_ATTENTION,
+     "shifted, without bias, keys frozen",
+     draw_window_shifted,
+     {{{4, {1, 6, 4, 3}}, SMOOTH}, {{4, {1, 6, 4, 3}}, FIXED}, {{4, {1, 6, 4, 3}}, SMOOTH}}},
+    {OP_WINDOW_ATTENTION,
+     "shifted, with bias",
+     draw_window_shifted,
+     {{{4, {1, 6, 4, 3}}, SMOOTH},
+      {{4, {1, 6, 4, 3}}, SMOOTH},
+      {{4, {1, 6, 4, 3}}, SMOOTH},
+      {{2, {15, 1}}, SMOOTH}}},
+    {OP_CHANNEL_ATTENTION,
+     "two heads",
+     draw_channel_attention,
+     {{{3, {2, 7, 6}}, SMOOTH},
+      {{3, {2, 7, 6}}, SMOOTH},
+      {{3, {2, 7, 6}}, SMOOTH},
+      {{3, {2, 1, 1}}, SMOOTH}}},
+    {OP_CHANNEL_ATTENTION,
+     "only keys",
+     draw_channel_attention,
+     {{{3, {1, 5, 4}}, FIXED}, {{3, {1, 5, 4}}, SMOOTH}, {{3, {1, 5, 4}}, FIXED}, {{1, {2}}, FIXED}}},
+    {OP_BATCH_NORM,
+     "all of it",
+     draw_batch_norm,
+     {{{4, {2, 3, 2, 3}}, SMOOTH},
+      {{1, {3}}, FIXED},
+      {{1, {3}}, FIXED},
+      {{1, {3}}, SMOOTH},
+      {{1, {3}}, SMOOTH}}},
+    {OP_BATCH_NORM,
+     "statistics alone",
+     draw_batch_norm,
+     {{{2, {5, 3}}, SMOOTH}, {{1, {3}}, FIXED}, {{1, {3}}, FIXED}}},
+    {OP_MULTIPLY_CHANNELS, "", draw_multiply_channels, {{{4, {2, 3, 2, 5}}, SMOOTH}, {{2, {2, 5}}, SMOOTH}}},
+    {OP_MEAN_ABSOLUTE_ERROR, "", draw_absolute_error, {{{3, {2, 3, 5}}, BENT_0}, {{3, {2, 3, 5}}, SMOOTH}}},
     {OP_EMBEDDING, "", draw_embedding, {{{2, {2, 3}}, IDS}, {{2, {5, 3}}, SMOOTH}}},
     {OP_GATHER_TOKENS, "", draw_gather_tokens, {{{3, {3, 5, 2}}, SMOOTH}, {{1, {3}}, IDS}}},
     {OP_EXP, "", draw_exp, {{{2, {3, 5}}, SMOOTH}}},

@@ -13,8 +13,14 @@ static const struct tolerance {
     op_kind op;
     double f32, bf16;
 } tolerances[] = {
-    {OP_CONV2D, 1e-5, 4.2e-3},     {OP_LINEAR, 1e-5, 4.2e-3},     {OP_ATTENTION, 5e-6, 8e-3},
-    {OP_GROUP_NORM, 2e-6, 4.2e-3}, {OP_LAYER_NORM, 2e-6, 4.2e-3}, {OP_GEGLU, 1e-6, 4.2e-3},
+    {OP_CONV2D, 1e-5, 4.2e-3},
+    {OP_LINEAR, 1e-5, 4.2e-3},
+    {OP_ATTENTION, 5e-6, 8e-3},
+    {OP_GROUP_NORM, 2e-6, 4.2e-3},
+    {OP_LAYER_NORM, 2e-6, 4.2e-3},
+    {OP_GEGLU, 1e-6, 4.2e-3},
+    {OP_WINDOW_ATTENTION, 5e-6, 4.2e-3},
+    {OP_CHANNEL_ATTENTION, 5e-6, 4.2e-3},
     {OP_NONE, 1e-6, 4.2e-3},
 };
 
@@ -219,6 +225,10 @@ static void test_elementwise(void **state)
         check(g, op_add_channels(a, x, channels), "add_channels");
         for (int axis = 0; axis < 4; axis++)
             check(g, op_concat(a, 3, (value[]){x, y, x}, axis), "concat");
+        check(g, op_multiply_channels(a, x, channels), "multiply_channels");
+        value pixels = op_reshape(a, x, SHAPE3(s[0] * s[1], s[2] * s[3], 1));
+        check(g, op_multiply_channels(a, pixels, graph_input(g, "gate", SHAPE2(s[0] * s[1], 1), DTYPE_F32)),
+              "multiply_channels of one");
         check(g, op_slice(a, x, -1, 1, s[3] - 1), "slice channels");
         check(g, op_slice(a, x, 1, s[1] / 2, s[1] - s[1] / 2), "slice rows");
         check(g, op_upsample(a, x, 2), "upsample 2");
@@ -236,11 +246,127 @@ static void test_elementwise(void **state)
     }
 }
 
+static void test_depthwise(void **state)
+{
+    (void)state;
+    static const struct {
+        int n, h, w, c, k;
+        bool bias;
+    } cases[] = {
+        {1, 1, 1, 1, 3, true}, {2, 5, 7, 3, 3, false}, {1, 9, 6, 180, 3, true}, {1, 4, 12, 600, 5, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        WITH_GRAPH(g, a);
+        int c = cases[i].c;
+        value x = graph_input(g, "x", SHAPE4(cases[i].n, cases[i].h, cases[i].w, c), DTYPE_F32);
+        value w = graph_parameter(a, "w", SHAPE4(c, 1, cases[i].k, cases[i].k), ROLE_WEIGHT);
+        value b = cases[i].bias ? graph_parameter(a, "b", SHAPE1(c), ROLE_BIAS) : NO_VALUE;
+        char name[100];
+        snprintf(name, sizeof name, "depthwise %d: [%d,%d,%d,%d], k %d", (int)i, cases[i].n, cases[i].h,
+                 cases[i].w, c, cases[i].k);
+        check(g, op_depthwise_conv2d(a, x, w, b), name);
+        graph_free(g);
+    }
+}
+
+static void test_window_attention(void **state)
+{
+    (void)state;
+    static const struct {
+        int n, h, w, heads, d, height, width, shift_y, shift_x;
+        bool bias;
+    } cases[] = {
+        {1, 1, 1, 1, 1, 1, 1, 0, 0, false},   {2, 8, 16, 6, 30, 8, 8, 0, 0, true},
+        {1, 16, 16, 3, 30, 8, 8, 4, 4, true}, {1, 32, 16, 2, 15, 8, 16, 4, 8, true},
+        {2, 14, 7, 2, 5, 7, 7, 3, 3, true},   {1, 6, 9, 1, 40, 2, 3, 1, 0, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        WITH_GRAPH(g, a);
+        window_attention_attributes p = {.heads = cases[i].heads,
+                                         .height = cases[i].height,
+                                         .width = cases[i].width,
+                                         .shift_y = cases[i].shift_y,
+                                         .shift_x = cases[i].shift_x};
+        shape X = SHAPE4(cases[i].n, cases[i].h, cases[i].w, cases[i].heads * cases[i].d);
+        value q = graph_input(g, "q", X, DTYPE_F32), k = graph_input(g, "k", X, DTYPE_F32),
+              v = graph_input(g, "v", X, DTYPE_F32);
+        shape table = SHAPE2((2 * p.height - 1) * (2 * p.width - 1), p.heads);
+        value bias = cases[i].bias ? graph_parameter(a, "table", table, ROLE_EMBEDDING) : NO_VALUE;
+        char name[100];
+        snprintf(name, sizeof name, "window attention %d: [%d,%d] by %dx%d, %d heads", (int)i, cases[i].h,
+                 cases[i].w, p.height, p.width, p.heads);
+        check(g, op_window_attention(a, q, k, v, bias, &p), name);
+        graph_free(g);
+    }
+}
+
+static void test_channel_attention(void **state)
+{
+    (void)state;
+    static const struct {
+        int n, t, heads, d;
+    } cases[] = {{1, 1, 1, 1}, {2, 7, 2, 3}, {1, 1500, 6, 30}, {2, 513, 1, 64}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        WITH_GRAPH(g, a);
+        shape X = SHAPE3(cases[i].n, cases[i].t, cases[i].heads * cases[i].d);
+        value q = graph_input(g, "q", X, DTYPE_F32), k = graph_input(g, "k", X, DTYPE_F32),
+              v = graph_input(g, "v", X, DTYPE_F32);
+        value temperature = graph_parameter(a, "t", SHAPE3(cases[i].heads, 1, 1), ROLE_WEIGHT);
+        char name[100];
+        snprintf(name, sizeof name, "channel attention %d: %d tokens, %d heads of %d", (int)i, cases[i].t,
+                 cases[i].heads, cases[i].d);
+        check(g, op_channel_attention(a, q, k, v, temperature, cases[i].heads), name);
+        graph_free(g);
+    }
+}
+
+static void test_permute(void **state)
+{
+    (void)state;
+    static const struct {
+        shape shape;
+        int axes[SHAPE_MAX_RANK];
+    } cases[] = {{{2, {3, 5}}, {1, 0}},
+                 {{2, {3, 5}}, {0, 1}},
+                 {{3, {70, 5, 8}}, {1, 0, 2}},
+                 {{6, {1, 4, 5, 3, 2, 2}}, {0, 1, 4, 2, 5, 3}},
+                 {{6, {2, 3, 2, 3, 2, 7}}, {0, 1, 3, 5, 2, 4}},
+                 {{4, {1, 1, 1, 1}}, {3, 1, 2, 0}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        WITH_GRAPH(g, a);
+        char name[100];
+        snprintf(name, sizeof name, "permute %d", (int)i);
+        check(g, op_permute(a, graph_input(g, "x", cases[i].shape, DTYPE_F32), cases[i].axes), name);
+        graph_free(g);
+    }
+}
+
+/* Variances are what the parameters are filled with, made positive. */
+static void test_batch_norm(void **state)
+{
+    (void)state;
+    static const int shapes[][4] = {{1, 1, 1, 2}, {2, 3, 5, 6}, {1, 33, 17, 22}, {2, 1, 9, 3000}};
+    for (size_t i = 0; i < 2 * sizeof shapes / sizeof *shapes; i++) {
+        WITH_GRAPH(g, a);
+        const int *s = shapes[i / 2];
+        value x = graph_input(g, "x", SHAPE4(s[0], s[1], s[2], s[3]), DTYPE_F32);
+        shape C = SHAPE1(s[3]);
+        value mean = graph_parameter(a, "mean", C, ROLE_NORM),
+              variance = graph_parameter(a, "variance", C, ROLE_NORM),
+              w = i % 2 ? graph_parameter(a, "w", C, ROLE_NORM) : NO_VALUE,
+              b = i % 2 ? graph_parameter(a, "b", C, ROLE_NORM) : NO_VALUE;
+        check(g, op_batch_norm(a, x, mean, variance, w, b, 4.0f), "batch_norm");
+        graph_free(g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_elementwise), cmocka_unit_test(test_norms),     cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_conv2d),      cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_elementwise),      cmocka_unit_test(test_norms),
+        cmocka_unit_test(test_linear),           cmocka_unit_test(test_conv2d),
+        cmocka_unit_test(test_attention),        cmocka_unit_test(test_depthwise),
+        cmocka_unit_test(test_window_attention), cmocka_unit_test(test_channel_attention),
+        cmocka_unit_test(test_permute),          cmocka_unit_test(test_batch_norm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -143,6 +143,7 @@ static void test_elementwise(void **state)
         check_mixed(g, op_mean_squared_error_backward(a, x, y, weights, one), "squared error, weighted",
                     &vector);
         check_mixed(g, op_mean_squared_error_backward(a, x, y, NO_VALUE, one), "squared error", &vector);
+        check_mixed(g, op_mean_absolute_error_backward(a, x, y, one), "absolute error", &vector);
         graph_free(g);
     }
 }
@@ -165,6 +166,7 @@ static void test_sums(void **state)
                     &(check_options){.f32 = 1e-4, .bf16 = 1e-4, .f32_result = true});
         check_mixed(g, op_mean_squared_error(a, x, y, weights), "squared error, weighted", &vector_sum);
         check_mixed(g, op_mean_squared_error(a, x, y, NO_VALUE), "squared error", &vector_sum);
+        check_mixed(g, op_mean_absolute_error(a, x, y), "absolute error", &vector_sum);
         graph_free(g);
     }
 }

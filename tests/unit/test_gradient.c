@@ -36,6 +36,8 @@ static const tolerance smooth = {0.04, 2e-5};
 /* Norms over as few as 5 numbers bend the most: moving one moves the variance. A shorter step, so more rounding.
  * Measured: up to 2e-5. */
 static const tolerance bent = {0.008, 5e-5};
+/* Lengths over as few as 5 numbers, but scores of small differences: between the two. Measured: 4e-5. */
+static const tolerance lengths = {0.02, 1e-4};
 /* A network: the results of some ten nodes in a row are rounded. Measured: 9e-5. */
 static const tolerance chain = {0.02, 3e-4};
 
@@ -45,12 +47,16 @@ static tolerance tolerance_of(op_kind op)
     case OP_GROUP_NORM:
     case OP_LAYER_NORM:
         return bent;
+    case OP_CHANNEL_ATTENTION:
+        return lengths;
     case OP_ATTENTION:
+    case OP_WINDOW_ATTENTION:
     case OP_ACTIVATION:
     case OP_GEGLU:
     case OP_EXP:
     case OP_MULTIPLY:
     case OP_MEAN_SQUARED_ERROR:
+    case OP_MEAN_ABSOLUTE_ERROR:
         return smooth;
     default:
         return straight;

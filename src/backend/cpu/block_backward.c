@@ -54,6 +54,14 @@ CLONES static void tanh_backward(const float *restrict x, float *restrict dy, in
     }
 }
 
+CLONES static void mish_backward(const float *restrict x, float *restrict dy, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float gate = soft_gate(x[i]);
+        dy[i] *= gate + x[i] * (1.0f - gate * gate) * sigmoid(x[i]);
+    }
+}
+
 void block_activate_backward(activation_kind kind, float slope, const float *x, float *dy, int64_t n)
 {
     switch (kind) {
@@ -80,6 +88,9 @@ void block_activate_backward(activation_kind kind, float slope, const float *x, 
         break;
     case ACTIVATION_TANH:
         tanh_backward(x, dy, n);
+        break;
+    case ACTIVATION_MISH:
+        mish_backward(x, dy, n);
         break;
     case ACTIVATION_NONE:
     case ACTIVATION_COUNT:

@@ -80,6 +80,9 @@ static kiln_status prepare_backward(const kernel_request *r, kernel *out, kiln_e
     case OP_MEAN:
     case OP_MEAN_SQUARED_ERROR:
         return prepare_reduce(r, out, err);
+    case OP_MEAN_ABSOLUTE_ERROR:
+    case OP_MEAN_ABSOLUTE_ERROR_BACKWARD:
+        return prepare_absolute_error(r, out, err);
     case OP_SLICE_BACKWARD:
     case OP_UPSAMPLE_BACKWARD:
     case OP_EMBEDDING_BACKWARD:
@@ -134,6 +137,17 @@ static kiln_status prepare(const kernel_request *r, kernel *out, kiln_error *err
     case OP_EMBEDDING:
     case OP_GATHER_TOKENS:
         return prepare_lookup(r, out, err);
+    case OP_PERMUTE:
+        return prepare_permute(r, out, err);
+    case OP_BATCH_NORM:
+    case OP_MULTIPLY_CHANNELS:
+        return prepare_channels(r, out, err);
+    case OP_DEPTHWISE_CONV2D:
+        return prepare_depthwise(r, out, err);
+    case OP_WINDOW_ATTENTION:
+        return prepare_window_attention(r, out, err);
+    case OP_CHANNEL_ATTENTION:
+        return prepare_channel_attention(r, out, err);
     default:
         return prepare_backward(r, out, err);
     }

@@ -49,5 +49,11 @@ kiln_status prepare_group_norm_backward(const kernel_request *, kernel *out, kil
 kiln_status prepare_layer_norm_backward(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_attention_backward(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_attention(const kernel_request *, kernel *out, kiln_error *);
+kiln_status prepare_absolute_error(const kernel_request *, kernel *out, kiln_error *);
+kiln_status prepare_permute(const kernel_request *, kernel *out, kiln_error *);
+kiln_status prepare_channels(const kernel_request *, kernel *out, kiln_error *);
+kiln_status prepare_depthwise(const kernel_request *, kernel *out, kiln_error *);
+kiln_status prepare_window_attention(const kernel_request *, kernel *out, kiln_error *);
+kiln_status prepare_channel_attention(const kernel_request *, kernel *out, kiln_error *);
 
 #endif

@@ -50,6 +50,13 @@ INLINE float tangent(float x)
     return s < 0.04f ? small : big;
 }
 
+/* tanh(ln(1 + e^x)) = n / (n + 2) with n = e^x (e^x + 2): mish without its x. */
+INLINE float soft_gate(float x)
+{
+    float e = exponential(x > 20.0f ? 20.0f : x), n = e * (e + 2.0f);
+    return n / (n + 2.0f);
+}
+
 /* Abramowitz & Stegun 7.1.26. */
 INLINE float error_function(float x)
 {
