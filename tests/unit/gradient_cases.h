@@ -136,6 +136,7 @@ DRAW(channel_attention, op_channel_attention(a, in[0], in[1], in[2], in[3], 2))
 DRAW(batch_norm, op_batch_norm(a, in[0], in[1], op_exp(a, in[2]), in[3], in[4], 1e-3f))
 DRAW(multiply_channels, op_multiply_channels(a, in[0], in[1]))
 DRAW(absolute_error, op_mean_absolute_error(a, in[0], op_scale(a, in[1], 0.04f, 0)))
+DRAW(absolute_error_below, op_mean_absolute_error(a, in[0], op_scale(a, in[1], 0.5f, 2)))
 DRAW(geglu, op_geglu(a, in[0]))
 DRAW(add, op_add(a, in[0], in[1]))
 DRAW(double, op_add(a, in[0], in[0]))
@@ -322,7 +323,14 @@ static const gradient_case gradient_cases[] = {
      draw_batch_norm,
      {{{2, {5, 3}}, SMOOTH}, {{1, {3}}, FIXED}, {{1, {3}}, FIXED}}},
     {OP_MULTIPLY_CHANNELS, "", draw_multiply_channels, {{{4, {2, 3, 2, 5}}, SMOOTH}, {{2, {2, 5}}, SMOOTH}}},
-    {OP_MEAN_ABSOLUTE_ERROR, "", draw_absolute_error, {{{3, {2, 3, 5}}, BENT_0}, {{3, {2, 3, 5}}, SMOOTH}}},
+    {OP_MEAN_ABSOLUTE_ERROR,
+     "both signs",
+     draw_absolute_error,
+     {{{3, {2, 3, 5}}, BENT_0}, {{3, {2, 3, 5}}, FIXED}}},
+    {OP_MEAN_ABSOLUTE_ERROR,
+     "by the target",
+     draw_absolute_error_below,
+     {{{3, {2, 3, 5}}, SMOOTH}, {{3, {2, 3, 5}}, SMOOTH}}},
     {OP_EMBEDDING, "", draw_embedding, {{{2, {2, 3}}, IDS}, {{2, {5, 3}}, SMOOTH}}},
     {OP_GATHER_TOKENS, "", draw_gather_tokens, {{{3, {3, 5, 2}}, SMOOTH}, {{1, {3}}, IDS}}},
     {OP_EXP, "", draw_exp, {{{2, {3, 5}}, SMOOTH}}},
