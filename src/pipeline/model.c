@@ -185,22 +185,28 @@ static void find_bundled(const char *given, char *path, size_t size)
     }
 }
 
-static kiln_status open_tokenizers(kiln_model *m, const kiln_model_options *o, kiln_error *err)
+kiln_status model_open_tokenizer(const kiln_model_options *o, const char *own, tokenizer **out,
+                                 kiln_error *err)
 {
     char bundled[4096];
+    *out = NULL;
+    if (o->tokenizer)
+        return open_tokenizer(o->tokenizer, out, err);
+    if (own)
+        return tokenizer_open(own, out, err);
     find_bundled(o->data_directory, bundled, sizeof bundled);
+    return access(bundled, R_OK) == 0 ? tokenizer_open_gz(bundled, out, err) : KILN_OK;
+}
+
+static kiln_status open_tokenizers(kiln_model *m, const kiln_model_options *o, kiln_error *err)
+{
     kiln_status status = KILN_OK;
     for (int i = 0; status == KILN_OK && i < 2; i++) {
         const char *own = i == 0 ? m->parts->tokenizer : m->parts->tokenizer_2;
         m->pad_id[i] = -1;
         if (!m->parts->part[i == 0 ? PART_TEXT : PART_TEXT_2].present)
             continue;
-        if (o->tokenizer)
-            status = open_tokenizer(o->tokenizer, &m->tokenizers[i], err);
-        else if (own)
-            status = tokenizer_open(own, &m->tokenizers[i], err);
-        else if (access(bundled, R_OK) == 0)
-            status = tokenizer_open_gz(bundled, &m->tokenizers[i], err);
+        status = model_open_tokenizer(o, own, &m->tokenizers[i], err);
         if (!own)
             m->pad_id[i] = family_pad(m, i);
     }
@@ -241,19 +247,18 @@ static char *stem_of(const char *path)
     return name;
 }
 
-static kiln_status choose_plan_options(kiln_model *m, const kiln_model_options *o, kiln_error *err)
+kiln_status model_plan_options(const kiln_model_options *o, plan_options *out, kiln_error *err)
 {
     int cores = omp_get_num_procs();
     if (o->threads < 0 || o->threads > 1024)
         return fail(err, KILN_BAD_ARGUMENT, "threads is 0 (one per core) to 1024, not %d", o->threads);
-    m->plan.threads = o->threads ? o->threads : cores;
-    m->plan.backend = o->reference ? &backend_reference : &backend_cpu;
-    m->plan.fuse = true;
-    m->plan.compute = o->precision == KILN_PRECISION_F32    ? DTYPE_F32
-                      : o->precision == KILN_PRECISION_BF16 ? DTYPE_BF16
-                      : o->reference                        ? DTYPE_F32
-                                                            : backend_best_precision();
-    m->precision = o->precision;
+    out->threads = o->threads ? o->threads : cores;
+    out->backend = o->reference ? &backend_reference : &backend_cpu;
+    out->fuse = true;
+    out->compute = o->precision == KILN_PRECISION_F32    ? DTYPE_F32
+                   : o->precision == KILN_PRECISION_BF16 ? DTYPE_BF16
+                   : o->reference                        ? DTYPE_F32
+                                                         : backend_best_precision();
     return KILN_OK;
 }
 
@@ -263,7 +268,8 @@ static kiln_status open_parts(kiln_model *m, const char *path, const kiln_model_
     m->name = stem_of(path);
     if (!m->path || !m->name)
         return fail(err, KILN_NO_MEMORY, "out of memory for a model");
-    kiln_status status = choose_plan_options(m, o, err);
+    m->precision = o->precision;
+    kiln_status status = model_plan_options(o, &m->plan, err);
     if (status == KILN_OK)
         status = probe_open(path, &(probe_options){.hints = o->hints, .vae = o->vae}, &m->parts, err);
     for (network_kind k = 0; status == KILN_OK && k < NETWORK_COUNT; k++)

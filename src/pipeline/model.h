@@ -61,4 +61,9 @@ kiln_status model_need(const kiln_model *, network_kind, kiln_error *);
 kiln_status model_draw_network(const kiln_model *, network_kind, const network_shape *, graph **out,
                                kiln_error *);
 
+/* What the options say of how networks run; and where the tokens of a text come from (`own`: the folder beside the
+ * model, or NULL; *out NULL: there is no tokenizer anywhere). */
+kiln_status model_plan_options(const kiln_model_options *, plan_options *out, kiln_error *);
+kiln_status model_open_tokenizer(const kiln_model_options *, const char *own, tokenizer **out, kiln_error *);
+
 #endif

@@ -114,10 +114,16 @@ static shape stored_shape(shape s, const storage_marks *marks)
     return s;
 }
 
-static shape without_trailing_ones(shape s)
+static shape without_outer_ones(shape s)
 {
+    int ones = 0;
     while (s.rank > 0 && s.dim[s.rank - 1] == 1)
         s.rank--;
+    while (ones < s.rank && s.dim[ones] == 1)
+        ones++;
+    s.rank -= ones;
+    for (int i = 0; i < s.rank; i++)
+        s.dim[i] = s.dim[i + ones];
     return s;
 }
 
@@ -165,7 +171,7 @@ static kiln_status bind_one(const parameter *p, const weights_place *places, int
         return fail(err, KILN_INTERNAL, "parameter '%s' is declared transposed but is no plain matrix",
                     p->canonical);
     shape expected = stored_shape(p->shape, &b->marks);
-    if (!shape_equal(without_trailing_ones(expected), without_trailing_ones(b->entry->shape))) {
+    if (!shape_equal(without_outer_ones(expected), without_outer_ones(b->entry->shape))) {
         problem_shape(problems, b->entry->name, b->entry->shape, expected);
         return KILN_OK;
     }

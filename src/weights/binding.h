@@ -7,7 +7,7 @@
  * How stored and declared forms may differ:
  *     [k/n]     the parameter is part k (from 0) of n along axis 0 of the tensor (OpenCLIP's in_proj_weight)
  *     ^T        the tensor is the transpose (OpenCLIP's text_projection)
- *     trailing dimensions of 1 do not count: [C,C], [C,C,1] and [C,C,1,1] are the same numbers
+ *     leading and trailing dimensions of 1 do not count: [C,C], [1,C,C] and [C,C,1,1] are the same numbers
  *     names of older writers, see older_name() in binding.c */
 #ifndef KILN_WEIGHTS_BINDING_H
 #define KILN_WEIGHTS_BINDING_H

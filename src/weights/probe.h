@@ -43,7 +43,7 @@ typedef struct probe_options {
 } probe_options;
 
 /* Fields of a hints file: heads, head_channels, groups, time_ids_embed_dim, text_heads (or text1_heads), text2_heads,
- * text_activation ("gelu", "quick_gelu"), vae_scaling, vae_groups, prediction ("epsilon", "v_prediction", "sample").
+ * text_activation ("gelu", "quick_gelu"), vision_heads, vision_activation, vae_scaling, vae_groups, prediction ("epsilon", "v_prediction", "sample").
  * Others are ignored. */
 
 typedef struct model_parts {

@@ -37,7 +37,9 @@ static void read_fields(config_reader *r, model_hints *h)
     h->text_2_heads = config_int(r, "text2_heads", 0, 0, 1024);
     h->vae_groups = config_int(r, "vae_groups", 0, 0, 4096);
     h->vae_scaling = (float)config_real(r, "vae_scaling", 0.0, 0.0, 1e6);
+    h->vision_heads = config_int(r, "vision_heads", 0, 0, 1024);
     h->activation = one_of(r, "text_activation", activations);
+    h->vision_activation = one_of(r, "vision_activation", activations);
     h->prediction = one_of(r, "prediction", predictions);
     if (!h->prediction && one_of(r, "prediction", short_prediction))
         h->prediction = "v_prediction";

@@ -17,7 +17,8 @@ typedef struct model_hints {
     unet_hints unet;
     int text_heads, text_2_heads, vae_groups;
     float vae_scaling;
-    const char *activation, *prediction; /* NULL: not told */
+    int vision_heads;
+    const char *activation, *vision_activation, *prediction; /* NULL: not told */
 } model_hints;
 
 /* Read the hints file (path NULL: none) for the model at `model_path`. */
