@@ -330,7 +330,7 @@ static const gradient_case gradient_cases[] = {
     {OP_MEAN_ABSOLUTE_ERROR,
      "by the target",
      draw_absolute_error_below,
-     {{{3, {2, 3, 5}}, SMOOTH}, {{3, {2, 3, 5}}, SMOOTH}}},
+     {{{2, {1, 3}}, SMOOTH}, {{2, {1, 3}}, SMOOTH}}},
     {OP_EMBEDDING, "", draw_embedding, {{{2, {2, 3}}, IDS}, {{2, {5, 3}}, SMOOTH}}},
     {OP_GATHER_TOKENS, "", draw_gather_tokens, {{{3, {3, 5, 2}}, SMOOTH}, {{1, {3}}, IDS}}},
     {OP_EXP, "", draw_exp, {{{2, {3, 5}}, SMOOTH}}},
