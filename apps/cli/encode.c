@@ -1,15 +1,13 @@
 /* encode.c - `kiln encode`: a text or a picture to what it means to the model (a file of tensors), and latents back
  * to a picture. What the argument is decides: a picture, a file of latents, or else a text. */
+#include "clip_options.h"
 #include "commands.h"
 #include "help.h"
+#include "input_kind.h"
 #include "interrupt.h"
 #include "message.h"
 #include "model_options.h"
 #include "output.h"
-
-#include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
 
 typedef struct encode_values {
     model_choice model;
@@ -27,23 +25,6 @@ static const option encode_options[] = {
      "which layer of the text encoder counts, from the last"},
     {0},
 };
-
-typedef enum input_kind { INPUT_TEXT, INPUT_PICTURE, INPUT_LATENTS, INPUT_MISSING } input_kind;
-
-/* A name that ends like a file is meant as one: encoding a mistyped name as text would be a silent mistake. */
-static input_kind kind_of(const char *argument)
-{
-    static const char *const pictures[] = {".png", ".jpg", ".jpeg", ".webp"};
-    struct stat info;
-    bool exists = stat(argument, &info) == 0 && S_ISREG(info.st_mode);
-    const char *dot = strrchr(argument, '.');
-    if (dot && strcasecmp(dot, ".safetensors") == 0)
-        return exists ? INPUT_LATENTS : INPUT_MISSING;
-    for (size_t i = 0; dot && i < sizeof pictures / sizeof *pictures; i++)
-        if (strcasecmp(dot, pictures[i]) == 0)
-            return exists ? INPUT_PICTURE : INPUT_MISSING;
-    return exists ? INPUT_PICTURE : INPUT_TEXT;
-}
 
 static int save_map(kiln_status status, kiln_map *map, const char *path, kiln_error *err)
 {
@@ -83,6 +64,19 @@ static int encode_picture(kiln_session *session, const char *path, const encode_
     return save_map(status, map, v->output, &err);
 }
 
+/* With a CLIP model: the vector that texts and pictures share, and of a picture its hidden states. */
+static int encode_by_clip(const char *argument, bool picture, const encode_values *v)
+{
+    kiln_error err = {0};
+    kiln_clip *clip = NULL;
+    kiln_map *map = NULL;
+    int status = clip_open(&v->model, model_path(&v->model), &clip);
+    if (status == EXIT_OK)
+        status = clip_encode(clip, argument, picture, &map);
+    kiln_clip_close(clip);
+    return status == EXIT_OK ? save_map(KILN_OK, map, v->output, &err) : status;
+}
+
 static int decode(kiln_session *session, const char *path, const encode_values *v)
 {
     kiln_error err = {0};
@@ -105,6 +99,11 @@ static int encode(const char *argument, input_kind kind, const encode_values *v)
     open_model open;
     int status = kind == INPUT_LATENTS ? output_check_pictures(v->output, 1)
                                        : output_check_file(v->output, ".safetensors");
+    const char *path = model_path(&v->model);
+    if (status == EXIT_OK && !path)
+        return EXIT_USAGE;
+    if (status == EXIT_OK && kind != INPUT_LATENTS && kiln_clip_is_whole(path))
+        return encode_by_clip(argument, kind == INPUT_PICTURE, v);
     if (status == EXIT_OK)
         status = model_open(&v->model, &open);
     if (status)
@@ -136,7 +135,7 @@ static int run(const command *c, int argc, char **argv)
     if (!values.output)
         return complain_usage("where to write? -o FILE.safetensors, or -o PICTURE for latents");
     const char *argument = values.text ? values.text : found.plain[0];
-    input_kind kind = values.text ? INPUT_TEXT : kind_of(argument);
+    input_kind kind = values.text ? INPUT_TEXT : input_kind_of(argument);
     if (kind == INPUT_MISSING) {
         complain("%s: no such file (--text encodes the words themselves)", argument);
         return EXIT_FAILED;
@@ -149,9 +148,9 @@ const command encode_command = {
     .name = "encode",
     .summary = "text or picture to tensors, latents to a picture",
     .usage = "TEXT|PICTURE|LATENTS -o FILE [options]",
-    .about = "A text gives conditioning, for 'kiln draw --cond'. A picture gives latents. A .safetensors "
-             "file of latents "
-             "gives the picture back.",
+    .about =
+        "A text gives conditioning, for 'kiln draw --cond'. A picture gives latents. A .safetensors "
+        "file of latents gives the picture back. With a CLIP model a picture or a text gives its vector.",
     .plain_minimum = 0,
     .plain_maximum = 1,
     .plain_name = "a text, a picture or a file of latents",

@@ -8,9 +8,8 @@
 #include <string.h>
 
 static const command *const commands[] = {
-    &draw_command,    &encode_command,  &tokenize_command,
-    &inspect_command, &convert_command, &pull_command,
-    &verify_command,  &train_command,   NULL,
+    &draw_command, &encode_command, &tokenize_command, &inspect_command, &convert_command,
+    &pull_command, &verify_command, &train_command,    &similar_command, NULL,
 };
 
 static const command *find(const char *name)

@@ -25,16 +25,9 @@ static kiln_precision precision_of(const char *name)
     return name && strcmp(name, "bf16") == 0 ? KILN_PRECISION_BF16 : KILN_PRECISION_AUTO;
 }
 
-int model_open(const model_choice *choice, open_model *out)
+kiln_model_options model_options_of(const model_choice *choice)
 {
-    kiln_error err = {0};
-    *out = (open_model){0};
-    const char *path = model_path(choice);
-    if (!path)
-        return EXIT_USAGE;
-    char cache[4096];
     kiln_model_options options = kiln_model_defaults();
-    options.hash_cache = cache_hashes(cache, sizeof cache);
     options.vae = choice->vae;
     options.tokenizer = choice->tokenizer;
     options.hints = choice->hints;
@@ -43,6 +36,19 @@ int model_open(const model_choice *choice, open_model *out)
     options.precision = precision_of(choice->precision);
     if (getenv("KILN_DATA"))
         options.data_directory = getenv("KILN_DATA");
+    return options;
+}
+
+int model_open(const model_choice *choice, open_model *out)
+{
+    kiln_error err = {0};
+    *out = (open_model){0};
+    const char *path = model_path(choice);
+    if (!path)
+        return EXIT_USAGE;
+    char cache[4096];
+    kiln_model_options options = model_options_of(choice);
+    options.hash_cache = cache_hashes(cache, sizeof cache);
     if (kiln_model_open(path, &options, &out->model, &err) != KILN_OK ||
         kiln_session_new(out->model, &out->session, &err) != KILN_OK) {
         model_close(out);

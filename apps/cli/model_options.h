@@ -53,6 +53,8 @@ typedef struct open_model {
 
 /* The path of --model or KILN_MODEL; NULL after complaining how to get one. */
 const char *model_path(const model_choice *);
+/* What the choice says to the library, without the cache of hashes. */
+kiln_model_options model_options_of(const model_choice *);
 /* Open both, or complain and return an exit status. */
 int model_open(const model_choice *, open_model *out);
 void model_close(open_model *);

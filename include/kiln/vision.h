@@ -22,6 +22,8 @@ typedef struct kiln_clip kiln_clip;
 KILN_API KILN_CHECKED kiln_status kiln_clip_open(const char *path, const kiln_model_options *,
                                                  kiln_clip **out, kiln_error *);
 KILN_API void kiln_clip_close(kiln_clip *);
+/* Whether this is a CLIP model and nothing more: not a diffusion model that has one in it. */
+KILN_API bool kiln_clip_is_whole(const char *path);
 /* Whether texts can be encoded: the file holds that half, and its vectors are of the pictures' space. */
 KILN_API bool kiln_clip_has_text(const kiln_clip *);
 /* What multiplies a cosine before a softmax over texts: e to the file's logit_scale, 100 where it holds none. */

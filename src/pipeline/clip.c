@@ -76,6 +76,14 @@ void kiln_clip_close(kiln_clip *c)
     free(c);
 }
 
+bool kiln_clip_is_whole(const char *path)
+{
+    clip_parts *parts = NULL;
+    bool whole = path && probe_clip_open(path, NULL, &parts, NULL) == KILN_OK && parts->alone;
+    probe_clip_close(parts);
+    return whole;
+}
+
 bool kiln_clip_has_text(const kiln_clip *c)
 {
     return c->parts->has_text;

@@ -202,6 +202,7 @@ static kiln_status find_halves(clip_parts *parts, const char *config, size_t len
         return fail_within(err, status, "%s", parts->path);
     parts->vision_place =
         (weights_place){file, place->vision, place->openclip ? DIALECT_ORIGINAL : DIALECT_CANONICAL};
+    parts->alone = place < known_places + 3 && !has_tensor(file, UNET_ORIGINAL_PREFIX, "out.2.weight");
     return place->text ? find_text(parts, place->text, config, length, hints, err) : KILN_OK;
 }
 
@@ -232,6 +233,7 @@ static kiln_status open_folder(clip_parts *parts, const model_hints *hints, kiln
         status = find_halves(parts, text, length, hints, err);
     if (!status && path_is_file(words))
         parts->tokenizer = folder;
+    parts->alone = parts->alone && folder == parts->path;
     if (status)
         return status;
     return find_preparation(parts, folder == inner && path_is_folder(extractor) ? extractor : folder, err);

@@ -24,6 +24,7 @@ typedef struct clip_preparation {
 
 typedef struct clip_parts {
     const char *path;
+    bool alone; /* nothing but a CLIP model: no part of a diffusion model is around it */
     bool has_text, has_scale;
     clip_vision_config vision;
     clip_text_config text;

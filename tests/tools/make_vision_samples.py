@@ -382,3 +382,4 @@ if __name__ == "__main__":
     library = load_diffusers(sys.argv[2])
     control(library)
     adapter(library)
+    Image.fromarray(picture(61, 40)).save(os.path.join(OUT, "picture.png"))
