@@ -45,6 +45,7 @@ typedef struct sampler_calls {
      * say) ends the drawing with it. NULL: no one is told. */
     kiln_status (*on_step)(void *self, int step, int steps, float *x, const float *x0, kiln_error *err);
     void *on_step_self;
+    int *evaluations; /* counts calls of predict, on top of what is there; NULL: not wanted */
 } sampler_calls;
 
 /* What is asked for. Start from sampler_request_default(): NAN and NULL mean "the sampler's own". */
@@ -55,6 +56,7 @@ typedef struct sampler_request {
     double strength;     /* NAN: from noise. 0..1: from an image, this share of the steps */
     double eta;          /* noise of DDIM (default 0) and of ancestral and SDE samplers (default 1) */
     double s_noise;      /* scale of that noise, default 1 */
+    double rtol, atol;   /* adaptive samplers: error allowed to a step, 0.05 of x and 0.0078 */
     double s_churn, s_tmin, s_tmax; /* stochastic Euler and Heun: Karras et al. algorithm 2; 0, 0, infinity */
     sigma_options sigmas;           /* named view: limits of the noise curve */
     int image_tokens; /* places of 2x2 latents: the dynamic shift of flow matching; 0: its base */
@@ -83,10 +85,11 @@ typedef struct sampler_plan {
     float final_alpha; /* VP samplers: alpha_bar below timestep 0 */
     float begin_alpha; /* VP samplers: alpha_bar of the latent at `first` */
     bool variance_preserving;
+    bool adaptive;   /* the steps that will be taken are not known: on_step tells progress in `count` parts */
     bool flow_as_ve; /* a flow model, whose sigmas here are those of VE latents */
     int image_tokens;
     float init_noise_sigma; /* spread of the latent to begin with, when drawing from noise */
-    double eta, s_noise, s_churn, s_tmin, s_tmax;
+    double eta, s_noise, s_churn, s_tmin, s_tmax, rtol, atol;
 } sampler_plan;
 
 /* Resolve a request. The caller frees with sampler_plan_free(). KILN_NOT_FOUND for a name that is not known

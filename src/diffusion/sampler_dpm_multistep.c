@@ -18,7 +18,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { ORDERS = 3, NOISE = 3, X0 = 4, ROWS = 5 };
+enum { ORDERS = 3, NOISE = 3, X0 = 4 };
 
 vp_level vp_level_of(float sigma)
 {
@@ -29,13 +29,9 @@ vp_level vp_level_of(float sigma)
     return at;
 }
 
-typedef struct weights {
-    float x, d0, d1, d2, noise;
-} weights;
-
-static weights data_weights(vp_level from, vp_level to, float h, bool midpoint, bool sde)
+static dpm_weights data_weights(vp_level from, vp_level to, float h, bool midpoint, bool sde)
 {
-    weights w = {0};
+    dpm_weights w = {0};
     if (sde) {
         float e = 1 - expf(-2 * h);
         w.x = to.sigma / from.sigma * expf(-h);
@@ -53,10 +49,10 @@ static weights data_weights(vp_level from, vp_level to, float h, bool midpoint, 
     return w;
 }
 
-static weights noise_weights(vp_level from, vp_level to, float h, bool midpoint, bool sde)
+static dpm_weights noise_weights(vp_level from, vp_level to, float h, bool midpoint, bool sde)
 {
     float e = expf(h) - 1, twice = sde ? 2 : 1;
-    weights w = {0};
+    dpm_weights w = {0};
     w.x = to.alpha / from.alpha;
     w.d0 = -twice * (to.sigma * e);
     w.d1 = midpoint ? 0.5f * w.d0 : -twice * (to.sigma * (e / h - 1));
@@ -64,6 +60,24 @@ static weights noise_weights(vp_level from, vp_level to, float h, bool midpoint,
     if (sde)
         w.noise = to.sigma * sqrtf(expf(2 * h) - 1);
     return w;
+}
+
+bool dpm_of_data(dpm_algorithm algorithm)
+{
+    return algorithm == DPM_PLUS_PLUS || algorithm == DPM_SDE_PLUS_PLUS;
+}
+
+bool dpm_is_sde(dpm_algorithm algorithm)
+{
+    return algorithm == DPM_SDE || algorithm == DPM_SDE_PLUS_PLUS;
+}
+
+dpm_weights dpm_weights_of(dpm_algorithm algorithm, vp_level from, vp_level to, bool midpoint)
+{
+    bool sde = dpm_is_sde(algorithm);
+    float h = to.lambda - from.lambda;
+    return dpm_of_data(algorithm) ? data_weights(from, to, h, midpoint, sde)
+                                  : noise_weights(from, to, h, midpoint, sde);
 }
 
 static int order_at(const sampler_plan *plan, int i)
@@ -80,18 +94,28 @@ static int order_at(const sampler_plan *plan, int i)
     return order;
 }
 
-/* The network's output to what the solver integrates, in m; x_0 is kept for previews. */
-void multistep_convert(const sampling *s, const float *x, int i, float *m, float *x0)
+vp_level plan_level(const sampler_plan *plan, float sigma)
 {
-    const schedule_config *config = &s->plan->config;
-    bool of_data = config->algorithm == DPM_PLUS_PLUS || config->algorithm == DPM_SDE_PLUS_PLUS;
-    vp_level at = vp_level_of(s->plan->sigmas[i]);
+    vp_level at = {1, sigma, -logf(sigma)};
+    if (plan->schedule->kind == SCHEDULE_VP)
+        return vp_level_of(sigma);
+    if (plan->schedule->kind == SCHEDULE_FLOW) {
+        at.alpha = 1 - sigma;
+        at.lambda = logf(at.alpha) - logf(sigma);
+    }
+    return at;
+}
+
+/* x_0 and the noise of a VP latent from the output in m, which gets the noise. */
+static void convert_vp(const sampling *s, const float *x, vp_level at, float *m, float *x0)
+{
+    prediction_type type = s->plan->config.prediction;
     for (size_t k = 0; k < s->n; k++) {
         float eps = m[k];
-        if (config->prediction == PREDICTION_V) {
+        if (type == PREDICTION_V) {
             x0[k] = at.alpha * x[k] - at.sigma * m[k];
             eps = at.alpha * m[k] + at.sigma * x[k];
-        } else if (config->prediction == PREDICTION_SAMPLE) {
+        } else if (type == PREDICTION_SAMPLE) {
             x0[k] = m[k];
             eps = (x[k] - at.alpha * m[k]) / at.sigma;
         } else {
@@ -99,33 +123,46 @@ void multistep_convert(const sampling *s, const float *x, int i, float *m, float
         }
         m[k] = eps;
     }
-    if (config->thresholding) {
-        sampling_limit_x0(s, x0);
+}
+
+kiln_status multistep_predict(const sampling *s, const float *x, int i, float *m, float *x0, kiln_error *err)
+{
+    const schedule_config *config = &s->plan->config;
+    bool of_data = dpm_of_data(config->algorithm), vp = s->plan->schedule->kind == SCHEDULE_VP;
+    vp_level at = plan_level(s->plan, s->plan->sigmas[i]);
+    kiln_status status =
+        vp ? sampling_predict(s, x, s->plan->timesteps[i], m, err) : sampling_denoise(s, x, i, x0, err);
+    if (status)
+        return status;
+    if (vp) {
+        convert_vp(s, x, at, m, x0);
+        if (config->thresholding)
+            sampling_limit_x0(s, x0);
+    }
+    if (of_data) {
+        memcpy(m, x0, s->n * sizeof *m);
+    } else if (!vp || config->thresholding) {
         for (size_t k = 0; k < s->n; k++)
             m[k] = (x[k] - at.alpha * x0[k]) / at.sigma;
     }
-    if (of_data)
-        memcpy(m, x0, s->n * sizeof *m);
+    return KILN_OK;
 }
 
 static void advance(const sampling *s, float *x, int i, float *const m[ORDERS], const float *noise)
 {
     const sampler_plan *plan = s->plan;
-    const schedule_config *config = &plan->config;
-    bool sde = config->algorithm == DPM_SDE || config->algorithm == DPM_SDE_PLUS_PLUS;
-    bool of_data = config->algorithm == DPM_PLUS_PLUS || config->algorithm == DPM_SDE_PLUS_PLUS;
     int order = order_at(plan, i);
-    vp_level from = vp_level_of(plan->sigmas[i]), to = vp_level_of(plan->sigmas[i + 1]);
+    vp_level from = plan_level(plan, plan->sigmas[i]), to = plan_level(plan, plan->sigmas[i + 1]);
     float h = to.lambda - from.lambda, r0 = 1, r1 = 1;
     if (h == 0) /* final_sigmas_type sigma_min below a curve that already ends there */
         return;
-    bool midpoint = order < 3 && config->solver != DPM_HEUN;
-    weights w =
-        of_data ? data_weights(from, to, h, midpoint, sde) : noise_weights(from, to, h, midpoint, sde);
+    bool midpoint = order < 3 && plan->config.solver != DPM_HEUN;
+    dpm_weights w = dpm_weights_of(plan->config.algorithm, from, to, midpoint);
     if (order > 1)
-        r0 = (from.lambda - vp_level_of(plan->sigmas[i - 1]).lambda) / h;
+        r0 = (from.lambda - plan_level(plan, plan->sigmas[i - 1]).lambda) / h;
     if (order > 2)
-        r1 = (vp_level_of(plan->sigmas[i - 1]).lambda - vp_level_of(plan->sigmas[i - 2]).lambda) / h;
+        r1 =
+            (plan_level(plan, plan->sigmas[i - 1]).lambda - plan_level(plan, plan->sigmas[i - 2]).lambda) / h;
     for (size_t k = 0; k < s->n; k++) {
         float next = w.x * x[k] + w.d0 * m[0][k];
         if (order > 1) {
@@ -143,11 +180,10 @@ static void advance(const sampling *s, float *x, int i, float *const m[ORDERS], 
     }
 }
 
-static kiln_status run(const sampling *s, float *x, kiln_error *err)
+kiln_status run_dpm_multistep(const sampling *s, float *x, kiln_error *err)
 {
     const sampler_plan *plan = s->plan;
-    dpm_algorithm algorithm = plan->config.algorithm;
-    bool sde = algorithm == DPM_SDE || algorithm == DPM_SDE_PLUS_PLUS;
+    bool sde = dpm_is_sde(plan->config.algorithm);
     float *m[ORDERS], *noise = sampling_row(s, NOISE);
     for (int k = 0; k < ORDERS; k++)
         m[k] = sampling_row(s, k);
@@ -155,12 +191,9 @@ static kiln_status run(const sampling *s, float *x, kiln_error *err)
         float *oldest = m[ORDERS - 1];
         memmove(m + 1, m, (ORDERS - 1) * sizeof *m);
         m[0] = oldest;
-        kiln_status status = sampling_predict(s, x, plan->timesteps[i], m[0], err);
-        if (!status) {
-            multistep_convert(s, x, i, m[0], sampling_row(s, X0));
-            if (sde)
-                status = sampling_noise(s, plan->sigmas[i], plan->sigmas[i + 1], noise, err);
-        }
+        kiln_status status = multistep_predict(s, x, i, m[0], sampling_row(s, X0), err);
+        if (!status && sde)
+            status = sampling_noise(s, plan->sigmas[i], plan->sigmas[i + 1], noise, err);
         if (status)
             return status;
         advance(s, x, i, m, sde ? noise : NULL);
@@ -218,34 +251,52 @@ static void use_lu_lambdas(sampler_plan *plan)
     }
 }
 
+/* use_flow_sigmas: even signal from 1 down to 1 / T, shifted. */
+static void use_flow_sigmas(sampler_plan *plan)
+{
+    const schedule *table = plan->schedule;
+    for (int i = 0; i < plan->count; i++) {
+        double u = 1 - linspace_f64(1, 1.0 / table->count, plan->count + 1, plan->count - i);
+        double sigma = table->config.use_dynamic_shifting
+                           ? schedule_dynamic_shift(&table->config, plan->image_tokens, u)
+                           : schedule_shift(table->config.shift, u);
+        plan->sigmas[i] = (float)sigma;
+        plan->timesteps[i] = (float)floor(sigma * table->count);
+    }
+}
+
 kiln_status plan_multistep_levels(sampler_plan *plan, const sampler_request *request, kiln_error *err)
 {
     const schedule *table = plan->schedule;
     schedule_config *config = &plan->config;
     config->clip_sample = false;
-    bool of_data = config->algorithm == DPM_PLUS_PLUS || config->algorithm == DPM_SDE_PLUS_PLUS;
-    if (!of_data && config->final_sigmas == FINAL_SIGMA_ZERO)
+    if (!dpm_of_data(config->algorithm) && config->final_sigmas == FINAL_SIGMA_ZERO)
         return fail(err, KILN_UNSUPPORTED,
                     "this DPM solver of the noise needs final_sigmas_type 'sigma_min'");
     kiln_status status = plan_reserve(plan, plan->steps, err);
     if (status)
         return status;
-    bool curve = plan_use_config_curve(plan, (double)table->sigma[0], (double)table->sigma[table->count - 1]);
+    bool flow = table->kind == SCHEDULE_FLOW;
+    bool curve =
+        !flow && plan_use_config_curve(plan, (double)table->sigma[0], (double)table->sigma[table->count - 1]);
+    if (flow)
+        use_flow_sigmas(plan);
     /* Timesteps are whole here: rounded for karras, cut off for the other curves. */
     for (int i = 0; curve && i < plan->count; i++)
         plan->timesteps[i] =
             config->use_karras_sigmas ? rintf(plan->timesteps[i]) : floorf(plan->timesteps[i]);
-    if (!curve && config->use_lu_lambdas)
+    if (!curve && !flow && config->use_lu_lambdas)
         use_lu_lambdas(plan);
-    else if (!curve)
+    else if (!curve && !flow)
         space(plan);
     plan->sigmas[plan->count] = config->final_sigmas == FINAL_SIGMA_MIN ? table->sigma[0] : 0;
     status = plan_require_falling(plan, err);
     if (status)
         return status;
-    plan->variance_preserving = true;
+    plan->variance_preserving = !flow;
     plan->init_noise_sigma = 1;
     return plan_begin_folder(plan, request, err);
 }
 
-const sampler_method dpm_multistep_folder = {plan_multistep_levels, run, ROWS, 0, false};
+const sampler_method dpm_multistep_folder = {plan_multistep_levels, run_dpm_multistep, DPM_MULTISTEP_ROWS,
+                                             1 << SCHEDULE_VP | 1 << SCHEDULE_FLOW, false};

@@ -86,5 +86,15 @@ static kiln_status run_sde(const sampling *s, float *x, kiln_error *err)
     return KILN_OK;
 }
 
+/* diffusers' DPMSolverSDEScheduler: the same steps on the levels of the config, always with eta 1. */
+static kiln_status plan_sde_folder(sampler_plan *plan, const sampler_request *request, kiln_error *err)
+{
+    if (plan->config.prediction == PREDICTION_SAMPLE)
+        return fail(err, KILN_UNSUPPORTED, "DPM++ SDE does not draw with a model that predicts the sample");
+    plan->eta = 1;
+    return plan_plain_sigmas_of_config(plan, request, err);
+}
+
+const sampler_method dpmpp_sde_folder = {plan_sde_folder, run_sde, 4, 0, false};
 const sampler_method dpmpp_2s_a_named = {plan_sigmas_of_curve, run_2s_ancestral, 4, EVERY_KIND, false};
 const sampler_method dpmpp_sde_named = {plan_sigmas_of_curve, run_sde, 4, EVERY_KIND, true};

@@ -5,7 +5,7 @@
  */
 #include "diffusion/samplers.h"
 
-static kiln_status run(const sampling *s, float *x, kiln_error *err)
+kiln_status run_euler(const sampling *s, float *x, kiln_error *err)
 {
     const sampler_plan *plan = s->plan;
     float *x0 = sampling_row(s, 0), *noise = sampling_row(s, 1);
@@ -33,5 +33,5 @@ static kiln_status plan_folder(sampler_plan *plan, const sampler_request *reques
     return plan_sigmas_of_config(plan, request, err);
 }
 
-const sampler_method euler_folder = {plan_folder, run, 2, 0, false};
-const sampler_method euler_named = {plan_sigmas_of_curve, run, 2, EVERY_KIND, false};
+const sampler_method euler_folder = {plan_folder, run_euler, EULER_ROWS, 0, false};
+const sampler_method euler_named = {plan_sigmas_of_curve, run_euler, EULER_ROWS, EVERY_KIND, false};

@@ -21,7 +21,7 @@ static void look_ahead(const sampling *s, const float *x, const float *v, float 
         x0[k] = x[k] - (sigma - end) * v[k];
 }
 
-static kiln_status run_euler(const sampling *s, float *x, kiln_error *err)
+static kiln_status run_flow_euler(const sampling *s, float *x, kiln_error *err)
 {
     const sampler_plan *plan = s->plan;
     float *v = sampling_row(s, 0), *x0 = sampling_row(s, 1);
@@ -47,7 +47,7 @@ static kiln_status run_euler(const sampling *s, float *x, kiln_error *err)
     return KILN_OK;
 }
 
-static kiln_status run_heun(const sampling *s, float *x, kiln_error *err)
+static kiln_status run_flow_heun(const sampling *s, float *x, kiln_error *err)
 {
     const sampler_plan *plan = s->plan;
     float *v = sampling_row(s, 0), *x0 = sampling_row(s, 1), *ahead = sampling_row(s, 2);
@@ -130,5 +130,5 @@ static kiln_status plan_heun(sampler_plan *plan, const sampler_request *request,
     return plan_euler(plan, request, err);
 }
 
-const sampler_method flow_euler_folder = {plan_euler, run_euler, 2, 1 << SCHEDULE_FLOW, false};
-const sampler_method flow_heun_folder = {plan_heun, run_heun, 4, 1 << SCHEDULE_FLOW, false};
+const sampler_method flow_euler_folder = {plan_euler, run_flow_euler, 2, 1 << SCHEDULE_FLOW, false};
+const sampler_method flow_heun_folder = {plan_heun, run_flow_heun, 4, 1 << SCHEDULE_FLOW, false};

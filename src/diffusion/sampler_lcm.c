@@ -60,12 +60,12 @@ static kiln_status run_named(const sampling *s, float *x, kiln_error *err)
     return KILN_OK;
 }
 
-static kiln_status plan_folder(sampler_plan *plan, const sampler_request *request, kiln_error *err)
+kiln_status plan_distilled(sampler_plan *plan, const sampler_request *request, kiln_error *err)
 {
     int original = plan->config.original_inference_steps, stride = plan->schedule->count / original;
     if (plan->steps > original || stride < 1)
-        return fail(err, KILN_BAD_ARGUMENT, "steps is %d, this LCM takes 1 to %d (original_inference_steps)",
-                    plan->steps, original);
+        return fail(err, KILN_BAD_ARGUMENT, "steps is %d, %s takes 1 to %d here (original_inference_steps)",
+                    plan->steps, plan->row->label, original);
     kiln_status status = plan_vp_of_config(plan, request, err);
     if (status)
         return status;
@@ -77,5 +77,5 @@ static kiln_status plan_folder(sampler_plan *plan, const sampler_request *reques
     return KILN_OK;
 }
 
-const sampler_method lcm_folder = {plan_folder, run_folder, 2, 0, false};
+const sampler_method lcm_folder = {plan_distilled, run_folder, 2, 0, false};
 const sampler_method lcm_named = {plan_sigmas_of_curve, run_named, 2, EVERY_KIND, true};

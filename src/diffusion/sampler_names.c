@@ -180,6 +180,10 @@ static kiln_status take_numbers(sampler_plan *plan, const sampler_request *reque
         status = take_number("s_tmin", request->s_tmin, 0, 0, 1e6, &plan->s_tmin, err);
     if (!status)
         status = take_number("s_tmax", request->s_tmax, INFINITY, 0, INFINITY, &plan->s_tmax, err);
+    if (!status)
+        status = take_number("rtol", request->rtol, 0.05, 1e-9, 1, &plan->rtol, err);
+    if (!status)
+        status = take_number("atol", request->atol, 0.0078, 1e-9, 1, &plan->atol, err);
     plan->steps = request->steps;
     if (!status && plan->s_churn > 0 && plan->schedule->kind == SCHEDULE_FLOW)
         status = fail(err, KILN_UNSUPPORTED, "s_churn is not defined for models of flow matching");

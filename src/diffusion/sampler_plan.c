@@ -23,7 +23,9 @@ sampler_request sampler_request_default(void)
                              .s_noise = NAN,
                              .s_churn = NAN,
                              .s_tmin = NAN,
-                             .s_tmax = NAN};
+                             .s_tmax = NAN,
+                             .rtol = NAN,
+                             .atol = NAN};
 }
 
 float plan_timestep(const sampler_plan *plan, float sigma)
@@ -31,6 +33,15 @@ float plan_timestep(const sampler_plan *plan, float sigma)
     if (plan->flow_as_ve)
         sigma = sigma / (1 + sigma);
     return schedule_timestep_f32(plan->schedule, sigma);
+}
+
+float plan_sigma(const sampler_plan *plan, float timestep)
+{
+    const schedule *table = plan->schedule;
+    if (table->kind != SCHEDULE_FLOW)
+        return schedule_sigma(table, timestep);
+    float sigma = timestep / (float)table->count;
+    return plan->flow_as_ve ? sigma / (1 - sigma) : sigma;
 }
 
 kiln_status plan_reserve(sampler_plan *plan, int count, kiln_error *err)
@@ -117,7 +128,7 @@ kiln_status plan_begin_folder(sampler_plan *plan, const sampler_request *request
 kiln_status plan_sigmas_of_config(sampler_plan *plan, const sampler_request *request, kiln_error *err)
 {
     const schedule *table = plan->schedule;
-    const schedule_config *config = &table->config;
+    const schedule_config *config = &plan->config;
     kiln_status status = plan_spaced_timesteps(plan, true, err);
     if (status)
         return status;

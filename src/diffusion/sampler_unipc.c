@@ -45,7 +45,7 @@ typedef struct unipc_step {
 static unipc_step step_of(const sampler_plan *plan, int i, int order, bool corrector)
 {
     unipc_step u = {0};
-    vp_level from = vp_level_of(plan->sigmas[i]), to = vp_level_of(plan->sigmas[i + 1]);
+    vp_level from = plan_level(plan, plan->sigmas[i]), to = plan_level(plan, plan->sigmas[i + 1]);
     float h = to.lambda - from.lambda, e = expm1f(-h), base = plan->config.solver == SOLVER_BH1 ? -h : e;
     u.rate[order - 1] = 1;
     if (h == 0) { /* final_sigmas_type sigma_min below a curve that already ends there */
@@ -59,7 +59,7 @@ static unipc_step step_of(const sampler_plan *plan, int i, int order, bool corre
     u.scale = -to.alpha * base;
     int unknowns = corrector ? order : order - 1;
     for (int k = 0; k + 1 < order; k++)
-        u.rate[k] = (double)((vp_level_of(plan->sigmas[i - 1 - k]).lambda - from.lambda) / h);
+        u.rate[k] = (double)((plan_level(plan, plan->sigmas[i - 1 - k]).lambda - from.lambda) / h);
     if (unknowns == 1) {
         u.rho[0] = 0.5;
         return u;
@@ -102,10 +102,9 @@ static kiln_status run(const sampling *s, float *x, kiln_error *err)
     int order = 0;
     for (int i = plan->first; i < plan->count; i++) {
         float *now = m[ORDERS];
-        kiln_status status = sampling_predict(s, x, plan->timesteps[i], now, err);
+        kiln_status status = multistep_predict(s, x, i, now, x0, err);
         if (status)
             return status;
-        multistep_convert(s, x, i, now, x0);
         if (i > plan->first) {
             unipc_step corrector = step_of(plan, i - 1, order, true);
             apply(&corrector, start, m, now, order, x, s->n);
@@ -140,4 +139,5 @@ static kiln_status plan_folder(sampler_plan *plan, const sampler_request *reques
     return plan_multistep_levels(plan, request, err);
 }
 
-const sampler_method unipc_folder = {plan_folder, run, ROWS + 1, 0, false};
+const sampler_method unipc_folder = {plan_folder, run, ROWS + 1, 1 << SCHEDULE_VP | 1 << SCHEDULE_FLOW,
+                                     false};

@@ -18,14 +18,38 @@ extern const sampler_method dpmpp_2m_sde_named, dpmpp_2m_sde_heun_named, dpmpp_3
 
 extern const sampler_method unipc_folder;
 extern const sampler_method flow_euler_folder, flow_heun_folder;
+extern const sampler_method edm_euler_folder, edm_dpm_folder;
+extern const sampler_method dpm_singlestep_folder, deis_folder, sa_solver_folder, ipndm_folder;
+extern const sampler_method sa_solver_named, sa_solver_pece_named;
+extern const sampler_method tcd_folder, tcd_named, ddim_inverse_folder, dpmpp_sde_folder;
+extern const sampler_method dpm_fast_named, dpm_adaptive_named;
+
+/* The loops of these, for plans of other classes. */
+kiln_status run_euler(const sampling *s, float *x, kiln_error *err);
+kiln_status run_dpm_multistep(const sampling *s, float *x, kiln_error *err);
+enum { EULER_ROWS = 2, DPM_MULTISTEP_ROWS = 5 };
 
 /* A noise level in VP terms: x = alpha x_0 + sigma noise, lambda = log(alpha / sigma). */
 typedef struct vp_level {
     float alpha, sigma, lambda;
 } vp_level;
 vp_level vp_level_of(float sigma);
-/* The network's output (in m) to x_0 or noise, by the config's algorithm; x0 gets x_0 in any case. */
-void multistep_convert(const sampling *s, const float *x, int i, float *m, float *x0);
+/* The same of a level of the plan, whose latents are VP, VE or flow by its schedule. */
+vp_level plan_level(const sampler_plan *plan, float sigma);
+/* Evaluate the network at step i. m gets x_0 or the noise, by the config's algorithm; x0 gets x_0. */
+kiln_status multistep_predict(const sampling *s, const float *x, int i, float *m, float *x0, kiln_error *err);
+
+/* x' = x x + d0 D_0 + d1 D_1 + d2 D_2 + noise z: one step of the DPM solvers. */
+typedef struct dpm_weights {
+    float x, d0, d1, d2, noise;
+} dpm_weights;
+dpm_weights dpm_weights_of(dpm_algorithm algorithm, vp_level from, vp_level to, bool midpoint);
+bool dpm_of_data(dpm_algorithm algorithm);
+bool dpm_is_sde(dpm_algorithm algorithm);
+/* Weights of Adams and Bashforth for even steps, newest first; order 1 to 4. */
+void adams_bashforth(int order, float w[4]);
+/* LCM and TCD: timesteps of the distillation. */
+kiln_status plan_distilled(sampler_plan *plan, const sampler_request *request, kiln_error *err);
 /* Spacing and levels of the multistep family: DPM-Solver, UniPC. */
 kiln_status plan_multistep_levels(sampler_plan *plan, const sampler_request *request, kiln_error *err);
 

@@ -16,6 +16,8 @@ float *sampling_row(const sampling *s, int k)
 kiln_status sampling_predict(const sampling *s, const float *x_scaled, float timestep, float *output,
                              kiln_error *err)
 {
+    if (s->calls->evaluations)
+        ++*s->calls->evaluations;
     return s->calls->predict(s->calls->predict_self, x_scaled, timestep, output, err);
 }
 

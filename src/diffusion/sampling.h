@@ -80,6 +80,8 @@ kiln_status sampling_churn(const sampling *s, float *x, int i, float *noise, flo
 
 /* The timestep of a noise level of the plan. */
 float plan_timestep(const sampler_plan *plan, float sigma);
+/* The noise level of a timestep, as the plan has levels: the inverse of plan_timestep. */
+float plan_sigma(const sampler_plan *plan, float timestep);
 /* Room for `count` steps: timesteps and sigmas. */
 kiln_status plan_reserve(sampler_plan *plan, int count, kiln_error *err);
 /* Timesteps of the config's spacing, one per step, in plan->timesteps. `fractional`: linspace keeps

@@ -39,6 +39,8 @@ static kiln_status replay_step(void *self, int step, int steps, float *x, const 
     int row = r->by_step ? step : r->calls - r->row_shift;
     if (row < 1 || (r->last_only && step < steps))
         return KILN_OK;
+    if (r->last_only)
+        row = (int)r->row_count - 1;
     if ((size_t)row >= r->row_count) {
         r->error = INFINITY;
         return KILN_OK;

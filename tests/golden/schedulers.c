@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const char schedulers_group[] = "schedulers";
-static const double schedulers_limit = 1e-5;
+static const double schedulers_limit = 2e-5;
 
 static schedule *schedule_of(const json_t *config_json, const char *class_name, kiln_error *err)
 {
