@@ -228,6 +228,27 @@ static kiln_status write_checkpoint(const kiln_training *t, const char *parent, 
     return status;
 }
 
+/* The links lead to the latest and the best, and what is too old goes. */
+static void link_and_prune(const kiln_training *t, const char *parent, const char *latest)
+{
+    char name[CHECKPOINT_NAME], best[FOLDER_PATH];
+    kiln_error err;
+    checkpoint_link(parent, "latest", latest);
+    checkpoint_name(t->best_step, name);
+    if (t->best_step >= 0 && !folder_path(best, parent, name, &err) && access(best, F_OK) == 0)
+        checkpoint_link(parent, "best", name);
+    checkpoint_prune(parent, t->recipe.save_last_n, t->best_step, t->opened_step);
+}
+
+void checkpoint_settle(const kiln_training *t)
+{
+    char parent[FOLDER_PATH], name[CHECKPOINT_NAME];
+    kiln_error err;
+    checkpoint_name(t->step, name);
+    if (!checkpoints_folder(t, parent, &err))
+        link_and_prune(t, parent, name);
+}
+
 kiln_status checkpoint_save(kiln_training *t, bool best, kiln_error *err)
 {
     char parent[FOLDER_PATH], target[FOLDER_PATH], name[CHECKPOINT_NAME];
@@ -252,10 +273,7 @@ kiln_status checkpoint_save(kiln_training *t, bool best, kiln_error *err)
     }
     t->saved_step = t->step;
     t->saved_at = training_now();
-    checkpoint_link(parent, "latest", name);
-    if (best)
-        checkpoint_link(parent, "best", name);
-    checkpoint_prune(parent, t->recipe.save_last_n, t->best_step, t->opened_step);
+    link_and_prune(t, parent, name);
     training_tell(t, KILN_TRAINING_SAVED, "%s", target);
     return KILN_OK;
 }

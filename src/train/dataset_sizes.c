@@ -61,10 +61,10 @@ static void load_cache(folder_scan *scan, const char *path)
 /* Best effort: without it the next opening is slower, nothing else. */
 static void store_cache(const folder_scan *scan, const char *path)
 {
-    char *temporary = malloc(strlen(path) + 32);
+    char *temporary = malloc(strlen(path) + 8);
     if (!temporary)
         return;
-    snprintf(temporary, strlen(path) + 32, "%s.%ld.tmp", path, (long)getpid());
+    snprintf(temporary, strlen(path) + 8, "%s.tmp", path);
     FILE *file = fopen(temporary, "w");
     if (file) {
         bool good = fputs(FIRST_LINE, file) >= 0;

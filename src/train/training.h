@@ -108,6 +108,8 @@ kiln_status checkpoint_find(kiln_training *, const char *wanted, char **path, ki
 bool checkpoint_any(const kiln_training *);
 /* Compare what the checkpoint says about dataset, base and model. */
 kiln_status checkpoint_check(const kiln_training *, const char *path, kiln_error *err);
+/* After `latest` was restored: what a run that was killed between saving and tidying up left to do. */
+void checkpoint_settle(const kiln_training *);
 /* Masters, optimizer, EMA, step. */
 kiln_status checkpoint_restore(kiln_training *, const char *path, kiln_error *err);
 

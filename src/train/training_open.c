@@ -2,6 +2,7 @@
 #include "train/training.h"
 
 #include "formats/hash.h"
+#include "train/leftovers.h"
 #include "train/model_folder.h"
 #include "train/starting.h"
 
@@ -101,7 +102,7 @@ static kiln_status hash_base(kiln_training *t, kiln_error *err)
             const tensor_file *file = parts->part[k].present ? parts->part[k].place.file : NULL;
             if (!file || (k && parts->part[0].present && file == parts->part[0].place.file))
                 continue;
-            status = hash_file(tensor_file_path(file), &hashes, NULL, NULL, err);
+            status = hash_file_some(tensor_file_path(file), HASH_SHA256, &hashes, NULL, NULL, err);
             if (!status)
                 memcpy(digits + strlen(digits), hashes.sha256, 65);
         }
@@ -430,10 +431,14 @@ kiln_status kiln_training_open(const kiln_training_recipe *r, const kiln_trainin
     kiln_status status = copy_recipe(t, &r->recipe, err);
     if (!status)
         status = lock_folder(t, err);
-    if (!status)
+    if (!status) {
+        leftovers_remove(t->folder);
         status = find_checkpoint(t, o, &checkpoint, err);
+    }
     if (!status)
         status = open_rest(t, checkpoint, o->accept_changes, err);
+    if (!status && checkpoint && strcmp(o->resume, "latest") == 0)
+        checkpoint_settle(t);
     free(checkpoint);
     if (status) {
         kiln_training_close(t);
