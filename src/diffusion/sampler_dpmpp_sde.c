@@ -92,7 +92,8 @@ static kiln_status plan_sde_folder(sampler_plan *plan, const sampler_request *re
     if (plan->config.prediction == PREDICTION_SAMPLE)
         return fail(err, KILN_UNSUPPORTED, "DPM++ SDE does not draw with a model that predicts the sample");
     plan->eta = 1;
-    return plan_plain_sigmas_of_config(plan, request, err);
+    kiln_status status = plan_plain_sigmas_of_config(plan, request, err);
+    return status ? status : plan_require_falling(plan, err);
 }
 
 const sampler_method dpmpp_sde_folder = {plan_sde_folder, run_sde, 4, 0, false};
