@@ -1,13 +1,14 @@
 /* main.c - how fast this machine runs the full-size networks, as a fraction of its own matmul peak.
  *
- *     bench [--only sd15|sdxl] [--precision auto|f32|bf16] [--threads N] [--repeat N] [--profile] [--json FILE]
+ *     bench [--only sd15|sdxl|train] [--precision auto|f32|bf16] [--threads N] [--repeat N] [--profile] [--json FILE]
  *
  * The configurations of Stable Diffusion 1.5 and SDXL are drawn with random weights in memory: time does not depend on
  * what the weights say. Per stage: milliseconds (the best of the repeats), GFLOP/s, and the fraction of the peak of large
  * matrix products in the same precision, measured in this run. Operations are counted as the network states them (a
- * multiply-add is 2); a kernel that needs fewer shows as faster. */
+ * multiply-add is 2); a kernel that needs fewer shows as faster. Training steps are measured by train.c. */
 #include "bench/peak.h"
 #include "bench/random_weights.h"
+#include "bench/train.h"
 
 #include "model/clip_text.h"
 #include "model/unet.h"
@@ -22,7 +23,7 @@
 #include <time.h>
 
 typedef struct options {
-    const char *only, *json;
+    const char *only, *json, *train_case; /* train_case: of train.c, in a process of its own */
     dtype compute;
     int threads, repeat;
     bool profile;
@@ -184,8 +185,9 @@ static bool sdxl(options *o)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: bench [--only sd15|sdxl] [--precision auto|f32|bf16] [--threads N] [--repeat N] "
-                    "[--profile] [--json FILE]\n");
+    fprintf(stderr,
+            "usage: bench [--only sd15|sdxl|train] [--precision auto|f32|bf16] [--threads N] [--repeat N] "
+            "[--profile] [--json FILE]\n");
     return 2;
 }
 
@@ -198,8 +200,11 @@ static bool read_options(int argc, char **argv, options *o)
             continue;
         }
         i++;
-        if (strcmp(argv[i - 1], "--only") == 0 && (strcmp(next, "sd15") == 0 || strcmp(next, "sdxl") == 0))
+        if (strcmp(argv[i - 1], "--only") == 0 &&
+            (strcmp(next, "sd15") == 0 || strcmp(next, "sdxl") == 0 || strcmp(next, "train") == 0))
             o->only = next;
+        else if (strcmp(argv[i - 1], "--train-case") == 0)
+            o->train_case = next;
         else if (strcmp(argv[i - 1], "--precision") == 0 &&
                  (strcmp(next, "f32") == 0 || strcmp(next, "bf16") == 0 || strcmp(next, "auto") == 0))
             o->compute = next[0] == 'f' ? DTYPE_F32 : next[0] == 'b' ? DTYPE_BF16 : backend_best_precision();
@@ -220,6 +225,14 @@ int main(int argc, char **argv)
     options o = {.compute = backend_best_precision(), .threads = omp_get_num_procs(), .repeat = 2};
     if (!read_options(argc, argv, &o))
         return usage();
+    if (o.train_case) {
+        const train_bench t = {.json = o.json,
+                               .compute = o.compute,
+                               .threads = o.threads,
+                               .repeat = o.repeat > 1 ? o.repeat - 1 : 1,
+                               .profile = o.profile};
+        return train_bench_case(&t, o.train_case) ? 0 : 1;
+    }
     options f32 = {.compute = DTYPE_F32, .threads = o.threads},
             bf16 = {.compute = DTYPE_BF16, .threads = o.threads};
     if (!measure_peak(&f32) || !measure_peak(&bf16))
@@ -232,6 +245,8 @@ int main(int argc, char **argv)
         good = sd15(&o) && good;
     if (!o.only || strcmp(o.only, "sdxl") == 0)
         good = sdxl(&o) && good;
+    if (!o.only || strcmp(o.only, "train") == 0)
+        good = train_bench_all(argv) && good;
     printf("matmul peak, best of the run: %.0f GFLOP/s\n", o.peak);
     return good ? 0 : 1;
 }

@@ -127,6 +127,8 @@ static bool on_event(void *user, const kiln_training_event *e)
         fprintf(stderr, "step %lld  validation loss %.5f\n", (long long)e->step, e->validation_loss);
     else if (e->kind == KILN_TRAINING_NOTE)
         warn("%s", e->text);
+    else if (e->kind == KILN_TRAINING_INFORMATION && !view->quiet)
+        fprintf(stderr, "%s\n", e->text);
     else if (!view->quiet)
         fprintf(stderr, "%s %s\n", e->kind == KILN_TRAINING_SAVED ? "saved" : "drew", e->text);
     return !interrupt_seen();

@@ -50,7 +50,8 @@ typedef enum kiln_training_event_kind {
     KILN_TRAINING_VALIDATION, /* validation_loss was measured */
     KILN_TRAINING_SAVED,      /* text: the checkpoint's folder */
     KILN_TRAINING_SAMPLED,    /* text: the contact sheet */
-    KILN_TRAINING_NOTE        /* text: a sentence that the user should know; training goes on */
+    KILN_TRAINING_NOTE,       /* text: a sentence that the user should know; training goes on */
+    KILN_TRAINING_INFORMATION /* text: how the training goes about it */
 } kiln_training_event_kind;
 
 typedef struct kiln_training_event {

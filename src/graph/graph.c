@@ -21,6 +21,7 @@ void graph_free(graph *g)
     free(g->inputs);
     free(g->outputs);
     free(g->taps);
+    free(g->segments);
     free(g);
 }
 
@@ -146,6 +147,29 @@ value graph_emit(at a, op_kind op, shape s, dtype type, int input_count, const v
     if (!n.path)
         return no_memory(a.graph);
     return append_node(a.graph, &n);
+}
+
+value graph_repeat(graph *g, value v, const value *inputs)
+{
+    if (g->error.status != KILN_OK || !v.index)
+        return NO_VALUE;
+    node n = g->nodes[v.index];
+    for (int i = 0; i < n.input_count; i++)
+        n.input[i] = inputs[i];
+    return append_node(g, &n);
+}
+
+void graph_segment(at a)
+{
+    graph *g = a.graph;
+    int first = g->node_count ? g->node_count : 1;
+    if (graph_failed(a) || (g->segment_count && g->segments[g->segment_count - 1] == first))
+        return;
+    if (!grow((void **)&g->segments, g->segment_count, &g->segment_capacity, sizeof *g->segments)) {
+        no_memory(g);
+        return;
+    }
+    g->segments[g->segment_count++] = first;
 }
 
 /* ------------------------------------------------------------------------------------ parameters */

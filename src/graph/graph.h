@@ -79,6 +79,8 @@ struct graph {
     int parameter_table_size;
     named_value *inputs, *outputs, *taps;
     int input_count, output_count, tap_count;
+    int *segments; /* the first node of each, ascending; see graph_segment() */
+    int segment_count, segment_capacity;
     kiln_error error;
 };
 
@@ -110,8 +112,14 @@ void graph_output(graph *, const char *name, value);
 value graph_tap(at, value);
 value graph_tap_named(graph *, const char *name, value);
 
+/* Nodes drawn from here to the next call are a segment: a part of the model, of a block's size, with few values that
+ * enter and leave it. Says nothing to a plan; gradient checkpointing works by segments (ops/recompute.h). */
+void graph_segment(at);
+
 /* For the ops: append a node, or return {0} and keep the error. Inputs that are {0} must be optional ones. */
 value graph_emit(at, op_kind, shape, dtype, int input_count, const value *inputs, const op_attributes *);
+/* Append the same op once more, on other inputs of the same shapes; not for inputs and parameters. */
+value graph_repeat(graph *, value, const value *inputs);
 /* Record the first error with the path; always returns {0}. */
 value graph_fail(at, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool graph_failed(at);

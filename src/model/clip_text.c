@@ -37,6 +37,7 @@ static value feed_forward(at a, const clip_text_config *c, value x)
 static value layer(at a, const clip_text_config *c, value x)
 {
     const nn_attention_names *names = c->dialect == CLIP_DIALECT_OPENCLIP ? &fused : &separate;
+    graph_segment(a);
     value h = nn_layer_norm(named(a, c, "layer_norm1", "ln_1"), x, c->norm_epsilon);
     x = op_add(a, x, nn_attention(named(a, c, "self_attn", "attn"), h, NO_VALUE, c->heads, true, names));
     h = nn_layer_norm(named(a, c, "layer_norm2", "ln_2"), x, c->norm_epsilon);
@@ -87,6 +88,7 @@ void clip_text_draw(graph *g, const clip_text_config *c, const clip_text_shape *
     if (!fits(root, c, s))
         return;
     at a = in(root, "text_model", c->dialect == CLIP_DIALECT_TRANSFORMERS ? "text_model" : "");
+    graph_segment(root);
     value ids = graph_input(g, "ids", SHAPE2(s->batch, s->tokens), DTYPE_I32);
     value x = embeddings(a, c, ids), hidden = NO_VALUE;
     if (s->outputs & CLIP_HIDDEN_0)
@@ -99,6 +101,7 @@ void clip_text_draw(graph *g, const clip_text_config *c, const clip_text_shape *
             hidden = x;
     }
     at norm = named(a, c, "final_layer_norm", "ln_final");
+    graph_segment(norm);
     value last = nn_layer_norm(norm, x, c->norm_epsilon);
     if (s->outputs & CLIP_LAST_HIDDEN_STATE)
         graph_output(g, "last_hidden_state", last);

@@ -72,13 +72,17 @@ static value transformer(at a, const unet_context *u, value x, int level, int de
 {
     const unet_config *c = u->config;
     shape s = value_shape(a, x);
+    graph_segment(a);
     value h = nn_group_norm(same(a, "norm"), x, c->groups, 1e-6f);
     h = op_reshape(a, h, SHAPE3(s.dim[0], s.dim[1] * s.dim[2], s.dim[3]));
     h = c->linear_projection ? nn_linear(same(a, "proj_in"), h, s.dim[3], NN_BIAS)
                              : nn_pointwise(same(a, "proj_in"), h, s.dim[3], NN_BIAS);
-    for (int i = 0; i < depth; i++)
+    for (int i = 0; i < depth; i++) {
+        if (i > 0)
+            graph_segment(a);
         h = transformer_block(in_numbered(a, "transformer_blocks.%d", i, "transformer_blocks.%d", i), u, h,
                               level);
+    }
     h = c->linear_projection ? nn_linear(same(a, "proj_out"), h, s.dim[3], NN_BIAS)
                              : nn_pointwise(same(a, "proj_out"), h, s.dim[3], NN_BIAS);
     return graph_tap(a, op_add(a, x, op_reshape(a, h, s)));
@@ -88,6 +92,7 @@ static value downsample(at a, const unet_config *c, value x)
 {
     conv2d_attributes halve = {.stride = 2, .upsample = 1, .pad_bottom = 1, .pad_right = 1};
     halve.pad_top = halve.pad_left = c->downsample_padding;
+    graph_segment(a);
     return nn_conv2d_with(a, x, value_channels(a, x), 3, &halve, NN_BIAS);
 }
 
@@ -98,6 +103,7 @@ static value upsample(at a, value x, shape target)
     shape s = value_shape(a, x);
     conv2d_attributes keep = {
         .stride = 1, .upsample = 2, .pad_top = 1, .pad_bottom = 1, .pad_left = 1, .pad_right = 1};
+    graph_segment(a);
     if (target.dim[1] != s.dim[1] * 2 || target.dim[2] != s.dim[2] * 2) {
         keep.upsample = 1;
         x = op_upsample(a, x, 2);
@@ -115,6 +121,7 @@ static value way_down(at root, const unet_context *u, value x, skips *s)
         at block = in_numbered(root, "down_blocks.%d", i, "", 0);
         for (int j = 0; j < c->layers[i]; j++, n++) {
             at stage = in_numbered(block, "", 0, "input_blocks.%d", n);
+            graph_segment(stage);
             x = resnet(in_numbered(stage, "resnets.%d", j, "0", 0), u, x, c->channels[i]);
             if (c->depth[i][j])
                 x = transformer(in_numbered(stage, "attentions.%d", j, "1", 0), u, x, i, c->depth[i][j]);
@@ -136,6 +143,7 @@ static value middle(at root, const unet_context *u, value x)
     int last = c->levels - 1, channels = c->channels[last];
     if (c->middle == UNET_MIDDLE_NONE)
         return x;
+    graph_segment(a);
     x = resnet(in(a, "resnets.0", "0"), u, x, channels);
     if (c->middle == UNET_MIDDLE_ATTENTION) {
         /* Its attn1 looks at the picture, whatever the coarsest level does. */
@@ -144,6 +152,7 @@ static value middle(at root, const unet_context *u, value x)
         unet_context self = *u;
         self.config = &with_self_attention;
         x = transformer(in(a, "attentions.0", "1"), &self, x, last, c->middle_depth);
+        graph_segment(a);
         x = resnet(in(a, "resnets.1", "2"), u, x, channels);
     }
     return graph_tap(a, x);
@@ -158,6 +167,7 @@ static value way_up(at root, const unet_context *u, value x, skips *s)
         for (int j = 0; j <= c->layers[i]; j++, n++) {
             at stage = in_numbered(block, "", 0, "output_blocks.%d", n);
             value joined[2] = {x, pop(s)};
+            graph_segment(stage); /* joining again costs less than keeping what was joined */
             x = op_concat(stage, 2, joined, -1);
             x = resnet(in_numbered(stage, "resnets.%d", j, "0", 0), u, x, c->channels[i]);
             part = 1;
@@ -272,6 +282,7 @@ void unet_draw(graph *g, const unet_config *c, const unet_shape *s)
         return;
     }
     unet_context u = {.config = c};
+    graph_segment(root);
     value x = graph_input(g, "sample", SHAPE4(s->batch, s->height, s->width, c->in_channels), DTYPE_F32);
     u.time = condition(root, c, s);
     u.context = graph_input(g, "encoder_hidden_states",
@@ -285,6 +296,7 @@ void unet_draw(graph *g, const unet_config *c, const unet_shape *s)
     x = middle(root, &u, x);
     x = way_up(root, &u, x, &left);
     at norm = in(root, "conv_norm_out", "out.0");
+    graph_segment(norm);
     x = graph_tap(norm, nn_group_norm(norm, x, c->groups, c->norm_epsilon));
     x = nn_conv2d(in(root, "conv_out", "out.2"), op_silu(root, x), c->out_channels, c->conv_out_kernel);
     graph_output(g, "out", x);

@@ -10,6 +10,7 @@ static const float epsilon = 1e-6f;
 
 static value resnet(at a, const vae_config *c, value x, int channels)
 {
+    graph_segment(a);
     value h = nn_group_norm(same(a, "norm1"), x, c->groups, epsilon);
     h = nn_conv2d(same(a, "conv1"), op_silu(a, h), channels, 3);
     h = nn_group_norm(same(a, "norm2"), h, c->groups, epsilon);
@@ -31,6 +32,7 @@ static value attention(at a, const vae_config *c, value x)
         .out_bias = NN_BIAS,
     };
     shape s = value_shape(a, x);
+    graph_segment(a);
     value h = nn_group_norm(in(a, "group_norm", "norm"), x, c->groups, epsilon);
     h = op_reshape(a, h, SHAPE3(s.dim[0], s.dim[1] * s.dim[2], s.dim[3]));
     h = nn_attention(a, h, NO_VALUE, 1, false, &names);
@@ -45,6 +47,7 @@ static value middle(at half, const vae_config *c, value x)
     if (c->middle_attention)
         x = attention(in(a, "attentions.0", "attn_1"), c, x);
     x = resnet(in(a, "resnets.1", "block_2"), c, x, channels);
+    graph_segment(a);
     return graph_tap(a, x);
 }
 
@@ -62,6 +65,7 @@ static value encode(at a, const vae_config *c, value x)
         at block = in_numbered(a, "down_blocks.%d", i, "down.%d", i);
         for (int j = 0; j < c->layers; j++)
             x = resnet(in_numbered(block, "resnets.%d", j, "block.%d", j), c, x, c->channels[i]);
+        graph_segment(block);
         if (i + 1 < c->levels)
             x = nn_conv2d_with(in(block, "downsamplers.0.conv", "downsample.conv"), x, c->channels[i], 3,
                                &halve, NN_BIAS);
@@ -81,6 +85,7 @@ void vae_draw_encoder(graph *g, const vae_config *c, int batch, int height, int 
                    height, factor);
         return;
     }
+    graph_segment(root);
     value x = graph_input(g, "image", SHAPE4(batch, height, width, c->in_channels), DTYPE_F32);
     x = encode(same(root, "encoder"), c, x);
     if (c->quant_convolution)
@@ -100,6 +105,7 @@ static value decode(at a, const vae_config *c, value x)
         at block = in_numbered(a, "up_blocks.%d", k, "up.%d", i);
         for (int j = 0; j <= c->layers; j++)
             x = resnet(in_numbered(block, "resnets.%d", j, "block.%d", j), c, x, c->channels[i]);
+        graph_segment(block);
         if (i > 0)
             x = nn_conv2d_with(in(block, "upsamplers.0.conv", "upsample.conv"), x, c->channels[i], 3,
                                &enlarge, NN_BIAS);
@@ -116,6 +122,7 @@ void vae_draw_decoder(graph *g, const vae_config *c, int batch, int height, int 
         graph_fail(root, "batch %d of %dx%d latents cannot be decoded", batch, width, height);
         return;
     }
+    graph_segment(root);
     value x = graph_input(g, "latents", SHAPE4(batch, height, width, c->latent_channels), DTYPE_F32);
     if (c->post_quant_convolution)
         x = nn_conv2d(same(root, "post_quant_conv"), x, c->latent_channels, 1);

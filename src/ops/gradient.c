@@ -6,15 +6,17 @@
 #include "ops/gradient.h"
 
 #include "ops/op.h"
+#include "ops/recompute.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 typedef struct reverse_pass {
     graph *graph;
-    int count;       /* nodes up to and including the loss */
-    bool *needed;    /* this node depends on a wanted value, or is one */
-    value *gradient; /* so far, by node */
+    int count;        /* nodes up to and including the loss */
+    bool *needed;     /* this node depends on a wanted value, or is one */
+    value *gradient;  /* so far, by node */
+    recompute *again; /* NULL: rules read the forward nodes themselves */
 } reverse_pass;
 
 /* Gradient nodes live at the place of the node that they differentiate. */
@@ -49,6 +51,8 @@ static void add_share(reverse_pass *r, at a, value to, value share)
 static void differentiate(reverse_pass *r, int i)
 {
     const node n = r->graph->nodes[i]; /* a copy: emitting moves the nodes */
+    node read = n;                     /* with the inputs that the rule reads */
+    value self = {i};
     at a = place_of(r->graph, &n);
     const op_row *row = op_find(n.op);
     bool wanted[OP_MAX_INPUTS] = {false}, any = false;
@@ -61,7 +65,13 @@ static void differentiate(reverse_pass *r, int i)
         graph_fail(a, "%s has no gradient: %s", row->name, row->no_gradient);
         return;
     }
-    row->gradient(a, &n, (value){i}, r->gradient[i], wanted, dx);
+    if (r->again) {
+        recompute_enter(r->again, i);
+        for (int k = 0; k < n.input_count; k++)
+            read.input[k] = recompute_read(r->again, n.input[k]);
+        self = recompute_read(r->again, self);
+    }
+    row->gradient(a, &read, self, r->gradient[i], wanted, dx);
     for (int k = 0; k < n.input_count && !graph_failed(a); k++)
         if (wanted[k] && dx[k].index)
             add_share(r, a, n.input[k], dx[k]);
@@ -92,17 +102,12 @@ static void reverse(reverse_pass *r, value loss)
             differentiate(r, i);
 }
 
-kiln_status graph_gradient(graph *g, value loss, const value *wanted, int count, value *gradients,
-                           kiln_error *err)
+/* The pass itself; `again` may be NULL. */
+static kiln_status run_pass(graph *g, value loss, const value *wanted, int count, recompute *again,
+                            value *gradients, kiln_error *err)
 {
-    for (int i = 0; i < count; i++)
-        gradients[i] = NO_VALUE;
-    kiln_status status = graph_finish(g, err);
-    if (status == KILN_OK)
-        status = check(g, loss, wanted, count, err);
-    if (status != KILN_OK)
-        return status;
-    reverse_pass r = {.graph = g, .count = loss.index + 1};
+    reverse_pass r = {.graph = g, .count = loss.index + 1, .again = again};
+    kiln_status status = KILN_OK;
     r.needed = calloc((size_t)r.count, sizeof *r.needed);
     r.gradient = calloc((size_t)r.count, sizeof *r.gradient);
     if (!r.needed || !r.gradient)
@@ -121,5 +126,37 @@ kiln_status graph_gradient(graph *g, value loss, const value *wanted, int count,
         gradients[i] = NO_VALUE;
     free(r.needed);
     free(r.gradient);
+    return status;
+}
+
+/* Whether all is as it should be; gradients of what fails are none. */
+static kiln_status begin(const graph *g, value loss, const value *wanted, int count, value *gradients,
+                         kiln_error *err)
+{
+    for (int i = 0; i < count; i++)
+        gradients[i] = NO_VALUE;
+    kiln_status status = graph_finish(g, err);
+    return status ? status : check(g, loss, wanted, count, err);
+}
+
+kiln_status graph_gradient(graph *g, value loss, const value *wanted, int count, value *gradients,
+                           kiln_error *err)
+{
+    kiln_status status = begin(g, loss, wanted, count, gradients, err);
+    return status ? status : run_pass(g, loss, wanted, count, NULL, gradients, err);
+}
+
+kiln_status graph_gradient_by_segment(graph *g, value loss, const value *wanted, int count, value *gradients,
+                                      int *segments, kiln_error *err)
+{
+    kiln_status status = begin(g, loss, wanted, count, gradients, err);
+    recompute again = {.graph = NULL};
+    if (!status)
+        status = recompute_init(&again, g, loss.index + 1, err);
+    if (!status)
+        status = run_pass(g, loss, wanted, count, &again, gradients, err);
+    if (segments)
+        *segments = again.drawn_count;
+    recompute_fini(&again);
     return status;
 }

@@ -23,4 +23,10 @@
 kiln_status graph_gradient(graph *g, value loss, const value *wanted, int count, value *gradients,
                            kiln_error *err);
 
+/* The same, by gradient checkpointing: the reverse pass computes again what lies inside the graph's segments, see
+ * ops/recompute.h. The gradients are the same numbers, a run of the plan needs less memory and more operations.
+ * *segments (may be NULL) becomes the number of segments that are computed again. */
+kiln_status graph_gradient_by_segment(graph *g, value loss, const value *wanted, int count, value *gradients,
+                                      int *segments, kiln_error *err);
+
 #endif

@@ -355,8 +355,10 @@ static kiln_status lay_out(plan *p, kiln_error *err)
         }
     }
     free(last);
-    if (status == KILN_OK)
+    if (status == KILN_OK) {
         p->arena_bytes = plan_place(p->buffers, p->buffer_count);
+        p->passing_bytes = plan_most_alive(p->buffers, p->buffer_count, p->step_count);
+    }
     return status;
 }
 
@@ -480,6 +482,11 @@ void plan_free(plan *p)
 size_t plan_arena_bytes(const plan *p)
 {
     return p->arena_bytes;
+}
+
+size_t plan_passing_bytes(const plan *p)
+{
+    return p->passing_bytes;
 }
 
 double plan_flops(const plan *p)

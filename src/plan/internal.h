@@ -31,7 +31,7 @@ struct plan {
     int step_count;
     buffer *buffers;
     int buffer_count, buffer_capacity;
-    size_t arena_bytes;
+    size_t arena_bytes, passing_bytes;
     double flops;
     named_value *outputs; /* outputs and, if asked for, taps, after fusion */
     int output_count;
@@ -41,5 +41,7 @@ struct plan {
 void plan_fuse(node *nodes, int count, const bool *pinned);
 /* memory.c: give every buffer its offset; returns the bytes needed. */
 size_t plan_place(buffer *buffers, int count);
+/* The largest sum of buffers alive at one step, without those that live to the end; 0 when memory is short. */
+size_t plan_most_alive(const buffer *buffers, int count, int steps);
 
 #endif

@@ -75,3 +75,23 @@ size_t plan_place(buffer *buffers, int count)
     free(placed);
     return total;
 }
+
+size_t plan_most_alive(const buffer *buffers, int count, int steps)
+{
+    size_t *begins = calloc(2 * (size_t)steps + 2, sizeof *begins), *ends = begins + steps + 1;
+    size_t alive = 0, most = 0;
+    if (!begins)
+        return 0;
+    for (int i = 0; i < count; i++)
+        if (buffers[i].first >= 0 && buffers[i].last < steps) {
+            begins[buffers[i].first] += buffers[i].bytes;
+            ends[buffers[i].last] += buffers[i].bytes;
+        }
+    for (int s = 0; s < steps; s++) {
+        alive += begins[s];
+        most = alive > most ? alive : most;
+        alive -= ends[s];
+    }
+    free(begins);
+    return most;
+}

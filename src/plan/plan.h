@@ -35,6 +35,8 @@ void plan_free(plan *);
 
 /* Bytes of activations and scratch that one run allocates. */
 size_t plan_arena_bytes(const plan *);
+/* The most of them that a run needs at one moment, outputs (the gradients of a training) left out. */
+size_t plan_passing_bytes(const plan *);
 double plan_flops(const plan *);
 int plan_step_count(const plan *);
 

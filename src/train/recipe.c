@@ -473,8 +473,6 @@ kiln_status recipe_check(recipe *r, kiln_error *err)
         return conflict(r, err, "max_timestep must be larger than min_timestep");
     if (r->beta_end <= r->beta_start)
         return conflict(r, err, "beta_end must be larger than beta_start");
-    if (r->gradient_checkpointing)
-        return conflict(r, err, "gradient_checkpointing is not available yet");
     if (r->cache_text_encoder_outputs && r->train_text_encoder)
         return conflict(r, err, "cache_text_encoder_outputs and train_text_encoder cannot both be on");
     if (strcmp(r->method, "vae") != 0 && !r->train_unet && !r->train_text_encoder)

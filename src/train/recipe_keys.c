@@ -110,7 +110,7 @@ static const recipe_key keys[] = {
     INTEGER("clip_skip", clip_skip, 1, 512, "1", "training",
             "which layer of the text encoder is looked at, from the last"),
     BOOL("gradient_checkpointing", gradient_checkpointing, "false", "training",
-         "compute activations twice to save memory"),
+         "keep only what enters each block and compute the rest again: less memory, the same result"),
     NUMBER("max_grad_norm", max_grad_norm, 0, 1e9, "1", "training",
            "gradients longer than this are shortened to it; 0: never"),
 

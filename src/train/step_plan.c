@@ -36,8 +36,9 @@ static void make_room(kiln_training *t)
 }
 
 /* Which of the graph's parameters is trainable entry i: index in the graph, or -1 when the loss does not reach it. */
-static kiln_status draw_gradients(const kiln_training *t, graph *g, value loss, kiln_error *err)
+static kiln_status draw_gradients(const kiln_training *t, step_plan *p, value loss, kiln_error *err)
 {
+    graph *g = p->graph;
     int count = t->parameters->trainable;
     value *wanted = calloc(2 * (size_t)count, sizeof *wanted), *gradients = wanted + count;
     kiln_status status = wanted ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory for a step");
@@ -50,7 +51,9 @@ static kiln_status draw_gradients(const kiln_training *t, graph *g, value loss, 
             wanted[i] = g->parameters[index].value;
     }
     if (!status)
-        status = graph_gradient(g, loss, wanted, count, gradients, err);
+        status = p->checkpointing
+                     ? graph_gradient_by_segment(g, loss, wanted, count, gradients, &p->segments, err)
+                     : graph_gradient(g, loss, wanted, count, gradients, err);
     for (int i = 0; i < count && !status; i++) {
         char name[32];
         snprintf(name, sizeof name, "gradient.%d", i);
@@ -72,7 +75,7 @@ static kiln_status draw(const kiln_training *t, step_plan *p, kiln_error *err)
     p->graph->output_count = 0; /* what models give besides is of no use here */
     graph_output(p->graph, "loss", loss);
     if (p->backward)
-        status = draw_gradients(t, p->graph, loss, err);
+        status = draw_gradients(t, p, loss, err);
     return status ? status : graph_finish(p->graph, err);
 }
 
@@ -90,15 +93,45 @@ static kiln_status compile(kiln_training *t, step_plan *p, kiln_error *err)
         live[i] = e && e->offset < t->parameters->trainable_size;
     }
     kiln_status status = plan_compile(g, &options, t->frozen, &p->plan, err);
-    if (!status)
-        status = run_new(p->plan, &p->run, err);
-    for (int i = 0; i < g->parameter_count && !status; i++)
-        if (live[i])
-            run_parameter(p->run, i,
-                          t->parameters->values +
-                              parameters_find(t->parameters, g->parameters[i].canonical)->offset);
     free(live);
     return status;
+}
+
+static kiln_status open_run(const kiln_training *t, step_plan *p, kiln_error *err)
+{
+    kiln_status status = run_new(p->plan, &p->run, err);
+    for (int i = 0; i < p->graph->parameter_count && !status; i++) {
+        const parameter_entry *e = parameters_find(t->parameters, p->graph->parameters[i].canonical);
+        if (e && e->offset < t->parameters->trainable_size)
+            run_parameter(p->run, i, t->parameters->values + e->offset);
+    }
+    return status;
+}
+
+/* "1.93 GB" or "47.1 MB" */
+static const char *size_text(size_t bytes, char text[16])
+{
+    double n = (double)bytes;
+    snprintf(text, 16, n < 1e9 ? "%.1f MB" : "%.2f GB", n < 1e9 ? n / 1e6 : n / 1e9);
+    return text;
+}
+
+/* What gradient checkpointing costs and saves, by planning the same step without it. */
+static void tell_savings(kiln_training *t, const step_plan *p)
+{
+    step_plan plain = {.shape = p->shape, .backward = true};
+    char text[4][16];
+    kiln_error err;
+    if (t->progress && draw(t, &plain, &err) == KILN_OK && compile(t, &plain, &err) == KILN_OK)
+        training_tell(
+            t, KILN_TRAINING_INFORMATION,
+            "gradient checkpointing: %d segments, %+.0f%% operations, activations %s instead of %s; "
+            "with gradients %s instead of %s",
+            p->segments, 100 * (plan_flops(p->plan) / plan_flops(plain.plan) - 1),
+            size_text(plan_passing_bytes(p->plan), text[0]),
+            size_text(plan_passing_bytes(plain.plan), text[1]), size_text(plan_arena_bytes(p->plan), text[2]),
+            size_text(plan_arena_bytes(plain.plan), text[3]));
+    plan_fini(&plain);
 }
 
 static kiln_status find_outputs(const kiln_training *t, step_plan *p, kiln_error *err)
@@ -131,16 +164,24 @@ kiln_status step_plan_get(kiln_training *t, const objective_shape *size, bool ba
         }
     }
     make_room(t);
-    step_plan made = {.shape = *size, .backward = backward, .used = ++t->clock};
+    step_plan made = {.shape = *size,
+                      .backward = backward,
+                      .checkpointing = backward && t->recipe.gradient_checkpointing,
+                      .used = ++t->clock};
     kiln_status status = draw(t, &made, err);
     if (!status)
         status = compile(t, &made, err);
+    if (!status)
+        status = open_run(t, &made, err);
     if (!status)
         status = find_outputs(t, &made, err);
     if (status) {
         plan_fini(&made);
         return status;
     }
+    if (made.checkpointing && !t->told_savings)
+        tell_savings(t, &made);
+    t->told_savings |= made.checkpointing;
     t->plans[t->plan_count] = made;
     *out = &t->plans[t->plan_count++];
     return KILN_OK;

@@ -23,7 +23,8 @@ enum { STEP_PLANS = 8 };
 /* A compiled step at one size, with its memory. */
 typedef struct step_plan {
     objective_shape shape;
-    bool backward;
+    bool backward, checkpointing;
+    int segments; /* computed again */
     graph *graph;
     plan *plan;
     run *run;
@@ -57,6 +58,7 @@ struct kiln_training {
     packed_store *frozen; /* packed parameters that are not trained, of the networks that take part */
     step_plan plans[STEP_PLANS];
     int plan_count;
+    bool told_savings; /* of gradient checkpointing */
     uint64_t clock;
 
     optimizer *optimizer;
