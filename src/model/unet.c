@@ -1,28 +1,18 @@
 /* unet.c - the UNet, declared once. Each line that owns parameters names them in both dialects. */
-#include "model/unet.h"
+#include "model/unet_parts.h"
 
 #include "nn/nn.h"
 
-/* What every block needs besides its input. */
-typedef struct unet_context {
-    const unet_config *config;
-    value time;    /* silu of the time embedding: [N,time_channels] */
-    value context; /* [N,S,context_channels] */
-} unet_context;
+#include <stdio.h>
+#include <string.h>
 
-/* The stack of outputs that the way down leaves for the way up. */
-typedef struct skips {
-    value value[UNET_MAX_LEVELS * (UNET_MAX_LAYERS + 1) + 1];
-    int count;
-} skips;
-
-static void push(skips *s, value v)
+static void push(unet_skips *s, value v)
 {
     if (s->count < (int)(sizeof s->value / sizeof *s->value))
         s->value[s->count++] = v;
 }
 
-static value pop(skips *s)
+static value pop(unet_skips *s)
 {
     return s->count ? s->value[--s->count] : NO_VALUE;
 }
@@ -56,13 +46,41 @@ static value attention(at a, const unet_context *u, value x, value context, int 
     return graph_tap(a, nn_attention(a, x, context, heads, false, &nn_attention_diffusers));
 }
 
+/* The keys and values of image prompts for the next cross-attention: inputs of the graph. How many there are. */
+static int take_images(at a, const unet_context *u, int64_t channels, value *keys, value *values)
+{
+    if (!u->images)
+        return 0;
+    int layer = u->images->layer++;
+    int64_t batch = value_shape(a, u->context).dim[0];
+    for (int p = 0; p < u->images->count; p++) {
+        char name[48];
+        shape s = SHAPE3(batch, u->images->tokens[p], channels);
+        snprintf(name, sizeof name, "image_key_%d_%d", p, layer);
+        keys[p] = graph_input(a.graph, name, s, DTYPE_F32);
+        snprintf(name, sizeof name, "image_value_%d_%d", p, layer);
+        values[p] = graph_input(a.graph, name, s, DTYPE_F32);
+    }
+    return u->images->count;
+}
+
+/* What the words say, and beside them what image prompts say: each has a softmax of its own (Ye et al. 2023,
+ * arXiv:2308.06721, eq. 5; the scale is in the values). */
+static value cross_attention(at a, const unet_context *u, value x, int level)
+{
+    value keys[UNET_MAX_IMAGE_PROMPTS], values[UNET_MAX_IMAGE_PROMPTS];
+    int count = take_images(a, u, value_channels(a, x), keys, values);
+    return graph_tap(a, nn_attention_joined(a, x, u->context, u->config->heads[level], count, keys, values,
+                                            &nn_attention_diffusers));
+}
+
 static value transformer_block(at a, const unet_context *u, value x, int level)
 {
     value first = u->config->only_cross_attention[level] ? u->context : NO_VALUE;
     value h = nn_layer_norm(same(a, "norm1"), x, 1e-5f);
     x = op_add(a, x, attention(same(a, "attn1"), u, h, first, level));
     h = nn_layer_norm(same(a, "norm2"), x, 1e-5f);
-    x = op_add(a, x, attention(same(a, "attn2"), u, h, u->context, level));
+    x = op_add(a, x, cross_attention(same(a, "attn2"), u, h, level));
     h = nn_layer_norm(same(a, "norm3"), x, 1e-5f);
     return op_add(a, x, feed_forward(same(a, "ff"), h));
 }
@@ -113,7 +131,7 @@ static value upsample(at a, value x, shape target)
     return nn_conv2d_with(a, x, s.dim[3], 3, &keep, NN_BIAS);
 }
 
-static value way_down(at root, const unet_context *u, value x, skips *s)
+value unet_draw_down(at root, const unet_context *u, value x, unet_skips *s)
 {
     const unet_config *c = u->config;
     push(s, x);
@@ -136,7 +154,7 @@ static value way_down(at root, const unet_context *u, value x, skips *s)
     return x;
 }
 
-static value middle(at root, const unet_context *u, value x)
+value unet_draw_middle(at root, const unet_context *u, value x)
 {
     const unet_config *c = u->config;
     at a = in(root, "mid_block", "middle_block");
@@ -158,7 +176,7 @@ static value middle(at root, const unet_context *u, value x)
     return graph_tap(a, x);
 }
 
-static value way_up(at root, const unet_context *u, value x, skips *s)
+static value way_up(at root, const unet_context *u, value x, unet_skips *s)
 {
     const unet_config *c = u->config;
     for (int k = 0, n = 0; k < c->levels; k++) {
@@ -263,7 +281,7 @@ static value added_embedding(at root, const unet_config *c, const unet_shape *s)
 }
 
 /* Everything that is one vector per picture. */
-static value condition(at root, const unet_config *c, const unet_shape *s)
+value unet_condition(at root, const unet_config *c, const unet_shape *s)
 {
     value e = time_embedding(root, c, s->batch);
     if (c->class_kind != UNET_CLASS_NONE)
@@ -271,6 +289,29 @@ static value condition(at root, const unet_config *c, const unet_shape *s)
     if (c->text_time)
         e = op_add(root, e, added_embedding(root, c, s));
     return op_silu(root, e);
+}
+
+/* Transformer blocks on the way up. */
+static int transformers_up(const unet_config *c)
+{
+    int count = 0;
+    for (int i = 0; i < c->levels; i++)
+        for (int j = 0; j <= c->layers[i]; j++)
+            count += c->up_depth[i][j];
+    return count;
+}
+
+/* What ControlNets say joins what the way up finds: every skip, and the middle (Zhang et al. 2023,
+ * arXiv:2302.05543). */
+static value add_control(at root, value x, unet_skips *s)
+{
+    for (int i = 0; i < s->count; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "control_%d", i);
+        value more = graph_input(root.graph, name, value_shape(root, s->value[i]), DTYPE_F32);
+        s->value[i] = op_add(root, s->value[i], more);
+    }
+    return op_add(root, x, graph_input(root.graph, "control_mid", value_shape(root, x), DTYPE_F32));
 }
 
 void unet_draw(graph *g, const unet_config *c, const unet_shape *s)
@@ -284,16 +325,24 @@ void unet_draw(graph *g, const unet_config *c, const unet_shape *s)
     unet_context u = {.config = c};
     graph_segment(root);
     value x = graph_input(g, "sample", SHAPE4(s->batch, s->height, s->width, c->in_channels), DTYPE_F32);
-    u.time = condition(root, c, s);
+    u.time = unet_condition(root, c, s);
     u.context = graph_input(g, "encoder_hidden_states",
                             SHAPE3(s->batch, s->context_tokens, c->context_channels), DTYPE_F32);
     if (c->center_input)
         x = op_scale(root, x, 2.0f, -1.0f);
     at first = in(root, "conv_in", "input_blocks.0.0");
     x = graph_tap(first, nn_conv2d(first, x, c->channels[0], c->conv_in_kernel));
-    skips left = {.count = 0};
-    x = way_down(root, &u, x, &left);
-    x = middle(root, &u, x);
+    unet_skips left = {.count = 0};
+    unet_images images = {.count = s->image_prompts};
+    memcpy(images.tokens, s->image_tokens, sizeof images.tokens);
+    u.images = s->image_prompts ? &images : NULL;
+    x = unet_draw_down(root, &u, x, &left);
+    int after_down = images.layer;
+    images.layer += transformers_up(c);
+    x = unet_draw_middle(root, &u, x);
+    images.layer = after_down;
+    if (s->control)
+        x = add_control(root, x, &left);
     x = way_up(root, &u, x, &left);
     at norm = in(root, "conv_norm_out", "out.0");
     graph_segment(norm);

@@ -14,7 +14,7 @@
 
 #define UNET_ORIGINAL_PREFIX "model.diffusion_model."
 
-enum { UNET_MAX_LEVELS = 8, UNET_MAX_LAYERS = 8, UNET_MAX_DEPTH = 64 };
+enum { UNET_MAX_LEVELS = 8, UNET_MAX_LAYERS = 8, UNET_MAX_DEPTH = 64, UNET_MAX_IMAGE_PROMPTS = 4 };
 
 typedef enum unet_middle {
     UNET_MIDDLE_ATTENTION, /* resnet, transformer, resnet */
@@ -65,7 +65,9 @@ typedef struct unet_config {
 typedef struct unet_shape {
     int batch, height, width; /* of the latents */
     int context_tokens;
-    int time_ids; /* SDXL: 6, its refiner: 5; 0 means 6 */
+    int time_ids;                                            /* SDXL: 6, its refiner: 5; 0 means 6 */
+    bool control;                                            /* what ControlNets say comes in */
+    int image_prompts, image_tokens[UNET_MAX_IMAGE_PROMPTS]; /* how many, and tokens of each */
 } unet_shape;
 
 extern const unet_config unet_sd15, unet_sd15_inpaint, unet_sd21, unet_sdxl, unet_x4_upscaler;
@@ -101,6 +103,9 @@ int unet_pooled_channels(const unet_config *config, int time_ids);
  *            timestep_cond [N,time_condition_channels]   where it is configured
  *            added_text_embeds [N,pooled], added_time_ids [N,ids]   with text_time
  *            class_labels: I32 [N,1] for a table, F32 [N] for timestep, F32 [N,width] for the others
+ *            control_<i>, as the skip that the way down leaves i-th, and control_mid   with control
+ *            image_key_<p>_<l>, image_value_<p>_<l> [N,tokens,C] of image prompt p and cross-attention l: as IP-Adapter
+ *            numbers them, those of the way down, then up, then the middle's
  *   output   out [N,h,w,Cout]
  * Taps carry diffusers' module names. Errors stay in the graph (graph_finish). */
 void unet_draw(graph *graph, const unet_config *config, const unet_shape *shape);

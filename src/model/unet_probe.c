@@ -3,7 +3,7 @@
  * The original dialect numbers everything in order of use: input_blocks.N is a resnet (with a transformer, if
  * any, beside it) or the halving that ends a level; output_blocks.N mirrors them. So the structure is read by
  * walking the numbers. Head counts leave no trace in shapes: they follow the family's custom, or a hint. */
-#include "model/unet.h"
+#include "model/unet_parts.h"
 
 /* Transformer blocks under a place, 0 when it has no transformer. */
 static int count_depth(const tensor_finder *f, const char *place, int n)
@@ -87,7 +87,7 @@ static void read_labels(const tensor_finder *f, const unet_hints *hints, unet_co
     }
 }
 
-static void read_heads(const unet_hints *hints, unet_config *c)
+void unet_custom_heads(const unet_hints *hints, unet_config *c)
 {
     for (int i = 0; i < c->levels; i++) {
         int width = hints->head_channels;
@@ -99,6 +99,18 @@ static void read_heads(const unet_hints *hints, unet_config *c)
     }
 }
 
+void unet_read_way_down(const tensor_finder *f, const unet_hints *hints, unet_config *c)
+{
+    c->in_channels = find_dim(f, 1, "input_blocks.0.0.weight");
+    c->conv_in_kernel = find_dim(f, 2, "input_blocks.0.0.weight");
+    c->time_channels = find_dim(f, 0, "time_embed.0.weight");
+    c->time_condition_channels = find_dim(f, 1, "time_embed.cond_proj.weight");
+    walk_down(f, c);
+    read_middle(f, c);
+    read_labels(f, hints, c);
+    unet_custom_heads(hints, c);
+}
+
 kiln_status unet_config_from_tensors(const tensor_finder *f, const unet_hints *hints, unet_config *out,
                                      kiln_error *err)
 {
@@ -107,26 +119,19 @@ kiln_status unet_config_from_tensors(const tensor_finder *f, const unet_hints *h
     unet_config c = {.norm_epsilon = 1e-5f, .downsample_padding = 1, .cosine_first = true};
     *out = (unet_config){0};
     hints = hints ? hints : &none;
-    c.in_channels = find_dim(f, 1, "input_blocks.0.0.weight");
-    c.conv_in_kernel = find_dim(f, 2, "input_blocks.0.0.weight");
+    unet_read_way_down(f, hints, &c);
     c.out_channels = find_dim(f, 0, "out.2.weight");
     c.conv_out_kernel = find_dim(f, 2, "out.2.weight");
-    c.time_channels = find_dim(f, 0, "time_embed.0.weight");
-    c.time_condition_channels = find_dim(f, 1, "time_embed.cond_proj.weight");
     c.groups = hints->groups ? hints->groups : 32;
     if (!c.in_channels || !c.out_channels || !c.time_channels || c.conv_in_kernel < 1 ||
         c.conv_out_kernel < 1)
         return fail(err, KILN_NOT_FOUND,
                     "there is no UNet here: 'input_blocks.0.0.weight', 'time_embed.0.weight' or "
                     "'out.2.weight' is missing");
-    walk_down(f, &c);
     if (c.levels < 1)
         return fail(err, KILN_NOT_FOUND,
                     "there is no UNet here: 'input_blocks.1.0.in_layers.2.weight' is missing");
     walk_up(f, &c);
-    read_middle(f, &c);
-    read_labels(f, hints, &c);
-    read_heads(hints, &c);
     c.sample_size = c.text_time ? 128 : c.linear_projection ? 96 : 64;
     if (!c.context_channels)
         return fail(err, KILN_UNSUPPORTED, "%s have no cross attention: not a text-to-image model", place);
