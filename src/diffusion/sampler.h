@@ -85,6 +85,10 @@ typedef struct sampler_plan {
     float final_alpha; /* VP samplers: alpha_bar below timestep 0 */
     float begin_alpha; /* VP samplers: alpha_bar of the latent at `first` */
     bool variance_preserving;
+    bool on_curve; /* named view: the levels are those of `curve` */
+    float *
+        step_ends; /* Restart: [count] where each step ends, which may be below where the next begins; or NULL */
+    double guidance_factor; /* what the sampler does to the user's guidance scale: 1, but for DDIM CFG++ */
     bool adaptive;   /* the steps that will be taken are not known: on_step tells progress in `count` parts */
     bool flow_as_ve; /* a flow model, whose sigmas here are those of VE latents */
     int image_tokens;
@@ -104,6 +108,8 @@ int sampler_plan_steps(const sampler_plan *plan);
 /* Label of the sampler ("DPM++ 2M") and of its noise curve ("Karras"; "" in the folder view). */
 const char *sampler_plan_name(const sampler_plan *plan);
 const char *sampler_plan_curve(const sampler_plan *plan);
+/* True if its noise is to be a Brownian path's (brownian.h) rather than independent draws. */
+bool sampler_plan_is_brownian(const sampler_plan *plan);
 /* True if the drawing asks for noise after the start. */
 bool sampler_plan_is_stochastic(const sampler_plan *plan);
 
@@ -127,5 +133,7 @@ kiln_status sampler_run(const sampler_plan *plan, const sampler_calls *calls, fl
 const char *sampler_label(int i);
 const char *const *sampler_aliases(int i);
 const char *sampler_class(int i);
+/* A few words on when to take it. */
+const char *sampler_good_for(int i);
 
 #endif

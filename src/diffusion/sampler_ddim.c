@@ -4,6 +4,8 @@
  *     x'  = sqrt(a') x_0 + sqrt(1 - a' - s^2) eps + s noise
  *     a = alpha_bar[t], a' = alpha_bar[t - stride]
  *
+ * A1111 steps likewise on CompVis' timesteps, but stops at the last but one.
+ *
  * The step goes by the stride, not to the next timestep of the list: with trailing and linspace spacing
  * the two differ. The noise eps is that of the network even when x_0 is clipped. */
 #include "diffusion/samplers.h"
@@ -43,5 +45,14 @@ static kiln_status run(const sampling *s, float *x, kiln_error *err)
     return KILN_OK;
 }
 
+kiln_status plan_compvis_a1111(sampler_plan *plan, const sampler_request *request, kiln_error *err)
+{
+    kiln_status status = plan_compvis(plan, request, err);
+    if (!status && plan->count - plan->first > 1)
+        plan->count--;
+    return status;
+}
+
+const sampler_method ddim_a1111_named = {plan_compvis_a1111, run, 3, 0, false};
 const sampler_method ddim_folder = {plan_vp_of_config, run, 3, 0, false};
 const sampler_method ddim_named = {plan_compvis, run, 3, 0, false};

@@ -47,4 +47,27 @@ static kiln_status plan_folder(sampler_plan *plan, const sampler_request *reques
     return plan_vp_of_config(plan, request, err);
 }
 
+/* Named view (ComfyUI), in VE terms: the posterior q(x' | x, x_0), of mean x_0 + (sigma'/sigma)^2 (x - x_0) and
+ * variance sigma'^2 (1 - (sigma'/sigma)^2). */
+static kiln_status run_named(const sampling *s, float *x, kiln_error *err)
+{
+    const sampler_plan *plan = s->plan;
+    float *x0 = sampling_row(s, 0), *noise = sampling_row(s, 1);
+    for (int i = plan->first; i < plan->count; i++) {
+        float sigma = plan->sigmas[i], next = plan->sigmas[i + 1], ratio = next / sigma;
+        float of_x = ratio * ratio, up = next * sqrtf(1 - of_x);
+        kiln_status status = sampling_denoise(s, x, i, x0, err);
+        for (size_t k = 0; k < s->n; k++)
+            x[k] = of_x * x[k] + (1 - of_x) * x0[k];
+        if (!status)
+            status = sampling_add_noise(s, x, sigma, next, up, noise, err);
+        if (!status)
+            status = sampling_step_done(s, i, x, x0, err);
+        if (status)
+            return status;
+    }
+    return KILN_OK;
+}
+
+const sampler_method ddpm_named = {plan_sigmas_of_curve, run_named, 2, EVERY_KIND, true};
 const sampler_method ddpm_folder = {plan_folder, run, 2, 0, false};

@@ -2,8 +2,7 @@
  * of the noise over rho; the noise is extrapolated by the polynomial through its last values
  *
  *     folder view   in log rho (the paper's logrho-AB), of order solver_order: integrals known in closed form
- *     named view    in VP time (its tAB), of order 3, as ComfyUI does it: see deis_time.c
- */
+ *     named view    in VP time (its tAB), of order 3, as ComfyUI does it: see sampler_multistep_sigma.c */
 #include "diffusion/samplers.h"
 
 #include <math.h>

@@ -4,7 +4,7 @@
  *
  *     folder view   on the cosine levels of its class: beta = sin^2(pi u / 2), alpha^2 = 1 - beta^2, u even in
  *                   [0, 1]; the network gives v and is told the angle, 0 to 1
- */
+ *     named view    on any curve, see sampler_multistep_sigma.c */
 #include "diffusion/samplers.h"
 
 #include "diffusion/linspace.h"

@@ -23,6 +23,11 @@ const char *sampler_class(int i)
     return i >= 0 && i < sampler_table_count ? sampler_table[i].class_name : NULL;
 }
 
+const char *sampler_good_for(int i)
+{
+    return i >= 0 && i < sampler_table_count ? sampler_table[i].good_for : NULL;
+}
+
 static const sampler_row *row_of_class(const char *name)
 {
     for (int i = 0; i < sampler_table_count; i++)
@@ -200,6 +205,7 @@ kiln_status sampler_plan_new(sampler_plan **out, const schedule *table, const sa
     plan->schedule = table;
     plan->config = table->config;
     plan->begin_alpha = -1;
+    plan->guidance_factor = 1;
     plan->image_tokens = request->image_tokens > 0 ? request->image_tokens : table->config.base_image_seq_len;
     kiln_status status = find_sampler(plan, request, err);
     if (!status)
@@ -225,5 +231,5 @@ const char *sampler_plan_name(const sampler_plan *plan)
 
 const char *sampler_plan_curve(const sampler_plan *plan)
 {
-    return plan->folder_view || plan->variance_preserving ? "" : sigma_curve_label(plan->curve);
+    return plan->on_curve ? sigma_curve_label(plan->curve) : "";
 }

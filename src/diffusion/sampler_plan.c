@@ -239,6 +239,7 @@ kiln_status plan_sigmas_of_curve(sampler_plan *plan, const sampler_request *requ
     if (!status)
         status = copy_levels(plan, levels, count, discard && count > 1, err);
     free(levels);
+    plan->on_curve = true;
     if (!status)
         begin_named(plan, request);
     return status;
@@ -301,5 +302,6 @@ void sampler_plan_free(sampler_plan *plan)
         return;
     free(plan->timesteps);
     free(plan->sigmas);
+    free(plan->step_ends);
     free(plan);
 }

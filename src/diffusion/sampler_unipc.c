@@ -139,5 +139,77 @@ static kiln_status plan_folder(sampler_plan *plan, const sampler_request *reques
     return plan_multistep_levels(plan, request, err);
 }
 
+/* Named view: A1111's and ComfyUI's timesteps, even from the highest to 0 with log alpha linear between those of the
+ * table, one level more than steps; order 3, or 2 for short drawings. */
+static kiln_status plan_named(sampler_plan *plan, const sampler_request *request, dpm_solver solver,
+                              kiln_error *err)
+{
+    const schedule *table = plan->schedule;
+    schedule_config *config = &plan->config;
+    config->algorithm = DPM_PLUS_PLUS;
+    config->solver = solver;
+    config->predict_x0 = config->lower_order_final = true;
+    config->solver_order = plan->steps > 2 ? 3 : plan->steps;
+    if (table->alpha_bar[table->count - 1] == 0)
+        return fail(err, KILN_UNSUPPORTED, "UniPC cannot begin at zero terminal SNR");
+    kiln_status status = plan_reserve(plan, plan->steps, err);
+    for (int i = 0; !status && i <= plan->count; i++) {
+        double t = (double)(table->count - 1) * (plan->count - i) / plan->count;
+        int low = t >= table->count - 1 ? table->count - 2 : (int)t;
+        double w = t - low, left = log((double)table->alpha_bar[low]),
+               right = log((double)table->alpha_bar[low + 1]);
+        plan->sigmas[i] = (float)sqrt(expm1(-((1 - w) * left + w * right)));
+        if (i < plan->count)
+            plan->timesteps[i] = (float)t;
+    }
+    plan->variance_preserving = true;
+    plan->init_noise_sigma = 1;
+    return status ? status : plan_begin_folder(plan, request, err);
+}
+
+static kiln_status plan_bh1(sampler_plan *plan, const sampler_request *request, kiln_error *err)
+{
+    return plan_named(plan, request, SOLVER_BH1, err);
+}
+
+static kiln_status plan_bh2(sampler_plan *plan, const sampler_request *request, kiln_error *err)
+{
+    return plan_named(plan, request, SOLVER_BH2, err);
+}
+
+/* ComfyUI's: the levels of a curve, the last 0.001 instead of 0. */
+static kiln_status plan_curve(sampler_plan *plan, const sampler_request *request, dpm_solver solver,
+                              kiln_error *err)
+{
+    schedule_config *config = &plan->config;
+    kiln_status status = plan_sigmas_of_curve(plan, request, err);
+    if (status)
+        return status;
+    config->algorithm = DPM_PLUS_PLUS;
+    config->solver = solver;
+    config->predict_x0 = config->lower_order_final = true;
+    int steps = plan->count - plan->first;
+    config->solver_order = steps > 3 ? 3 : steps > 1 ? steps - 1 : 1;
+    if (!(plan->sigmas[plan->count] > 0))
+        plan->sigmas[plan->count] = fminf(0.001f, plan->sigmas[plan->count - 1] / 2);
+    plan->variance_preserving = true;
+    plan->init_noise_sigma = plan->sigmas[0] / sqrtf(plan->sigmas[0] * plan->sigmas[0] + 1);
+    return KILN_OK;
+}
+
+static kiln_status plan_curve_bh1(sampler_plan *plan, const sampler_request *request, kiln_error *err)
+{
+    return plan_curve(plan, request, SOLVER_BH1, err);
+}
+
+static kiln_status plan_curve_bh2(sampler_plan *plan, const sampler_request *request, kiln_error *err)
+{
+    return plan_curve(plan, request, SOLVER_BH2, err);
+}
+
+const sampler_method unipc_curve_named = {plan_curve_bh1, run, ROWS + 1, 0, false};
+const sampler_method unipc_curve_bh2_named = {plan_curve_bh2, run, ROWS + 1, 0, false};
+const sampler_method unipc_named = {plan_bh1, run, ROWS + 1, 0, false};
+const sampler_method unipc_bh2_named = {plan_bh2, run, ROWS + 1, 0, false};
 const sampler_method unipc_folder = {plan_folder, run, ROWS + 1, 1 << SCHEDULE_VP | 1 << SCHEDULE_FLOW,
                                      false};

@@ -20,6 +20,17 @@ extern const sampler_method unipc_folder;
 extern const sampler_method flow_euler_folder, flow_heun_folder;
 extern const sampler_method edm_euler_folder, edm_dpm_folder;
 extern const sampler_method dpm_singlestep_folder, deis_folder, sa_solver_folder, ipndm_folder;
+extern const sampler_method euler_cfg_pp_named, euler_a_cfg_pp_named, dpmpp_2s_a_cfg_pp_named;
+extern const sampler_method dpmpp_2m_cfg_pp_named, ddim_cfg_pp_named;
+extern const sampler_method res_multistep_named, res_multistep_a_named;
+extern const sampler_method res_multistep_cfg_pp_named, res_multistep_a_cfg_pp_named;
+extern const sampler_method gradient_named, gradient_cfg_pp_named, er_sde_named, restart_named;
+extern const sampler_method seeds_2_named, seeds_3_named, exp_heun_named, exp_heun_sde_named;
+extern const sampler_method heunpp_named, ipndm_named, ipndm_v_named, deis_named, ddpm_named;
+extern const sampler_method unipc_named, unipc_bh2_named, unipc_curve_named, unipc_curve_bh2_named;
+extern const sampler_method ddim_a1111_named;
+/* CompVis' timesteps without the last. */
+kiln_status plan_compvis_a1111(sampler_plan *plan, const sampler_request *request, kiln_error *err);
 extern const sampler_method sa_solver_named, sa_solver_pece_named;
 extern const sampler_method tcd_folder, tcd_named, ddim_inverse_folder, dpmpp_sde_folder;
 extern const sampler_method dpm_fast_named, dpm_adaptive_named;

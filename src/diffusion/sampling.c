@@ -172,12 +172,18 @@ int sampler_plan_steps(const sampler_plan *plan)
     return plan->count - plan->first;
 }
 
+bool sampler_plan_is_brownian(const sampler_plan *plan)
+{
+    return plan->row->brownian && plan->on_curve;
+}
+
 bool sampler_plan_is_stochastic(const sampler_plan *plan)
 {
     const schedule_config *config = &plan->config;
     bool by_config =
         plan->folder_view && (config->algorithm == DPM_SDE || config->algorithm == DPM_SDE_PLUS_PLUS);
-    return by_config || plan->s_churn > 0 || (plan->row->stochastic && plan->eta > 0);
+    bool restarts = plan->step_ends != NULL;
+    return by_config || restarts || plan->s_churn > 0 || (plan->row->stochastic && plan->eta > 0);
 }
 
 void sampler_start(const sampler_plan *plan, const float *noise, const float *image, float *x, size_t n)
@@ -199,7 +205,7 @@ void sampler_noised_image(const sampler_plan *plan, int index, const float *imag
         memmove(x, image, n * sizeof *x);
         return;
     }
-    float sigma = plan->sigmas[index];
+    float sigma = plan->step_ends && index > plan->first ? plan->step_ends[index - 1] : plan->sigmas[index];
     if (plan->schedule->kind == SCHEDULE_FLOW && !plan->flow_as_ve) {
         for (size_t i = 0; i < n; i++)
             x[i] = (1 - sigma) * image[i] + sigma * noise[i];

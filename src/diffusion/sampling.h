@@ -46,6 +46,8 @@ struct sampler_row {
     bool discard_penultimate;             /* named view: one level more, without the last but one */
     double eta;                           /* default */
     bool stochastic;                      /* noise scales with eta */
+    bool brownian;                        /* its noise is that of a path over the levels, see brownian.h */
+    const char *good_for;
 };
 
 extern const sampler_row sampler_table[];
