@@ -62,15 +62,18 @@ static kiln_status open_schedule(objective *o, kiln_error *err)
 {
     schedule_config config;
     kiln_status status = starting_scheduler(o->recipe, o->model->parts->scheduler, &o->scheduler, err);
-    o->flow = strcmp(o->recipe->prediction_type, "flow") == 0;
-    if (status || o->flow)
+    if (status)
         return status;
     status = schedule_config_read(&config, o->scheduler, strlen(o->scheduler), NULL, "the recipe", err);
     if (status)
         return status;
     status = schedule_new(&o->schedule, &config, err);
     schedule_config_fini(&config);
-    if (!status && o->recipe->min_timestep >= o->schedule->count)
+    o->flow = !status && o->schedule->kind == SCHEDULE_FLOW;
+    if (!status && o->schedule->kind == SCHEDULE_EDM)
+        status = fail(err, KILN_UNSUPPORTED, "%s: models with EDM's preconditioning cannot be trained",
+                      o->model->path);
+    if (!status && !o->flow && o->recipe->min_timestep >= o->schedule->count)
         status = fail(err, KILN_BAD_ARGUMENT, "min_timestep is %d, the schedule has %d timesteps",
                       o->recipe->min_timestep, o->schedule->count);
     return status;

@@ -99,6 +99,7 @@ typedef struct noising {
     float *x0, *noise, *sample, *target;
     size_t count;
     int channels;
+    int places; /* of 2x2 latents: what a shift may depend on */
 } noising;
 
 static void fill_noise(const objective *o, const order_sample *s, const noising *n)
@@ -151,13 +152,20 @@ static kiln_status find_x0(objective *o, const objective_batch *b, int i, float 
     return KILN_OK;
 }
 
+/* Flow matching: how much of the sample is noise, at a time of 0..1. */
+static double flow_level(const objective *o, double time, int places)
+{
+    const schedule_config *c = &o->schedule->config;
+    return c->use_dynamic_shifting ? schedule_dynamic_shift(c, places, time) : schedule_shift(c->shift, time);
+}
+
 /* The network's inputs and target; gives timestep and weight. */
 static void noise_sample(const objective *o, double time, const noising *n, float *timestep, float *weight)
 {
     *weight = 1;
     if (o->flow) {
-        double shift = o->recipe->flow_shift, s = shift * time / (1 + (shift - 1) * time);
-        *timestep = (float)(s * 1000);
+        double s = flow_level(o, time, n->places);
+        *timestep = (float)(s * o->schedule->count);
         for (size_t i = 0; i < n->count; i++) {
             n->sample[i] = (float)((1 - s) * (double)n->x0[i] + s * (double)n->noise[i]);
             n->target[i] = n->noise[i] - n->x0[i];
@@ -186,7 +194,8 @@ static kiln_status fill(objective *o, const objective_batch *b, run *r, kiln_err
                      .sample = sample + (size_t)i * count,
                      .target = target + (size_t)i * count,
                      .count = count,
-                     .channels = channels};
+                     .channels = channels,
+                     .places = (b->shape.height_px / f / 2) * (b->shape.width_px / f / 2)};
         status = find_x0(o, b, i, scratch + 2 * count, &n, err);
         if (status)
             break;

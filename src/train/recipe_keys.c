@@ -168,7 +168,7 @@ static const recipe_key keys[] = {
     CHOICE("timestep_sampling", timestep_sampling, "uniform", "uniform|logit_normal", "loss",
            "how timesteps are drawn"),
     NUMBER("flow_shift", flow_shift, 0.01, 100, "1", "loss",
-           "prediction_type flow: shift of the times towards noise"),
+           "prediction_type flow: shift of the times towards noise, also of drawing; auto keeps the base's"),
     BOOL("zero_init", zero_init, "true", "loss",
          "from nothing: the last layer of each residual block starts at zero, as in the code of CompVis"),
     CHOICE("reconstruction_loss", reconstruction_loss, "l1", "l1|l2", "loss", "method vae"),

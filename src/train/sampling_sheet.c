@@ -233,8 +233,6 @@ kiln_status training_sample(kiln_training *t, kiln_error *err)
     if (!status && !prompts->count && !t->objective->worded)
         for (; prompts->count < 16; prompts->count++)
             prompts->line[prompts->count] = (prompt_line){.text = "", .seed = -1};
-    if (!status && t->objective->flow)
-        status = fail(&why, KILN_UNSUPPORTED, "drawing by flow is not available yet");
     if (!status && (prompts->count || strcmp(t->recipe.method, "vae") == 0)) {
         p.training = t;
         status = present_begin(&p, t, &why);

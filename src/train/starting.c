@@ -39,18 +39,31 @@ static json_t *new_scheduler(const recipe *r)
                      "trained_betas");
 }
 
+static bool is_flow(const json_t *config)
+{
+    const char *name = json_string_value(json_object_get(config, "_class_name"));
+    return name && strncmp(name, "FlowMatch", 9) == 0;
+}
+
 kiln_status starting_scheduler(const recipe *r, const char *base, char **out, kiln_error *err)
 {
     *out = NULL;
     json_error_t where;
-    bool flow = strcmp(r->prediction_type, "flow") == 0;
-    json_t *config = base && !flow ? json_loads(base, 0, &where) : new_scheduler(r);
+    bool wants_flow = strcmp(r->prediction_type, "flow") == 0;
+    bool as_base = strcmp(r->prediction_type, "auto") == 0;
+    json_t *config = base ? json_loads(base, 0, &where) : new_scheduler(r);
     if (!json_is_object(config)) {
         json_decref(config);
         return fail(err, KILN_BAD_FORMAT, "the scheduler's configuration is no JSON object");
     }
-    int failures = 0;
-    if (!flow && strcmp(r->prediction_type, "auto") != 0)
+    bool flow = is_flow(config);
+    if (!as_base && flow != wants_flow) {
+        json_decref(config);
+        config = new_scheduler(r);
+        flow = wants_flow;
+    }
+    int failures = wants_flow ? json_object_set_new(config, "shift", json_real(r->flow_shift)) : 0;
+    if (!flow && !as_base)
         failures += json_object_set_new(config, "prediction_type", json_string(r->prediction_type));
     if (!flow && r->zero_terminal_snr) {
         failures += json_object_set_new(config, "rescale_betas_zero_snr", json_true());

@@ -153,8 +153,6 @@ static kiln_status adopt_scheduler(kiln_training *t, kiln_error *err)
     model_parts *parts = t->model->parts;
     parts->scheduler = t->objective->scheduler;
     parts->scheduler_assumed = false;
-    if (t->objective->flow)
-        return KILN_OK;
     kiln_status status =
         schedule_config_read(&config, parts->scheduler, strlen(parts->scheduler), NULL, "the recipe", err);
     if (status)

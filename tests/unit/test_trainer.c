@@ -101,15 +101,44 @@ static void draws(const training_case *c, int side)
     kiln_model_close(m);
 }
 
+static void scheduler_of(const training_case *c, const char *folder, char text[4096])
+{
+    char path[2 * CASE_PATH];
+    snprintf(path, sizeof path, "%s/%s/checkpoints/latest/scheduler/scheduler_config.json", c->folder,
+             folder);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    text[fread(text, 1, 4095, f)] = '\0';
+    fclose(f);
+}
+
 static void flow_learns(void **state)
 {
     (void)state;
     training_case c = case_begin(8, 16);
-    run(case_recipe(&c, "run", TINY_PIXEL, "prediction_type=flow", "max_train_steps=80", "learning_rate=3e-3",
-                    NULL),
+    run(case_recipe(&c, "run", TINY_PIXEL, "prediction_type=flow", "flow_shift=1.5", "max_train_steps=80",
+                    "learning_rate=3e-3", "sample_every_n_steps=80", "sample_steps=4", NULL),
         &w);
-    print_message("flow: loss %.4f -> %.4f\n", w.first, w.last);
+    print_message("flow: loss %.4f -> %.4f; %s\n", w.first, w.last, w.note);
     assert_true(w.last < 0.8 * w.first);
+    assert_int_equal(w.samples, 1);
+    draws(&c, 8);
+    char text[4096], base[CASE_PATH];
+    scheduler_of(&c, "run", text);
+    assert_non_null(strstr(text, "\"FlowMatchEulerDiscreteScheduler\""));
+    assert_non_null(strstr(text, "\"shift\": 1.5"));
+    /* What goes on from it is of its kind, unless the recipe says another. */
+    static watched next;
+    snprintf(base, sizeof base, "base=%s/run/checkpoints/latest", c.folder);
+    run(case_recipe(&c, "next", TINY_PIXEL, base, "max_train_steps=8", "learning_rate=1e-5", NULL), &next);
+    print_message("flow, gone on with: loss %.4f\n", next.first);
+    assert_true(next.first < 0.8 * w.first);
+    scheduler_of(&c, "next", text);
+    assert_non_null(strstr(text, "\"shift\": 1.5"));
+    run(case_recipe(&c, "noise", TINY_PIXEL, base, "prediction_type=epsilon", "max_train_steps=1", NULL),
+        &next);
+    scheduler_of(&c, "noise", text);
+    assert_non_null(strstr(text, "\"DDIMScheduler\""));
     case_end(&c);
 }
 
