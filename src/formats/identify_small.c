@@ -143,12 +143,12 @@ static bool identify_esrgan(const tensor_file *file, const char *prefix, identit
             snprintf(name, sizeof name, i == 0 ? "conv_up%d.weight" : "upconv%d.weight", n);
             scale *= dim_under(file, prefix, name, 0) ? 2 : 1;
         }
-        /* The old form numbers its layers: 3 and 6 are the two upsampling convolutions of a x4 model. */
-        for (int n = 3; i >= 2 && n <= 9; n += 3) {
+        /* The old form numbers its layers: the last is 4, and 3 more for each enlargement by 2. */
+        for (int n = 4; i >= 2 && n <= 13; n += 3) {
             snprintf(name, sizeof name, "model.%d.weight", n);
-            char next[64];
-            snprintf(next, sizeof next, "model.%d.weight", n + 2);
-            scale *= dim_under(file, prefix, name, 0) && dim_under(file, prefix, next, 0) ? 2 : 1;
+            if (dim_under(file, prefix, name, 0))
+                break;
+            scale *= 2;
         }
         out->scale = unshuffled(scale, in_channels);
         out->channels = in_channels;
@@ -183,14 +183,15 @@ static bool identify_upscaler(const tensor_file *file, identity *out)
 {
     static const struct {
         const char *name, *family;
-    } others[] = {{"layers.0.residual_group.blocks.0.norm1.weight", "SwinIR"},
-                  {"layers.0.residual_group.blocks.0.attn.logit_scale", "Swin2SR"},
-                  {"layers.0.residual_group.blocks.0.conv_block.cab.0.weight", "HAT"},
-                  {"layers.0.blocks.0.attn.attns.0.rpe_biases", "DAT"},
-                  {"block_1.c1_r.sk.weight", "SPAN"},
-                  {"feats.1.lk.conv.weight", "RealPLKSR"},
-                  {"m_head.0.weight", "SCUNet"},
-                  {"residual_layer.0.residual_layer.0.layer.0.fn.0.weight", "OmniSR"}};
+        bool supported;
+    } others[] = {{"layers.0.residual_group.blocks.0.norm1.weight", "SwinIR", true},
+                  {"layers.0.residual_group.blocks.0.attn.logit_scale", "Swin2SR", false},
+                  {"layers.0.residual_group.blocks.0.conv_block.cab.0.weight", "HAT", false},
+                  {"layers.0.blocks.0.attn.attns.0.rpe_biases", "DAT", true},
+                  {"block_1.c1_r.sk.weight", "SPAN", true},
+                  {"feats.1.lk.conv.weight", "RealPLKSR", true},
+                  {"m_head.0.weight", "SCUNet", false},
+                  {"residual_layer.0.residual_layer.0.layer.0.fn.0.weight", "OmniSR", false}};
     const char *prefix = upscaler_prefix(file);
     if (identify_esrgan(file, prefix, out) || identify_compact(file, prefix, out))
         return true;
@@ -205,7 +206,7 @@ static bool identify_upscaler(const tensor_file *file, identity *out)
                          hat && i == 0     ? "HAT"
                          : swin2 && i == 0 ? "Swin2SR"
                                            : others[i].family,
-                         "", false);
+                         "", others[i].supported && !hat && !swin2);
             return true;
         }
     }
