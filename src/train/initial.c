@@ -10,6 +10,9 @@
 
 enum { MIX_INITIAL = MIX_OBJECTIVE + 50 };
 
+/* Of an autoencoder's posterior: a deviation of 0.05. */
+#define INITIAL_LOG_VARIANCE -6.0f
+
 /* FNV-1a over part and name. */
 static uint64_t name_bits(part_kind part, const char *name)
 {
@@ -93,6 +96,15 @@ static bool starts_at_zero(const initial_weights *w, const char *name)
                                                                        strncmp(name, "conv_out.", 9) == 0));
 }
 
+/* The latents of an untrained autoencoder are small (about 0.2) beside a deviation of 1: the decoder would see noise, and
+ * the encoder learn nothing until the logarithm of the variance has come down, step by step. It starts there. */
+static void narrow_posterior(const initial_weights *w, const parameter *p, float *to, int64_t count)
+{
+    if (w->part != PART_VAE || strncmp(p->canonical, "quant_conv.", 11) != 0)
+        return;
+    fill(to + count / 2, count - count / 2, ends_with(p->canonical, ".bias") ? INITIAL_LOG_VARIANCE : 0.0f);
+}
+
 static kiln_status read_initial(void *self, const parameter *p, int index, float *to, kiln_error *err)
 {
     (void)index;
@@ -110,6 +122,7 @@ static kiln_status read_initial(void *self, const parameter *p, int index, float
         fill_normal(to, count, bits, 1.0);
     else
         fill_uniform(to, count, bits, 1 / sqrt((double)fan_in(w, p)));
+    narrow_posterior(w, p, to, count);
     return KILN_OK;
 }
 
