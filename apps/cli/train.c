@@ -164,6 +164,9 @@ static int train(const kiln_training_recipe *r, const train_values *v)
         fprintf(stderr, "training %.2f M of %.2f M parameters, step %lld of %lld\n", (double)trained * 1e-6,
                 (double)all * 1e-6, (long long)kiln_training_step(t), (long long)kiln_training_steps(t));
     }
+    bool done = status == KILN_OK && kiln_training_step(t) >= kiln_training_steps(t);
+    if (done && !v->quiet)
+        fprintf(stderr, "nothing is left to do; --set max_train_steps=N with a larger N goes on\n");
     if (status == KILN_OK)
         status = kiln_training_run(t, &err);
     if (view.shown)

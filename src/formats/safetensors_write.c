@@ -159,7 +159,7 @@ static kiln_status write_at(safetensors_writer *writer, uint64_t at, const void 
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)
-            return fail_system(err, "%s: writing", writer->path);
+            return fail_system(err, "%s: cannot be written", writer->path);
         done += (size_t)put;
     }
     return KILN_OK;
@@ -271,7 +271,7 @@ kiln_status safetensors_writer_finish(safetensors_writer *writer, kiln_error *er
     if (!status) {
         set_usual_rights(writer->fd, writer->path);
         if (fsync(writer->fd) != 0)
-            status = fail_system(err, "%s: writing", writer->path);
+            status = fail_system(err, "%s: cannot be written", writer->path);
     }
     if (!status && rename(writer->temporary, writer->path) != 0)
         status = fail_system(err, "%s: cannot be written", writer->path);

@@ -247,7 +247,7 @@ kiln_status conditioning_check(const kiln_model *m, const kiln_map *map, const c
         return fail(err, KILN_MISMATCH, "%s lacks the tensor 'pooled' [1,%d] that the model wants", what,
                     wanted);
     if (!all_finite(words, context) || (wanted && !all_finite(whole, pooled)))
-        return fail(err, KILN_BAD_ARGUMENT, "%s holds NaN or infinity", what);
+        return fail(err, KILN_BAD_FORMAT, "%s holds NaN or infinity", what);
     return KILN_OK;
 }
 

@@ -69,7 +69,7 @@ kiln_status write_text_file(const char *path, const char *text, size_t length, k
         return fail_system(err, "%s: cannot be written", path);
     bool whole = fwrite(text, 1, length, file) == length && fflush(file) == 0 && fsync(fileno(file)) == 0;
     if (fclose(file) != 0 || !whole)
-        return fail_system(err, "%s: writing", path);
+        return fail_system(err, "%s: cannot be written", path);
     return KILN_OK;
 }
 
@@ -148,7 +148,7 @@ static kiln_status write_single(const model_parts *parts, const bound_models *mo
     if (!status)
         return safetensors_writer_finish(writer, err);
     safetensors_writer_abort(writer);
-    return fail_within(err, status, "%s", to);
+    return status;
 }
 
 kiln_status convert_to_single(model_parts *parts, const char *to, conversion *c, kiln_error *err)

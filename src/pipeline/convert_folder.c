@@ -167,6 +167,17 @@ static kiln_status check_free(const char *to, kiln_error *err)
                    : KILN_OK;
 }
 
+/* The sentence speaks of the folder that was asked for, not of the one that is renamed to it. */
+static void name_target(kiln_error *err, const char *temporary, const char *target)
+{
+    char *found = strstr(err->text, temporary);
+    size_t longer = strlen(temporary), shorter = strlen(target);
+    if (!found)
+        return;
+    memcpy(found, target, shorter);
+    memmove(found + shorter, found + longer, strlen(found + longer) + 1);
+}
+
 kiln_status convert_to_folder(const model_parts *parts, const bound_models *models, const char *to,
                               conversion *c, kiln_error *err)
 {
@@ -188,7 +199,9 @@ kiln_status convert_to_folder(const model_parts *parts, const bound_models *mode
         status = fail_system(err, "%s: cannot be written", target);
     if (!status && rename(temporary, target) != 0)
         status = fail_system(err, "%s: cannot be written", target);
-    if (status)
+    if (status) {
         nftw(temporary, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        name_target(err, temporary, target);
+    }
     return status;
 }

@@ -35,15 +35,21 @@ static kiln_status copy_part(safetensors_writer *writer, const tensor_file *file
                              dtype type, int64_t first, int64_t count, void *stored, float *values,
                              kiln_error *err)
 {
-    kiln_status status;
+    /* Masks and schedules may hold infinity. */
+    bool checked = dtype_is_floating(e->type) && !weights_is_harmless(e->name);
+    kiln_status status = KILN_OK;
     if (type == e->type) {
         status = tensor_file_read_part(file, e, first, count, stored, err);
+        if (!status && checked)
+            convert_to_f32(stored, type, values, (size_t)count);
     } else {
         status = tensor_file_read_f32(file, e, first, count, values, err);
-        if (!status)
-            status = weights_check_range(e->name, type, values, count, err);
-        if (!status)
-            convert_from_f32(values, stored, type, (size_t)count);
+    }
+    if (!status && checked && !weights_all_finite(values, count))
+        status = fail(err, KILN_BAD_FORMAT, "the tensor '%s' holds NaN or infinity: it is damaged", e->name);
+    if (!status && type != e->type) {
+        status = weights_check_range(e->name, type, values, count, err);
+        convert_from_f32(values, stored, type, (size_t)count);
     }
     return status ? status
                   : safetensors_writer_write(writer, e->name, stored, (size_t)count * dtype_size(type), err);
@@ -57,9 +63,9 @@ static kiln_status copy_tensor(safetensors_writer *writer, const tensor_file *fi
     if (step > all || e->strided) /* a strided tensor is gathered anew by each read */
         step = all > 0 ? all : 1;
     void *stored = malloc((size_t)step * 8);
-    float *values = type == e->type ? NULL : malloc((size_t)step * sizeof *values);
+    float *values = malloc((size_t)step * sizeof *values);
     kiln_status status = KILN_OK;
-    if (!stored || (type != e->type && !values))
+    if (!stored || !values)
         status = fail(err, KILN_NO_MEMORY, "not enough memory to copy '%s'", e->name);
     for (int64_t first = 0; first < all && !status; first += step) {
         int64_t count = all - first < step ? all - first : step;

@@ -8,7 +8,11 @@
 
 static void list_parts(const model_parts *parts, bool present, char *text, size_t size)
 {
-    unsigned wanted = probe_drawing_parts(parts);
+    const unet_config *u = &parts->unet;
+    bool pixel = parts->part[PART_UNET].present && !parts->part[PART_VAE].present && u->in_channels == 3 &&
+                 u->out_channels == 3;
+    /* A denoiser of pixels is whole without a VAE; with words only when it has a text encoder. */
+    unsigned wanted = pixel ? 1u << PART_UNET : probe_drawing_parts(parts);
     text[0] = '\0';
     for (int k = 0; k < PART_COUNT; k++) {
         bool there = parts->part[k].present;

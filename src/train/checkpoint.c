@@ -317,7 +317,9 @@ static kiln_status find_latest(kiln_training *t, char **path, kiln_error *err)
     }
     checkpoint_list_fini(&list);
     if (!status && !*path && damaged)
-        status = fail(err, KILN_BAD_FORMAT, "%s: all %d checkpoints are damaged", parent, damaged);
+        status = fail(err, KILN_BAD_FORMAT,
+                      "%s: no checkpoint here is whole (%d damaged); begin in another output_dir", parent,
+                      damaged);
     return status;
 }
 
@@ -350,6 +352,60 @@ static kiln_status open_state(const char *checkpoint, tensor_file **file, kiln_e
     return status;
 }
 
+/* Keys that say what a network made from nothing is like: changing them does not change the one that is there. */
+static bool is_of_network(const recipe *r, const char *key)
+{
+    static const char *const of_schedule[] = {"num_train_timesteps", "beta_schedule", "beta_start",
+                                              "beta_end"};
+    const char *dot = strchr(key, '.');
+    if (r->base[0])
+        return false;
+    for (int i = 0; i < 4; i++)
+        if (strcmp(key, of_schedule[i]) == 0)
+            return !r->unet.base[0];
+    if (!dot || strcmp(dot, ".base") == 0 || strcmp(dot, ".tokenizer") == 0)
+        return false;
+    const char *base = strncmp(key, "unet.", 5) == 0  ? r->unet.base
+                       : strncmp(key, "vae.", 4) == 0 ? r->vae.base
+                                                      : r->text_encoder.base;
+    return !base[0];
+}
+
+static kiln_status compare_recipes(const recipe *then, const recipe *now, const char *checkpoint,
+                                   kiln_error *err)
+{
+    char was[RECIPE_VALUE], is[RECIPE_VALUE];
+    for (int i = 0; recipe_key_at(i); i++) {
+        const recipe_key *key = recipe_key_at(i);
+        if (!is_of_network(then, key->name))
+            continue;
+        recipe_value_text(then, key, was);
+        recipe_value_text(now, key, is);
+        if (strcmp(was, is) != 0)
+            return fail(
+                err, KILN_MISMATCH,
+                "%s: %s was %s when this was saved, and is %s now: a network keeps its form as long as it "
+                "is trained; another one needs another output_dir",
+                checkpoint, key->name, was, is);
+    }
+    return KILN_OK;
+}
+
+/* A recipe that cannot be read (of another version, say) stands in nobody's way. */
+static kiln_status check_recipe(const kiln_training *t, const char *checkpoint, kiln_error *err)
+{
+    char path[FOLDER_PATH];
+    kiln_error why;
+    recipe then;
+    kiln_status status = folder_path(path, checkpoint, "training_state/recipe.txt", err);
+    if (status || recipe_init(&then, &why))
+        return status;
+    if (!recipe_read_file(&then, path, &why) && !recipe_check(&then, &why))
+        status = compare_recipes(&then, &t->recipe, checkpoint, err);
+    recipe_fini(&then);
+    return status;
+}
+
 kiln_status checkpoint_check(const kiln_training *t, const char *checkpoint, kiln_error *err)
 {
     tensor_file *file;
@@ -361,18 +417,18 @@ kiln_status checkpoint_check(const kiln_training *t, const char *checkpoint, kil
     if (!data || strcmp(data, dataset_hash(t->data)) != 0)
         status = fail(err, KILN_MISMATCH,
                       "%s: the pictures or captions of %s are not those that this checkpoint was trained on; "
-                      "accept changes to go on with them",
+                      "--accept-changes goes on with them",
                       checkpoint, t->recipe.train_data_dir);
     else if (!base || strcmp(base, t->base_hash) != 0)
         status = fail(err, KILN_MISMATCH,
-                      "%s: the base is not the one that this checkpoint was trained from; accept changes to "
-                      "go on all the same",
+                      "%s: the base is not the one that this checkpoint was trained from; --accept-changes "
+                      "goes on all the same",
                       checkpoint);
     else if (!method || strcmp(method, t->recipe.method) != 0)
         status = fail(err, KILN_MISMATCH, "%s: the method of this checkpoint is %s, the recipe's is %s",
                       checkpoint, method ? method : "unknown", t->recipe.method);
     tensor_file_close(file);
-    return status;
+    return status ? status : check_recipe(t, checkpoint, err);
 }
 
 /* ------------------------------------------------------------------------------------ restoring */

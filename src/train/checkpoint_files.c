@@ -174,6 +174,8 @@ static kiln_status verify_line(const char *folder, const char *line, kiln_error 
     kiln_status status = folder_path(path, folder, line + 66, err);
     if (status)
         return status;
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        return fail(err, KILN_BAD_FORMAT, "%s: damaged: '%s' is missing", folder, line + 66);
     if (hash_file_some(path, HASH_SHA256, &hashes, NULL, NULL, &why) != KILN_OK)
         return fail(err, KILN_BAD_FORMAT, "%s: damaged: %s", folder, why.text);
     if (strncmp(hashes.sha256, line, 64) != 0)
@@ -191,9 +193,13 @@ kiln_status checkpoint_verify(const char *folder, kiln_error *err)
     kiln_status status = folder_path(path, folder, seal_name, err);
     if (status)
         return status;
+    if (!path_is_folder(folder))
+        return fail(err, KILN_NOT_FOUND, "%s: there is no such checkpoint", folder);
     if (small_file_read(path, &memory, &text, &length, &why) != KILN_OK) {
         arena_fini(&memory);
-        return fail(err, KILN_NOT_FOUND, "%s: no whole checkpoint: %s", folder, why.text);
+        return why.status == KILN_NOT_FOUND
+                   ? fail(err, KILN_NOT_FOUND, "%s: no whole checkpoint: '%s' is missing", folder, seal_name)
+                   : fail(err, KILN_NOT_FOUND, "%s: no whole checkpoint: %s", folder, why.text);
     }
     char *copy = arena_text_part(&memory, text, length);
     if (!copy)

@@ -201,11 +201,17 @@ kiln_status folder_scan_walk(folder_scan *scan, kiln_error *err)
     kiln_status status = walk(scan, &at, err);
     if (status != KILN_OK)
         return status;
-    if (scan->count == 0)
+    if (scan->count == 0 && scan->other_files == 0)
         return fail(
             err, KILN_NOT_FOUND,
-            "%s: no picture in this folder (expected .png, .jpg, .jpeg or .webp; other files: %" PRId64 ")",
-            scan->folder, scan->other_files);
+            "%s: there is no picture in this folder, nor any other file (expected .png, .jpg, .jpeg or "
+            ".webp)",
+            scan->folder);
+    if (scan->count == 0)
+        return fail(err, KILN_NOT_FOUND,
+                    "%s: there is no picture in this folder, only other files: %" PRId64
+                    " (expected .png, .jpg, .jpeg or .webp)",
+                    scan->folder, scan->other_files);
     qsort(scan->pictures, scan->count, sizeof *scan->pictures, compare_pictures);
     return KILN_OK;
 }

@@ -55,10 +55,23 @@ static const char *nearest_key(const char *name)
     return least <= 2 + length / 4 ? best : NULL;
 }
 
+/* The key of a part ("unet.attention") that is called so, or NULL. */
+static const char *key_of_part(const char *name)
+{
+    for (int i = 0; recipe_key_at(i); i++) {
+        const char *dot = strchr(recipe_key_at(i)->name, '.');
+        if (dot && strcmp(dot + 1, name) == 0)
+            return recipe_key_at(i)->name;
+    }
+    return NULL;
+}
+
 static kiln_status unknown_key(const recipe *r, const char *name, kiln_error *err)
 {
-    const char *near = nearest_key(name);
+    const char *near = nearest_key(name), *inner = key_of_part(name);
     const char *place = r->name ? r->name : "the recipe";
+    if (inner)
+        near = inner;
     if (near)
         return fail(err, KILN_BAD_ARGUMENT, "%s: there is no key '%s' (did you mean %s?)", place, name, near);
     return fail(err, KILN_BAD_ARGUMENT, "%s: there is no key '%s'", place, name);

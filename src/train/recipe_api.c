@@ -28,7 +28,11 @@ void kiln_training_recipe_free(kiln_training_recipe *r)
 kiln_status kiln_training_recipe_set(kiln_training_recipe *r, const char *key, const char *text,
                                      kiln_error *err)
 {
-    return recipe_set(&r->recipe, key, text, err);
+    const char *file = r->recipe.name; /* which has nothing to do with this value */
+    r->recipe.name = NULL;
+    kiln_status status = recipe_set(&r->recipe, key, text, err);
+    r->recipe.name = file;
+    return status;
 }
 
 kiln_status kiln_training_recipe_text(const kiln_training_recipe *r, char **text, kiln_error *err)

@@ -125,14 +125,15 @@ static kiln_status run_passes(kiln_training *t, double *loss, kiln_error *err)
 static kiln_status refuse_loss(const kiln_training *t, double loss, double norm, kiln_error *err)
 {
     char saved[80] = "there is no checkpoint yet";
+    double bad = isfinite(loss) ? norm : loss;
     if (t->saved_step >= 0)
         snprintf(saved, sizeof saved, "the last checkpoint is that of step %lld", (long long)t->saved_step);
     return fail(err, KILN_BAD_FORMAT,
-                "step %lld: the %s is %g, no longer a number to learn from; nothing of this step was saved, "
-                "and %s; a lower learning_rate, "
+                "step %lld: the %s is no longer a number (%s); nothing of this step was saved, "
+                "and %s. A lower learning_rate, "
                 "more lr_warmup_steps or a lower max_grad_norm may help",
                 (long long)t->step + 1, isfinite(loss) ? "length of the gradient" : "loss",
-                isfinite(loss) ? norm : loss, saved);
+                isnan(bad) ? "NaN" : "infinity", saved);
 }
 
 static kiln_status train_step(kiln_training *t, journal_row *row, kiln_error *err)

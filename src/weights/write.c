@@ -65,6 +65,14 @@ static shape stored_shape(const weights_output *o, int i, const storage_marks *m
     return rank_of_dialect(o, name, s);
 }
 
+bool weights_all_finite(const float *values, int64_t count)
+{
+    float bad = 0; /* NaN or infinity times 0 is NaN, all else 0 */
+    for (int64_t i = 0; i < count; i++)
+        bad += values[i] * 0.0f;
+    return bad == 0;
+}
+
 kiln_status weights_check_range(const char *name, dtype type, const float *values, int64_t count,
                                 kiln_error *err)
 {
@@ -109,6 +117,17 @@ static void transpose(const float *from, int64_t rows, int64_t columns, float *t
             to[c * rows + r] = from[r * columns + c];
 }
 
+static kiln_status refuse_not_finite(const weights_output *o, int i, const char *name, kiln_error *err)
+{
+    const parameter *p = &o->graph->parameters[i];
+    char place[FULL_NAME + 64] = "";
+    if (o->source.describe)
+        o->source.describe(o->source.self, p, i, place, sizeof place);
+    else
+        snprintf(place, sizeof place, "tensor '%s'", name);
+    return fail(err, KILN_BAD_FORMAT, "%s holds NaN or infinity: it is damaged", place);
+}
+
 /* One parameter's values in stored order and type, appended to the tensor `name`. */
 static kiln_status write_one(safetensors_writer *writer, const weights_output *o, int i, dtype type,
                              const char *name, bool transposed, kiln_error *err)
@@ -124,6 +143,8 @@ static kiln_status write_one(safetensors_writer *writer, const weights_output *o
         status = fail(err, KILN_NO_MEMORY, "not enough memory to write '%s' (%zu bytes)", name, bytes);
     if (!status)
         status = o->source.read(o->source.self, p, i, values, err);
+    if (!status && !weights_all_finite(values, (int64_t)count))
+        status = refuse_not_finite(o, i, name, err);
     if (!status)
         status = weights_check_range(name, type, values, (int64_t)count, err);
     if (!status && transposed)

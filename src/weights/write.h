@@ -24,6 +24,8 @@ typedef struct weights_progress {
     void *user;
 } weights_progress;
 
+/* Whether no value is NaN or infinite. */
+bool weights_all_finite(const float *values, int64_t count);
 /* KILN_MISMATCH naming tensor and value when a finite one does not fit the type (70000 as f16). */
 kiln_status weights_check_range(const char *name, dtype, const float *values, int64_t count,
                                 kiln_error *err) KILN_CHECKED;

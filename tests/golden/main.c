@@ -45,9 +45,10 @@ static pass_options pass_of(const options *o, bool taps)
                           .limit = 2e-5};
 }
 
-static void run_folder(const char *folder, const options *o, golden_report *report)
+static void run_folder(const char *given, const options *o, golden_report *report)
 {
-    char path[4096];
+    char path[4096], *whole = realpath(given, NULL); /* "." is known by the name it has */
+    const char *folder = whole ? whole : given;
     int before = report->passed + report->failed + report->skipped;
     pipeline_options p = {.reference = o->reference, .threads = o->threads, .bf16 = o->bf16 && !o->reference};
     if (has(folder, "models", path)) {
@@ -79,7 +80,8 @@ static void run_folder(const char *folder, const options *o, golden_report *repo
         golden_previews(folder, &previews, report);
     }
     if (report->passed + report->failed + report->skipped == before)
-        golden_failure(report, "golden", folder, "it holds no cases");
+        golden_failure(report, "golden", given, "it holds no cases");
+    free(whole);
 }
 
 int main(int argc, char **argv)

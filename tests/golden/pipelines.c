@@ -157,6 +157,8 @@ static kiln_status begin(kiln_session *s, const pipeline_case *c, const sampler_
 static kiln_status draw(kiln_session *s, pipeline_case *c, int height, int width, outcome *out,
                         kiln_error *err)
 {
+    if (!model_is_pixel(s->model) && model_need(s->model, NETWORK_VAE_DECODER, err) != KILN_OK)
+        return err->status;
     int f = autoencode_factor(s->model);
     schedule *table = NULL;
     sampler_plan *steps = NULL;
@@ -310,7 +312,11 @@ static void run_case(const char *folder, const pipeline_options *options, pipeli
     c->rows = tensor(c, c->key, "latents", &c->row_count);
     c->compare = true;
     outcome got = {0};
-    if (!sampler_is_built(text_of(c, "scheduler")))
+    const char *scheduler = text_of(c, "scheduler");
+    if (!scheduler || !json_is_object(json_object_get(c->what, "scheduler_config")))
+        golden_failure(c->report, c->model, c->key,
+                       "the case is malformed: no text 'scheduler' or no object 'scheduler_config'");
+    else if (!sampler_is_built(scheduler))
         golden_skip(c->report, c->model, c->key, "sampler not built");
     else if (!image || image->shape.rank != 3 || !c->rows)
         golden_failure(c->report, c->model, c->key, "its tensors are missing");

@@ -96,7 +96,7 @@ static void says_what_is_missing(void **state)
     dataset *data;
     dataset_options o = options_of(8, 8);
     put_text("notes.md", "x");
-    fails(dataset_open(&o, &data, err), KILN_NOT_FOUND, "no picture in this folder");
+    fails(dataset_open(&o, &data, err), KILN_NOT_FOUND, "there is no picture in this folder");
     assert_null(data);
     put_picture("a.png", 1, 8, 8);
     fails(dataset_open(&o, &data, err), KILN_BAD_FORMAT, "none of its 1 pictures has a caption");
