@@ -73,6 +73,21 @@ static const sampler_row *row_of_joined_name(const char *name, sigma_curve *curv
     return NULL;
 }
 
+/* "euler_k" and "k_dpmpp_2m_ka" (InvokeAI, old A1111): Karras' levels. */
+static const sampler_row *row_of_karras_name(const char *name, sigma_curve *curve)
+{
+    const char *tail = strrchr(name, '_');
+    char head[NAME_TEXT];
+    if (!tail || tail - name >= NAME_TEXT || (strcasecmp(tail, "_k") != 0 && strcasecmp(tail, "_ka") != 0))
+        return NULL;
+    memcpy(head, name, (size_t)(tail - name));
+    head[tail - name] = '\0';
+    const sampler_row *row = row_of_name(head);
+    if (row)
+        *curve = SIGMAS_KARRAS;
+    return row;
+}
+
 static void append(char *text, size_t room, const char *word)
 {
     size_t used = strlen(text), length = strlen(word);
@@ -87,7 +102,7 @@ static void append(char *text, size_t room, const char *word)
 
 static kiln_status unknown_sampler(const char *name, kiln_error *err)
 {
-    char known[640] = "";
+    char known[1024] = "";
     for (int i = 0; i < sampler_table_count; i++)
         append(known, sizeof known, sampler_table[i].label);
     return fail(err, KILN_NOT_FOUND, "sampler '%.80s' is not known; known are %s", name, known);
@@ -149,6 +164,8 @@ static kiln_status find_sampler(sampler_plan *plan, const sampler_request *reque
         row = row_of_name(name);
     if (!row)
         row = row_of_joined_name(name, &plan->curve);
+    if (!row)
+        row = row_of_karras_name(name, &plan->curve);
     if (!row)
         return unknown_sampler(name, err);
     kiln_status status = choose_method(plan, row, folder, err);

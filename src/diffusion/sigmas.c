@@ -18,9 +18,9 @@ typedef struct curve_request {
 } curve_request;
 
 static const struct {
-    const char *label, *id, *alias;
+    const char *label, *id, *alias, *about;
 } curve_names[] = {
-#define CURVE_NAMES(name, label, id, alias) {label, id, alias},
+#define CURVE_NAMES(name, label, id, alias, about) {label, id, alias, about},
     SIGMA_CURVE_MAP(CURVE_NAMES)
 #undef CURVE_NAMES
 };
@@ -28,6 +28,21 @@ static const struct {
 const char *sigma_curve_label(sigma_curve curve)
 {
     return (unsigned)curve < SIGMAS_COUNT ? curve_names[curve].label : "?";
+}
+
+const char *sigma_curve_about(sigma_curve curve)
+{
+    return (unsigned)curve < SIGMAS_COUNT ? curve_names[curve].about : "?";
+}
+
+const char *sigma_curve_id(sigma_curve curve)
+{
+    return (unsigned)curve < SIGMAS_COUNT ? curve_names[curve].id : "?";
+}
+
+const char *sigma_curve_alias(sigma_curve curve)
+{
+    return (unsigned)curve < SIGMAS_COUNT ? curve_names[curve].alias : NULL;
 }
 
 bool sigma_curve_from_name(const char *name, sigma_curve *out)
@@ -148,14 +163,32 @@ static void kl_optimal(curve_request *r)
     }
 }
 
-static void align_your_steps(curve_request *r)
+/* ComfyUI: the lowest level at the last step but the one to 0. */
+static void kl_optimal_zero(curve_request *r)
+{
+    double low = atan(r->low), high = atan(r->high);
+    for (int i = 0; i < r->steps; i++) {
+        double ramp = linspace_f64(0, 1, r->steps, i);
+        r->out[i] = (float)tan(ramp * low + (1 - ramp) * high);
+    }
+}
+
+static void align_your_steps(curve_request *r, sigma_curve curve)
 {
     enum { POINTS = 11 };
     static const double small[POINTS] = {14.615, 6.475, 3.861, 2.697, 1.886, 1.396,
                                          0.963,  0.652, 0.399, 0.152, 0.029};
     static const double large[POINTS] = {14.615, 6.315, 3.771, 2.181, 1.342, 0.862,
                                          0.555,  0.380, 0.234, 0.113, 0.029};
+    static const double video[POINTS] = {700.00, 54.5,  15.886, 7.977, 4.248, 1.789,
+                                         0.981,  0.403, 0.173,  0.034, 0.002};
     const double *table = r->large_family ? large : small;
+    if (curve == SIGMAS_ALIGN_YOUR_STEPS_SD1)
+        table = small;
+    else if (curve == SIGMAS_ALIGN_YOUR_STEPS_SDXL)
+        table = large;
+    else if (curve == SIGMAS_ALIGN_YOUR_STEPS_SVD)
+        table = video;
     for (int i = 0; i < r->steps; i++) {
         double at = linspace_f64(0, POINTS - 1, r->steps, i);
         int left = at >= POINTS - 1 ? POINTS - 2 : (int)at;
@@ -185,6 +218,49 @@ static void beta(curve_request *r)
         r->out[i] = (float)(r->low + beta_quantile(1 - linspace_f64(0, 1, r->steps, i)) * (r->high - r->low));
 }
 
+/* ComfyUI: quantiles of whole timesteps, those that fall together once. */
+static void beta_timesteps(curve_request *r)
+{
+    int last = -1;
+    r->count = 0;
+    for (int i = 0; i < r->steps; i++) {
+        int t = (int)rint(beta_quantile(1 - (double)i / r->steps) * (r->table->count - 1));
+        if (t != last)
+            r->out[r->count++] = r->table->sigma[t];
+        last = t;
+    }
+}
+
+/* Genmo's Mochi: noise falls by `threshold` over the first half, then quadratically to 0. */
+static void linear_quadratic(curve_request *r)
+{
+    const double threshold = 0.025;
+    int linear = r->steps / 2, quadratic = r->steps - linear;
+    double rest = linear - threshold * r->steps, square = (double)quadratic * quadratic;
+    for (int i = 0; i < r->steps; i++) {
+        double gone = linear > 0 ? i * threshold / linear : 0;
+        if (linear > 0 && i >= linear) {
+            double of_square = rest / (linear * square), of_line = threshold / linear - 2 * rest / square;
+            gone = of_square * i * i + of_line * i + of_square * linear * linear;
+        }
+        r->out[i] = (float)(r->high * (1 - gone));
+    }
+}
+
+/* Lin et al. 2023, arXiv:2305.08891, table 2, entries of the training table. */
+static void spaced(curve_request *r, sigma_curve curve)
+{
+    int total = r->table->count, stride = total / r->steps;
+    for (int i = 0; i < r->steps; i++) {
+        double t = linspace_f64(total - 1, 0, r->steps, i);
+        if (curve == SIGMAS_TRAILING)
+            t = rint(total - (double)i * ((double)total / r->steps)) - 1;
+        else if (curve == SIGMAS_LEADING)
+            t = fmin((double)(r->steps - 1 - i) * stride + r->table->config.steps_offset, total - 1);
+        r->out[i] = r->table->sigma[(int)rint(t)];
+    }
+}
+
 static void draw_curve(curve_request *r, sigma_curve curve)
 {
     switch (curve) {
@@ -206,8 +282,25 @@ static void draw_curve(curve_request *r, sigma_curve curve)
     case SIGMAS_KL_OPTIMAL:
         kl_optimal(r);
         break;
+    case SIGMAS_KL_OPTIMAL_ZERO:
+        kl_optimal_zero(r);
+        break;
+    case SIGMAS_BETA_TIMESTEPS:
+        beta_timesteps(r);
+        break;
+    case SIGMAS_LINEAR_QUADRATIC:
+        linear_quadratic(r);
+        break;
+    case SIGMAS_TRAILING:
+    case SIGMAS_LEADING:
+    case SIGMAS_LINSPACE:
+        spaced(r, curve);
+        break;
     case SIGMAS_ALIGN_YOUR_STEPS:
-        align_your_steps(r);
+    case SIGMAS_ALIGN_YOUR_STEPS_SD1:
+    case SIGMAS_ALIGN_YOUR_STEPS_SDXL:
+    case SIGMAS_ALIGN_YOUR_STEPS_SVD:
+        align_your_steps(r, curve);
         break;
     case SIGMAS_SIMPLE:
         simple(r);

@@ -1,6 +1,7 @@
 /* work.c - see work.h. */
 #include "pipeline/work.h"
 
+#include "diffusion/brownian.h"
 #include "diffusion/prediction.h"
 #include "pipeline/autoencode.h"
 #include "pipeline/conditioning.h"
@@ -214,13 +215,21 @@ static kiln_status start(work *w, float *x, float *noise, kiln_error *err)
 
 /* ------------------------------------------------------------------------------------ sampling */
 
+/* What the sampler's steps draw from: the stream that the start came from, or a Brownian path of the same seed. */
+typedef struct step_noise {
+    noise_source *stream;
+    brownian *path; /* NULL: the stream */
+} step_noise;
+
 static kiln_status give_noise(void *self, float sigma_from, float sigma_to, float *out, size_t n,
                               kiln_error *err)
 {
-    (void)sigma_from;
-    (void)sigma_to;
     (void)err;
-    noise_fill(&((work *)self)->noise, out, n);
+    step_noise *from = self;
+    if (from->path)
+        brownian_increment(from->path, sigma_from, sigma_to, out);
+    else
+        noise_fill(from->stream, out, n);
     return KILN_OK;
 }
 
@@ -249,8 +258,14 @@ kiln_status work_latents(work *w, int index, float *x, kiln_error *err)
     free(noise);
     if (status == KILN_OK)
         status = work_tell(w, "draw", 0, sampler_plan_steps(w->request.sampler), NULL, err);
-    sampler_calls calls = {.noise = give_noise, .noise_self = w, .on_step = on_step, .on_step_self = w};
-    return status == KILN_OK ? drawing_run(&w->drawing, &calls, x, err) : status;
+    step_noise from = {.stream = &w->noise};
+    if (status == KILN_OK && sampler_plan_is_brownian(w->request.sampler))
+        status = brownian_new(&from.path, w->request.options->seed + (uint64_t)index, w->n, err);
+    sampler_calls calls = {.noise = give_noise, .noise_self = &from, .on_step = on_step, .on_step_self = w};
+    if (status == KILN_OK)
+        status = drawing_run(&w->drawing, &calls, x, err);
+    brownian_free(from.path);
+    return status;
 }
 
 kiln_status work_decode(work *w, const float *x, float *pixels, kiln_error *err)

@@ -1,0 +1,197 @@
+/* brownian.c - see brownian.h. */
+#include "diffusion/brownian.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The frame in octaves of sigma: below and above it W is one bridge from 0, and one free increment. */
+enum { LOW_OCTAVE = -10, HIGH_OCTAVE = 14, DEPTH = 14, WORDS = 4 };
+
+/* Counters of the numbers that are no node's of the tree (those are numbered from 1, root first). */
+enum { AT_LOW = 1 << 24, AT_HIGH, OF_BITS };
+
+struct brownian {
+    uint64_t seed;
+    size_t n;
+    float *at, *next; /* [n] W at `level`, and room for the other end */
+    float level;
+    bool known;
+};
+
+typedef struct words {
+    uint32_t w[WORDS];
+} words;
+
+/* Philox4x32-10: ten rounds of two multiplications. */
+static words philox(uint32_t c0, uint32_t c1, uint32_t c2, uint64_t key)
+{
+    words x = {{c0, c1, c2, 0x4B494C4Eu}};
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+    for (int round = 0; round < 10; round++) {
+        uint64_t a = (uint64_t)x.w[0] * 0xD2511F53u, b = (uint64_t)x.w[2] * 0xCD9E8D57u;
+        x = (words){
+            {(uint32_t)(b >> 32) ^ x.w[1] ^ k0, (uint32_t)b, (uint32_t)(a >> 32) ^ x.w[3] ^ k1, (uint32_t)a}};
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    return x;
+}
+
+/* Box and Muller: four normal numbers. */
+static void normals(words x, float z[WORDS])
+{
+    for (int i = 0; i < WORDS; i += 2) {
+        float u = ((float)(x.w[i] >> 8) + 0.5f) * 0x1p-24f,
+              angle = (float)(x.w[i + 1] >> 8) * (6.2831853f * 0x1p-24f);
+        float radius = sqrtf(-2 * logf(u));
+        z[i] = radius * cosf(angle);
+        z[i + 1] = radius * sinf(angle);
+    }
+}
+
+/* One normal number of the tree per step of the way down, with its weight. */
+typedef struct way {
+    uint32_t node[DEPTH + 4], bits[DEPTH + 4];
+    float weight[DEPTH + 4];
+    int count;
+} way;
+
+static void add(way *to, uint32_t node, uint32_t bits, double weight)
+{
+    to->node[to->count] = node;
+    to->bits[to->count] = bits;
+    to->weight[to->count++] = (float)weight;
+}
+
+static uint32_t bits_of(float level)
+{
+    uint32_t bits;
+    memcpy(&bits, &level, sizeof bits);
+    return bits;
+}
+
+/* W(sigma) as a weighted sum of the tree's numbers. Weights of a level are those of the interval's two ends carried
+ * down: at each split W(middle) = mean of the ends by their distance + spread of the bridge times a new number. */
+typedef struct end {
+    double sigma;
+    double weight[DEPTH + 4];
+} end;
+
+static end between(const end *a, const end *b, double sigma, int used, double *spread)
+{
+    end m = {.sigma = sigma};
+    double of_b = (sigma - a->sigma) / (b->sigma - a->sigma);
+    for (int k = 0; k < used; k++)
+        m.weight[k] = (1 - of_b) * a->weight[k] + of_b * b->weight[k];
+    *spread = sqrt((sigma - a->sigma) * (b->sigma - sigma) / (b->sigma - a->sigma));
+    m.weight[used] = *spread;
+    return m;
+}
+
+static void find_way(way *to, float level)
+{
+    double sigma = (double)level, low = ldexp(1, LOW_OCTAVE), high = ldexp(1, HIGH_OCTAVE), spread;
+    end a = {.sigma = low}, b = {.sigma = high}, m;
+    to->count = 0;
+    a.weight[0] = b.weight[0] = sqrt(low);
+    b.weight[1] = sqrt(high - low);
+    add(to, AT_LOW, 0, 0);
+    if (sigma <= low) { /* a bridge from W(0) = 0 */
+        end zero = {.sigma = 0};
+        m = between(&zero, &a, sigma, 1, &spread);
+        add(to, OF_BITS, bits_of(level), 0);
+    } else if (sigma >= high) {
+        add(to, AT_HIGH, 0, 0);
+        add(to, OF_BITS, bits_of(level), 0);
+        m = b;
+        m.weight[2] = sqrt(sigma - high);
+    } else {
+        uint32_t node = 1;
+        double from = LOW_OCTAVE, until = HIGH_OCTAVE, octave = log2(sigma);
+        add(to, AT_HIGH, 0, 0);
+        for (int depth = 0; depth < DEPTH; depth++) {
+            double middle = (from + until) / 2;
+            m = between(&a, &b, exp2(middle), to->count, &spread);
+            add(to, node, 0, 0);
+            bool upper = octave >= middle;
+            *(upper ? &a : &b) = m;
+            *(upper ? &from : &until) = middle;
+            node = 2 * node + upper;
+        }
+        m = between(&a, &b, sigma > a.sigma ? sigma < b.sigma ? sigma : b.sigma : a.sigma, to->count,
+                    &spread);
+        add(to, OF_BITS, bits_of(level), 0);
+    }
+    for (int k = 0; k < to->count; k++)
+        to->weight[k] = (float)m.weight[k];
+}
+
+static void value_at(const brownian *path, float level, float *out)
+{
+    way steps;
+    find_way(&steps, level);
+    for (size_t block = 0; block * WORDS < path->n; block++) {
+        float sum[WORDS] = {0}, z[WORDS];
+        for (int k = 0; k < steps.count; k++) {
+            if (steps.weight[k] == 0)
+                continue;
+            normals(philox(steps.node[k], steps.bits[k], (uint32_t)block, path->seed), z);
+            for (int i = 0; i < WORDS; i++)
+                sum[i] += steps.weight[k] * z[i];
+        }
+        for (size_t i = 0; i < WORDS && block * WORDS + i < path->n; i++)
+            out[block * WORDS + i] = sum[i];
+    }
+}
+
+kiln_status brownian_new(brownian **out, uint64_t seed, size_t n, kiln_error *err)
+{
+    *out = NULL;
+    brownian *path = calloc(1, sizeof *path);
+    if (path && n > 0 && n <= SIZE_MAX / sizeof(float) / 2)
+        path->at = calloc(2 * n, sizeof(float));
+    if (!path || !path->at) {
+        free(path);
+        return fail(err, KILN_NO_MEMORY, "no memory for a Brownian path of %zu elements", n);
+    }
+    path->next = path->at + n;
+    path->n = n;
+    path->seed = seed;
+    *out = path;
+    return KILN_OK;
+}
+
+void brownian_free(brownian *path)
+{
+    if (!path)
+        return;
+    free(path->at < path->next ? path->at : path->next);
+    free(path);
+}
+
+void brownian_reseed(brownian *path, uint64_t seed)
+{
+    path->seed = seed;
+    path->known = false;
+}
+
+void brownian_increment(brownian *path, float a, float b, float *out)
+{
+    if (a == b) {
+        memset(out, 0, path->n * sizeof *out);
+        return;
+    }
+    /* A drawing asks for one interval after the other: the end of the last is the beginning of this one. */
+    if (!path->known || path->level != a)
+        value_at(path, a, path->at);
+    value_at(path, b, path->next);
+    float scale = 1 / sqrtf(fabsf(a - b));
+    for (size_t i = 0; i < path->n; i++)
+        out[i] = (path->at[i] - path->next[i]) * scale;
+    float *swap = path->at;
+    path->at = path->next;
+    path->next = swap;
+    path->level = b;
+    path->known = true;
+}
