@@ -1,6 +1,7 @@
 #!/bin/sh
 # train.sh KILN DATA - what `kiln train` promises about interruptions: killed at any moment, also while a checkpoint is
-# being written, it goes on and ends in the same bytes; Ctrl-C saves; a full disk and a wrong recipe lose nothing.
+# being written, it goes on and ends in the same bytes; Ctrl-C saves; mistakes and damage are told and lose nothing.
+# A disk that is full: disk.sh. Killed at each single call: tests/unit/test_train_killed.c.
 set -eu
 KILN=$1
 DATA=$2
@@ -112,13 +113,51 @@ diff -r kept full/checkpoints/step-00000002
 "$KILN" train -q small.recipe -o full --resume latest
 same_end full
 
-say "mistakes are sentences"
-refused "$KILN" train small.recipe --set learing_rate=1
-grep -q 'did you mean learning_rate' err.log
-refused "$KILN" train small.recipe -o whole
-grep -q 'resume' err.log
-refused "$KILN" train nowhere.recipe
-grep -q 'nowhere.recipe' err.log
+say "mistakes are sentences, and nothing is lost"
+# The command fails with a sentence that has these words.
+says() {
+    words=$1
+    shift
+    refused "$@" || { echo "'$*' should have failed"; exit 1; }
+    grep -q "$words" err.log || { cat err.log; exit 1; }
+}
+says 'did you mean learning_rate' "$KILN" train small.recipe --set learing_rate=1
+says 'resume' "$KILN" train small.recipe -o whole
+says 'nowhere.recipe' "$KILN" train nowhere.recipe
+printf '[unet]\natention = 1\n' >wrong.recipe
+says "wrong.recipe: line 2: there is no key 'unet.atention' (did you mean unet.attention?)" "$KILN" train wrong.recipe
+mkdir empty uncaptioned damaged
+says 'empty: there is no picture in this folder' "$KILN" train -q small.recipe -o none -s train_data_dir=empty
+cp pictures/*.png uncaptioned
+says 'uncaptioned: none of its 5 pictures has a caption' "$KILN" train -q small.recipe -o none -s train_data_dir=uncaptioned
+cp pictures/* damaged
+head -c 300 pictures/2.png >damaged/2.png
+echo "no picture" >damaged/4.png
+: >damaged/5.png
+rm damaged/1.txt
+"$KILN" train -q small.recipe -o skipped -s train_data_dir=damaged 2>err.log
+for i in 2 4 5; do
+    [ "$(grep -c "damaged/$i.png.*left out" err.log)" = 1 ]
+done
+grep -q '1 of [0-9] pictures have no caption.*1.png' err.log
+says 'step 2: the loss is no longer a number (NaN).*last checkpoint is that of step 1' \
+    "$KILN" train -q small.recipe -o diverged -s learning_rate=1e8
+(cd diverged/checkpoints/latest && sha256sum -c --quiet checksums.sha256)
+says 'unet.layers_per_block was 1 .* and is 2 now' "$KILN" train -q small.recipe -o whole -r latest -s unet.layers_per_block=2
+says 'are not those that this checkpoint was trained on; --accept-changes' \
+    "$KILN" train -q small.recipe -o whole -r latest -s train_data_dir=damaged
+patch_bytes again/checkpoints/step-00000030/unet/diffusion_pytorch_model.safetensors 5000 '\377\377\377'
+rm again/checkpoints/step-00000029/model_index.json
+"$KILN" train -q small.recipe -o again -r latest 2>err.log
+grep -q "step-00000030: damaged: 'unet/.*' is not as it was written; the one before it is used" err.log
+grep -q "step-00000029: damaged: 'model_index.json' is missing; the one before it is used" err.log
+same_end again
+
+say "a list of rates, each until a step"
+"$KILN" train -q small.recipe -o rates -s "learning_rate=0.005:2, 1e-3:4, 1e-4" -s max_train_steps=6
+[ "$(cut -d, -f5 rates/loss.csv | tr '\n' ' ')" = "learning_rate 0.005 0.005 0.001 0.001 0.0001 0.0001 " ]
+
+say "the resolved recipe"
 "$KILN" train --show small.recipe -s seed=7 >shown.recipe
 grep -q '^seed = 7' shown.recipe
 "$KILN" train --show shown.recipe | cmp - shown.recipe
