@@ -53,19 +53,28 @@ static value embeddings(at a, const clip_text_config *c, value ids)
                                  c->positions);
 }
 
+static value input(at root, const char *name, shape s)
+{
+    return graph_input(root.graph, same(root, name).canonical, s, DTYPE_I32);
+}
+
+static void output(at root, const char *name, value v)
+{
+    graph_output(root.graph, same(root, name).canonical, v);
+}
+
 static void pool(at root, const clip_text_config *c, const clip_text_shape *s, value last)
 {
-    graph *g = root.graph;
     at a = in(root, "text_projection", "text_projection!^T");
     value pooled = NO_VALUE;
     if (s->outputs & (CLIP_POOLED | CLIP_TEXT_EMBEDS))
-        pooled = op_gather_tokens(root, last, graph_input(g, "pooling_index", SHAPE1(s->batch), DTYPE_I32));
+        pooled = op_gather_tokens(root, last, input(root, "pooling_index", SHAPE1(s->batch)));
     if (s->outputs & CLIP_POOLED)
-        graph_output(g, "pooled", pooled);
+        output(root, "pooled", pooled);
     if (!c->projection_channels)
         return;
     if (s->outputs & CLIP_TEXT_EMBEDS)
-        graph_output(g, "text_embeds", nn_linear(a, pooled, c->projection_channels, NN_NO_BIAS));
+        output(root, "text_embeds", nn_linear(a, pooled, c->projection_channels, NN_NO_BIAS));
     else
         graph_parameter(a, "weight", SHAPE2(c->projection_channels, c->width), ROLE_WEIGHT);
 }
@@ -84,15 +93,15 @@ static bool fits(at root, const clip_text_config *c, const clip_text_shape *s)
 
 void clip_text_draw(graph *g, const clip_text_config *c, const clip_text_shape *s)
 {
-    at root = graph_root(g);
+    at root = s->place ? same(graph_root(g), s->place) : graph_root(g);
     if (!fits(root, c, s))
         return;
     at a = in(root, "text_model", c->dialect == CLIP_DIALECT_TRANSFORMERS ? "text_model" : "");
     graph_segment(root);
-    value ids = graph_input(g, "ids", SHAPE2(s->batch, s->tokens), DTYPE_I32);
+    value ids = input(root, "ids", SHAPE2(s->batch, s->tokens));
     value x = embeddings(a, c, ids), hidden = NO_VALUE;
     if (s->outputs & CLIP_HIDDEN_0)
-        graph_output(g, "hidden_0", x);
+        output(root, "hidden_0", x);
     const char *original =
         c->dialect == CLIP_DIALECT_OPENCLIP ? "transformer.resblocks.%d" : "encoder.layers.%d";
     for (int i = 0; i < c->layers; i++) {
@@ -104,11 +113,11 @@ void clip_text_draw(graph *g, const clip_text_config *c, const clip_text_shape *
     graph_segment(norm);
     value last = nn_layer_norm(norm, x, c->norm_epsilon);
     if (s->outputs & CLIP_LAST_HIDDEN_STATE)
-        graph_output(g, "last_hidden_state", last);
+        output(root, "last_hidden_state", last);
     if (s->outputs & CLIP_HIDDEN_RAW)
-        graph_output(g, "hidden_raw", hidden);
+        output(root, "hidden_raw", hidden);
     if (s->outputs & CLIP_HIDDEN_LN)
-        graph_output(g, "hidden_ln", nn_layer_norm(norm, hidden, c->norm_epsilon));
+        output(root, "hidden_ln", nn_layer_norm(norm, hidden, c->norm_epsilon));
     pool(root, c, s, last);
 }
 

@@ -44,6 +44,8 @@ typedef struct clip_text_shape {
     int batch, tokens; /* tokens: 1..positions */
     unsigned outputs;  /* clip_text_output, or-ed; at least one */
     int skip; /* "clip skip": 1 the last layer, 2 the one before it (penultimate), ... up to layers */
+    const char *
+        place; /* where in a larger graph: parameters, inputs and outputs are named below it; NULL: at the root */
 } clip_text_shape;
 
 /* SD 1.x and SDXL's first; SD 2.x as a folder (23 layers, the last one already dropped); SDXL's second. */

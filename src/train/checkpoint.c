@@ -41,7 +41,7 @@ static dtype saved_type(const recipe *r)
 
 /* Networks in training from the masters, the others as the base has them. */
 static kiln_status add_networks(const kiln_training *t, model_folder *f, graph *graphs[CONVERT_MAX_MODELS],
-                                const parameters_reader *reader, kiln_error *err)
+                                parameters_reader readers[NETWORK_COUNT], kiln_error *err)
 {
     static const struct {
         part_kind part;
@@ -60,6 +60,8 @@ static kiln_status add_networks(const kiln_training *t, model_folder *f, graph *
             return err ? err->status : KILN_MISMATCH;
         weights *bound = t->model->networks[all[i].network].bound;
         bool trained = t->objective->trained >> all[i].network & 1;
+        parameters_reader *reader = &readers[all[i].network];
+        *reader = (parameters_reader){t->parameters, t->average, parameters_place(all[i].network)};
         f->network[f->count++] =
             (folder_network){.part = all[i].part,
                              .graph = g,
@@ -90,10 +92,10 @@ static kiln_status scale_latents(kiln_training *t, kiln_error *err)
 static kiln_status write_model(const kiln_training *t, const char *folder, kiln_error *err)
 {
     const model_parts *parts = t->model->parts;
-    const parameters_reader reader = {t->parameters, t->average};
+    parameters_reader readers[NETWORK_COUNT];
     graph *graphs[CONVERT_MAX_MODELS] = {NULL};
     model_folder f = {.parts = parts, .tokenizer = {parts->tokenizer, parts->tokenizer_2}};
-    kiln_status status = add_networks(t, &f, graphs, &reader, err);
+    kiln_status status = add_networks(t, &f, graphs, readers, err);
     if (!status)
         status = model_folder_write(&f, folder, err);
     for (int i = 0; i < CONVERT_MAX_MODELS; i++)

@@ -29,8 +29,10 @@ static void choose_networks(objective *o)
     o->networks = 1u << NETWORK_UNET;
     o->trained = r->train_unet ? o->networks : 0;
     if (objective_trains_text(r)) {
-        o->networks |= 1u << NETWORK_TEXT_1;
-        o->trained |= 1u << NETWORK_TEXT_1;
+        unsigned text =
+            1u << NETWORK_TEXT_1 | (model_has(o->model, NETWORK_TEXT_2) ? 1u << NETWORK_TEXT_2 : 0);
+        o->networks |= text;
+        o->trained |= text;
     }
 }
 
@@ -52,9 +54,9 @@ static kiln_status check_parts(const objective *o, kiln_error *err)
         return fail(err, KILN_UNSUPPORTED,
                     "%s: the UNet takes %d channels and gives %d; training is for %d and %d", o->model->path,
                     p->unet.in_channels, p->unet.out_channels, channels, channels);
-    if (o->trained >> NETWORK_TEXT_1 & 1 && model_has(o->model, NETWORK_TEXT_2))
-        return fail(err, KILN_UNSUPPORTED,
-                    "train_text_encoder is for models with one text encoder; %s has two", o->model->path);
+    if (p->family == FAMILY_SDXL_REFINER)
+        return fail(err, KILN_UNSUPPORTED, "%s: SDXL's refiner cannot be trained: its scores are not known",
+                    o->model->path);
     return KILN_OK;
 }
 

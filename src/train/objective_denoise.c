@@ -13,6 +13,7 @@
 #include "ops/ops.h"
 #include "text/chunks.h"
 #include "train/mix.h"
+#include "train/parameters.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -25,19 +26,37 @@ static int latent_factor(const objective *o)
     return o->latent ? vae_factor(&o->model->parts->vae) : 1;
 }
 
+static value draw_encoder(const objective *o, graph *g, int batch)
+{
+    clip_text_draw(
+        g, &o->model->parts->text,
+        &(clip_text_shape){
+            .batch = batch, .tokens = CHUNK_LENGTH, .outputs = CLIP_HIDDEN_LN, .skip = o->recipe->clip_skip});
+    return graph_take_output(g, "hidden_ln");
+}
+
+/* SDXL: the penultimate states of both side by side, whatever clip_skip says, and the second one's pooled state (Podell et
+ * al. 2023, section 2.1). */
+static value draw_both_encoders(const objective *o, graph *g, int batch, value *pooled)
+{
+    clip_text_shape size = {.batch = batch, .tokens = CHUNK_LENGTH, .outputs = CLIP_HIDDEN_RAW, .skip = 2};
+    clip_text_draw(g, &o->model->parts->text, &size);
+    value states[2] = {graph_take_output(g, "hidden_raw")};
+    size.outputs |= CLIP_TEXT_EMBEDS;
+    size.place = parameters_place(NETWORK_TEXT_2);
+    clip_text_draw(g, &o->model->parts->text_2, &size);
+    states[1] = graph_take_output(g, "text_encoder_2.hidden_raw");
+    *pooled = graph_take_output(g, "text_encoder_2.text_embeds");
+    return op_concat(graph_root(g), 2, states, -1);
+}
+
 static value draw(const objective *o, graph *g, const objective_shape *s)
 {
     int f = latent_factor(o);
-    bool ids = o->networks >> NETWORK_TEXT_1 & 1;
-    value context = NO_VALUE;
-    if (ids) {
-        clip_text_draw(g, &o->model->parts->text,
-                       &(clip_text_shape){.batch = s->batch,
-                                          .tokens = CHUNK_LENGTH,
-                                          .outputs = CLIP_HIDDEN_LN,
-                                          .skip = o->recipe->clip_skip});
-        context = graph_take_output(g, "hidden_ln");
-    }
+    bool ids = o->networks >> NETWORK_TEXT_1 & 1, both = o->networks >> NETWORK_TEXT_2 & 1;
+    value context = NO_VALUE, pooled = NO_VALUE;
+    if (ids)
+        context = both ? draw_both_encoders(o, g, s->batch, &pooled) : draw_encoder(o, g, s->batch);
     unet_draw(g, &o->model->parts->unet,
               &(unet_shape){.batch = s->batch,
                             .height = s->height_px / f,
@@ -45,6 +64,8 @@ static value draw(const objective *o, graph *g, const objective_shape *s)
                             .context_tokens = o->worded ? CHUNK_LENGTH : 1});
     if (ids)
         graph_join(g, "encoder_hidden_states", context);
+    if (both)
+        graph_join(g, "added_text_embeds", pooled);
     at a = graph_root(g);
     value out = graph_take_output(g, "out");
     value target = graph_input(g, "target", value_shape(a, out), DTYPE_F32);

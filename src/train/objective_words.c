@@ -11,24 +11,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-static kiln_status fill_ids(const objective *o, const char *caption, int32_t *ids, kiln_error *err)
+/* One window's ids for an encoder, and where its state is pooled (index may be NULL). */
+static kiln_status fill_ids(const objective *o, network_kind encoder, const char *caption, int32_t *ids,
+                            int32_t *index, kiln_error *err)
 {
-    const tokenizer *t = o->model->tokenizers[0];
+    const clip_text_config *config =
+        encoder == NETWORK_TEXT_1 ? &o->model->parts->text : &o->model->parts->text_2;
+    const tokenizer *t = o->model->tokenizers[encoder];
     if (!t)
         return fail(err, KILN_NOT_FOUND, "%s: no tokenizer was found", o->model->path);
     chunk_options options = chunk_options_of(t);
     token_chunks chunks = {0};
     options.one_window = true;
-    if (o->model->pad_id[0] >= 0)
-        options.pad_id = o->model->pad_id[0];
+    if (o->model->pad_id[encoder] >= 0)
+        options.pad_id = o->model->pad_id[encoder];
     kiln_status status = chunks_of_prompt(t, caption, &options, &chunks, err);
     for (int i = 0; i < CHUNK_LENGTH && !status; i++) {
         ids[i] = chunks.ids[0][i];
-        if (ids[i] >= o->model->parts->text.vocabulary)
+        if (ids[i] >= config->vocabulary)
             status = fail(err, KILN_MISMATCH,
                           "the tokenizer gives the id %d, but the text encoder knows only %d words",
-                          (int)ids[i], o->model->parts->text.vocabulary);
+                          (int)ids[i], config->vocabulary);
     }
+    if (index && !status)
+        *index = clip_pooling_index(config, ids, CHUNK_LENGTH);
     chunks_free(&chunks);
     return status;
 }
@@ -98,10 +104,15 @@ kiln_status objective_fill_words(objective *o, const objective_batch *b, run *r,
                            (float)b->shape.height_px, (float)b->shape.width_px};
     for (int i = 0; times && i < b->shape.batch; i++)
         memcpy(times + 6 * i, size, sizeof size);
-    int32_t *ids = run_input(r, "ids");
+    int32_t *ids = run_input(r, "ids"), *ids_2 = run_input(r, "text_encoder_2.ids"),
+            *index_2 = run_input(r, "text_encoder_2.pooling_index");
     kiln_status status = KILN_OK;
-    for (int i = 0; ids && i < b->shape.batch && !status; i++)
-        status = fill_ids(o, b->captions[i], ids + (size_t)i * CHUNK_LENGTH, err);
+    for (int i = 0; ids && i < b->shape.batch && !status; i++) {
+        size_t first = (size_t)i * CHUNK_LENGTH;
+        status = fill_ids(o, NETWORK_TEXT_1, b->captions[i], ids + first, NULL, err);
+        if (!status && ids_2)
+            status = fill_ids(o, NETWORK_TEXT_2, b->captions[i], ids_2 + first, index_2 + i, err);
+    }
     if (ids || status)
         return status;
     if (o->worded)

@@ -1,6 +1,7 @@
 /* parameters.c - see parameters.h. */
 #include "train/parameters.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,14 +35,32 @@ static bool pattern_is_empty(const char *patterns)
 
 /* ------------------------------------------------------------------------------------ collecting */
 
-static const network_kind kinds[] = {NETWORK_UNET, NETWORK_TEXT_1, NETWORK_VAE_ENCODER, NETWORK_VAE_DECODER};
+static const network_kind kinds[] = {NETWORK_UNET, NETWORK_TEXT_1, NETWORK_TEXT_2, NETWORK_VAE_ENCODER,
+                                     NETWORK_VAE_DECODER};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 static kiln_status draw_small(const kiln_model *m, network_kind kind, graph **out, kiln_error *err)
 {
-    part_kind part = kind == NETWORK_UNET ? PART_UNET : kind == NETWORK_TEXT_1 ? PART_TEXT : PART_VAE;
+    part_kind part = kind == NETWORK_UNET     ? PART_UNET
+                     : kind == NETWORK_TEXT_1 ? PART_TEXT
+                     : kind == NETWORK_TEXT_2 ? PART_TEXT_2
+                                              : PART_VAE;
     *out = probe_draw(m->parts, part, kind == NETWORK_VAE_ENCODER, err);
     return *out ? KILN_OK : err ? err->status : KILN_MISMATCH;
+}
+
+const char *parameters_place(network_kind kind)
+{
+    return kind == NETWORK_TEXT_2 ? "text_encoder_2" : "";
+}
+
+/* The name of a parameter of the network at a place. */
+static const char *full_name(const char *place, const char *canonical, char text[2 * PATH_TEXT])
+{
+    if (!place || !place[0])
+        return canonical;
+    snprintf(text, 2 * PATH_TEXT, "%s.%s", place, canonical);
+    return text;
 }
 
 /* The entries of one network: those that are trainable, or those that are not. */
@@ -50,14 +69,15 @@ static kiln_status collect(parameters *p, const graph *g, network_kind kind, con
 {
     for (int i = 0; i < g->parameter_count; i++) {
         const parameter *from = &g->parameters[i];
-        bool train =
-            choice->trained >> kind & 1 &&
-            (pattern_is_empty(choice->trainable) || pattern_list_fits(choice->trainable, from->canonical)) &&
-            !pattern_list_fits(choice->frozen, from->canonical);
+        char text[2 * PATH_TEXT];
+        const char *name = full_name(parameters_place(kind), from->canonical, text);
+        bool train = choice->trained >> kind & 1 &&
+                     (pattern_is_empty(choice->trainable) || pattern_list_fits(choice->trainable, name)) &&
+                     !pattern_list_fits(choice->frozen, name);
         if (train != trainable)
             continue;
         parameter_entry *e = &p->entries[p->count];
-        *e = (parameter_entry){.name = arena_text(&p->memory, from->canonical),
+        *e = (parameter_entry){.name = arena_text(&p->memory, name),
                                .network = kind,
                                .shape = from->shape,
                                .role = from->role,
@@ -109,7 +129,9 @@ static kiln_status read_values(parameters *p, const kiln_model *m, graph *const 
         for (int i = 0; graphs[k] && i < graphs[k]->parameter_count && !status; i++) {
             parameter_source source = weights_source(m->networks[kinds[k]].bound);
             const parameter *from = &graphs[k]->parameters[i];
-            const parameter_entry *e = parameters_find(p, from->canonical);
+            char text[2 * PATH_TEXT];
+            const parameter_entry *e =
+                parameters_find(p, full_name(parameters_place(kinds[k]), from->canonical, text));
             status = source.read(source.self, from, i, p->values + e->offset, err);
         }
     return status;
@@ -163,7 +185,8 @@ static kiln_status read_parameter(void *self, const parameter *wanted, int index
 {
     (void)index;
     const parameters_reader *r = self;
-    const parameter_entry *e = parameters_find(r->parameters, wanted->canonical);
+    char text[2 * PATH_TEXT];
+    const parameter_entry *e = parameters_find(r->parameters, full_name(r->place, wanted->canonical, text));
     if (!e || !shape_equal(e->shape, wanted->shape))
         return fail(err, KILN_INTERNAL, "the parameter '%s' is not among those of the training",
                     wanted->canonical);

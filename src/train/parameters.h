@@ -4,7 +4,8 @@
  *
  * Gradients, optimizer state and EMA are blocks over the first part only: what is frozen costs its value and no more.
  * Entries keep the order in which their networks declare them within each part, so the block's layout depends on the
- * model and the patterns alone. Names are canonical; those of networks trained together do not meet. */
+ * model and the patterns alone. Names are canonical, below parameters_place() of their network, so that those of networks
+ * trained together do not meet. */
 #ifndef KILN_TRAIN_PARAMETERS_H
 #define KILN_TRAIN_PARAMETERS_H
 
@@ -28,6 +29,9 @@ typedef struct parameters {
     name_index index;
 } parameters;
 
+/* Where a network lies in the graph of a training step: "text_encoder_2" for SDXL's second, "" for the others. */
+const char *parameters_place(network_kind);
+
 /* Whether a name fits one of the patterns ("*" stands for any characters; separated by commas or spaces). */
 bool pattern_list_fits(const char *patterns, const char *name);
 
@@ -44,11 +48,12 @@ void parameters_free(parameters *);
 /* NULL when there is none of this name. */
 const parameter_entry *parameters_find(const parameters *, const char *name);
 
-/* Gives the values of the parameters that a graph declares, by name: from `block` (of the size of the trainable part;
+/* Gives the values of the parameters that a graph declares, by name (below `place`): from `block` (of the size of the trainable part;
  * NULL: values) what is trainable, from values the rest. Lives as long as `reader` and the parameters. */
 typedef struct parameters_reader {
     const parameters *parameters;
     const float *block;
+    const char *place; /* NULL: the graph is that of a step; else of one network, at this place */
 } parameters_reader;
 parameter_source parameters_source(const parameters_reader *);
 

@@ -103,7 +103,7 @@ static const recipe_key keys[] = {
             "rounds through the pictures; 0: as max_train_steps says"),
     BOOL("train_unet", train_unet, "true", "training", "train the denoiser"),
     BOOL("train_text_encoder", train_text_encoder, "false", "training",
-         "train the text encoder too; it always is when it starts from nothing"),
+         "train the text encoder too (both of SDXL's); it always is when it starts from nothing"),
     TEXT("trainable", trainable, "", "training",
          "only parameters that one of these patterns (a*b, separated by commas) fits"),
     TEXT("frozen", frozen, "", "training", "never parameters that one of these patterns fits"),

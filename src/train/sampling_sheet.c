@@ -23,19 +23,20 @@ enum { SHEET_RECONSTRUCTIONS = 8, MEASURED_PICTURES = 16 };
 
 typedef struct present {
     kiln_training *training;
-    parameters_reader reader;
+    parameters_reader reader[NETWORK_COUNT];
     packed_store *before[NETWORK_COUNT];
     kiln_session *session;
 } present;
 
 static kiln_status present_begin(present *p, kiln_training *t, kiln_error *err)
 {
-    *p = (present){.training = t, .reader = {t->parameters, t->average}};
+    *p = (present){.training = t};
     for (int k = 0; k < NETWORK_COUNT; k++)
         if (t->objective->networks >> k & 1) {
             session_drop(t->session, (network_kind)k);
+            p->reader[k] = (parameters_reader){t->parameters, t->average, parameters_place((network_kind)k)};
             p->before[k] = t->model->networks[k].store;
-            t->model->networks[k].store = packed_store_new(parameters_source(&p->reader));
+            t->model->networks[k].store = packed_store_new(parameters_source(&p->reader[k]));
             if (!t->model->networks[k].store)
                 return fail(err, KILN_NO_MEMORY, "out of memory for the samples");
         }

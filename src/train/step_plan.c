@@ -56,6 +56,9 @@ static kiln_status draw_gradients(const kiln_training *t, step_plan *p, value lo
                      : graph_gradient(g, loss, wanted, count, gradients, err);
     for (int i = 0; i < count && !status; i++) {
         char name[32];
+        /* Zeros: the loss does not depend on it (layers behind clip_skip). It stays as it is. */
+        if (graph_node(g, gradients[i])->op == OP_FILL)
+            continue;
         snprintf(name, sizeof name, "gradient.%d", i);
         graph_output(g, name, gradients[i]);
     }

@@ -316,7 +316,8 @@ static kiln_status open_optimizer(kiln_training *t, kiln_error *err)
     double base_rate = strtod(r->learning_rate, NULL);
     for (int i = 0; i < t->parameters->trainable; i++) {
         const parameter_entry *e = &t->parameters->entries[i];
-        bool text = e->network == NETWORK_TEXT_1 && r->text_encoder_lr > 0 && base_rate > 0;
+        bool text = (e->network == NETWORK_TEXT_1 || e->network == NETWORK_TEXT_2) &&
+                    r->text_encoder_lr > 0 && base_rate > 0;
         list[i] = (optimizer_parameter){.name = e->name,
                                         .values = t->parameters->values + e->offset,
                                         .shape = e->shape,

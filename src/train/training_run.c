@@ -79,7 +79,7 @@ static void add_gradients(kiln_training *t, const step_plan *p, int pass)
 {
     for (int i = 0; i < t->parameters->trainable; i++) {
         const parameter_entry *e = &t->parameters->entries[i];
-        if (!t->gradients) {
+        if (!t->gradients || !p->gradients[i]) {
             t->gradient_of[i] = p->gradients[i];
             continue;
         }
