@@ -214,6 +214,10 @@ typedef struct kiln_draw_options {
     double strength;        /* 0..1, 0.75: how much of the schedule to run on it */
     double image_cfg;       /* 1.5: guidance by `init`, for models that change a picture by words */
     const kiln_map *conditioning, *negative_conditioning; /* instead of prompt and negative */
+    /* Pictures that steer the drawing, and pictures as prompts: see vision.h. NULL and 0: none. */
+    const struct kiln_control *controls;
+    const struct kiln_image_prompt *image_prompts;
+    int control_count, image_prompt_count;
     int vae_tile;         /* px; 0: chosen by memory and size; -1: never tile */
     int64_t memory_limit; /* bytes; 0: what the machine has. What does not fit is refused before it starts */
     int preview_every;    /* steps between previews in progress; 0: none */

@@ -1,7 +1,8 @@
 /* vision.h - the public interface to what pictures mean: CLIP's vision encoder and likeness, pictures as prompts
  * (IP-Adapter), pictures that steer a drawing (ControlNet), and edges found in a picture.
  *
- * Errors, ownership and threads: as in kiln.h, except that a kiln_clip is used by one thread at a time. */
+ * Errors, ownership and threads: as in kiln.h. A kiln_clip, a kiln_controlnet and a kiln_image_adapter never change once
+ * open: any number of threads may use one. */
 #ifndef KILN_VISION_H
 #define KILN_VISION_H
 
@@ -33,14 +34,69 @@ KILN_API double kiln_clip_scale(const kiln_clip *);
  * "last_hidden_state" [1,T,C] and "penultimate" [1,T,C] (what IP-Adapter plus takes). The picture is made ready exactly
  * as transformers' CLIPImageProcessor does: shorter side by PIL's bicubic filter, centre crop, mean and deviation; an
  * alpha channel is laid over white first. */
-KILN_API KILN_CHECKED kiln_status kiln_clip_encode_image(kiln_clip *, const kiln_image *, kiln_map **out,
-                                                         kiln_error *);
+KILN_API KILN_CHECKED kiln_status kiln_clip_encode_image(const kiln_clip *, const kiln_image *,
+                                                         kiln_map **out, kiln_error *);
 /* A text as a map of kind "text": "text_embeds" [1,P]. What does not fit into 77 tokens is left out. */
-KILN_API KILN_CHECKED kiln_status kiln_clip_encode_text(kiln_clip *, const char *text, kiln_map **out,
+KILN_API KILN_CHECKED kiln_status kiln_clip_encode_text(const kiln_clip *, const char *text, kiln_map **out,
                                                         kiln_error *);
 /* The cosine of two maps' vectors ("image_embeds", "text_embeds" or, without a projection, "pooled"), -1..1. */
 KILN_API KILN_CHECKED kiln_status kiln_clip_cosine(const kiln_map *, const kiln_map *, double *out,
                                                    kiln_error *);
+
+/* ------------------------------------------------------------------------------------ ControlNet */
+
+/* A network that steers drawing by a picture: edges, depth, a pose (Zhang et al. 2023). */
+typedef struct kiln_controlnet kiln_controlnet;
+
+/* Open a diffusers folder, or a file in diffusers' names or the authors' ("control_model."). `hints`: a JSON file with
+ * what an odd file does not tell; NULL: none. KILN_UNSUPPORTED names what the file is instead (a control LoRA, a
+ * T2I-Adapter, ...). */
+KILN_API KILN_CHECKED kiln_status kiln_controlnet_open(const char *path, const char *hints,
+                                                       kiln_controlnet **out, kiln_error *);
+KILN_API void kiln_controlnet_close(kiln_controlnet *);
+
+/* One control of a drawing (kiln_draw_options.controls). Everything is borrowed. */
+typedef struct kiln_control {
+    const kiln_controlnet *net;
+    const kiln_image *picture; /* as the network was trained on; resized to the drawing by Lanczos */
+    double strength;           /* -10..10: what it says is multiplied by this; 1 (A1111's control weight) */
+    double start, end;         /* 0..1: the part of the steps in which it speaks; 0 and 1 */
+    bool guess;                /* guess mode: it speaks beside the prompt alone, less in the fine levels */
+    const char *module;        /* how the picture was made, for the recipe ("canny"); NULL: not told */
+} kiln_control;
+
+/* ------------------------------------------------------------------------------------ IP-Adapter */
+
+/* Pictures as prompts: an IP-Adapter file and the vision encoder that it was trained with (Ye et al. 2023). */
+typedef struct kiln_image_adapter kiln_image_adapter;
+
+/* Open a .safetensors or .bin file (plain, plus or full face; SD 1, SD 2 or SDXL). The encoder is borrowed and must outlive
+ * it; KILN_MISMATCH when it is of another width than the adapter wants. */
+KILN_API KILN_CHECKED kiln_status kiln_image_adapter_open(const char *path, const kiln_clip *encoder,
+                                                          kiln_image_adapter **out, kiln_error *);
+KILN_API void kiln_image_adapter_close(kiln_image_adapter *);
+
+/* One picture of a drawing's prompt (kiln_draw_options.image_prompts). Everything is borrowed. */
+typedef struct kiln_image_prompt {
+    const kiln_image_adapter *adapter;
+    const kiln_image *picture;
+    double strength;   /* -10..10: its scale beside the words; 0.6 */
+    double start, end; /* 0..1: the part of the steps in which it is seen; 0 and 1 */
+} kiln_image_prompt;
+
+enum { KILN_MAX_CONTROLS = 8, KILN_MAX_IMAGE_PROMPTS = 4 };
+
+/* ------------------------------------------------------------------------------------ edges */
+
+typedef struct kiln_canny_options {
+    double low, high; /* thresholds of the gradient |dx|+|dy|, 0..2040; 100 and 200 */
+    double blur;      /* deviation of a Gauss filter before, in px, 0..64; 0: none, as OpenCV's Canny */
+} kiln_canny_options;
+
+KILN_API kiln_canny_options kiln_canny_defaults(void);
+/* Edges (Canny 1986), pixel for pixel those of OpenCV's Canny with aperture 3 and the L1 norm: white on black, RGB. */
+KILN_API KILN_CHECKED kiln_status kiln_canny(const kiln_image *, const kiln_canny_options *, kiln_image **out,
+                                             kiln_error *);
 
 #ifdef __cplusplus
 }

@@ -52,8 +52,8 @@ static void put_out(at a, const controlnet_config *c, const char *name, value x)
     x = op_reshape(a, x, SHAPE3(s.dim[0], s.dim[1] * s.dim[2], s.dim[3]));
     x = nn_pointwise(a, x, s.dim[3], NN_BIAS);
     if (c->global_pool) {
-        x = op_scale(a, op_sum_positions(a, x), 1.0f / (float)(s.dim[1] * s.dim[2]), 0.0f);
-        s.dim[1] = s.dim[2] = 1;
+        value mean = op_scale(a, op_sum_positions(a, x), 1.0f / (float)(s.dim[1] * s.dim[2]), 0.0f);
+        x = op_add_channels(a, op_fill(a, value_shape(a, x), 0.0f), mean);
     }
     graph_output(a.graph, name, op_reshape(a, x, s));
 }

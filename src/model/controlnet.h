@@ -39,8 +39,7 @@ void controlnet_draw_hint(graph *, const controlnet_config *, int height, int wi
 
 /* Draw the rest.
  *   inputs    those of unet_draw, and hint_embedding [N,h,w,C]
- *   outputs   control_<i>, shaped like the skip that the UNet's way down leaves i-th ([N,1,1,C] with global_pool), and
- *             control_mid */
+ *   outputs   control_<i>, shaped like the skip that the UNet's way down leaves i-th, and control_mid, which is the last */
 void controlnet_draw(graph *, const controlnet_config *, const unet_shape *);
 
 #endif

@@ -106,8 +106,8 @@ static kiln_status copy_outputs(const side_plan *p, kiln_map *map, kiln_error *e
     return status;
 }
 
-kiln_status clip_encode_pixels(kiln_clip *c, const float *pixels, unsigned outputs, const atomic_bool *cancel,
-                               kiln_map **out, kiln_error *err)
+kiln_status clip_encode_pixels(const kiln_clip *c, const float *pixels, unsigned outputs,
+                               const atomic_bool *cancel, kiln_map **out, kiln_error *err)
 {
     *out = NULL;
     side_plan p;
@@ -129,7 +129,8 @@ kiln_status clip_encode_pixels(kiln_clip *c, const float *pixels, unsigned outpu
     return status;
 }
 
-kiln_status kiln_clip_encode_image(kiln_clip *c, const kiln_image *picture, kiln_map **out, kiln_error *err)
+kiln_status kiln_clip_encode_image(const kiln_clip *c, const kiln_image *picture, kiln_map **out,
+                                   kiln_error *err)
 {
     *out = NULL;
     if (!picture)
@@ -167,7 +168,7 @@ static kiln_status tokens_of(const kiln_clip *c, const char *text, token_chunks 
     return chunks_of_prompt(c->tokenizer, text, &o, chunks, err);
 }
 
-static kiln_status run_text(kiln_clip *c, const int32_t *ids, const side_plan *p, kiln_map **out,
+static kiln_status run_text(const kiln_clip *c, const int32_t *ids, const side_plan *p, kiln_map **out,
                             kiln_error *err)
 {
     const clip_text_config *t = &c->parts->text;
@@ -185,7 +186,7 @@ static kiln_status run_text(kiln_clip *c, const int32_t *ids, const side_plan *p
     return status == KILN_OK ? copy_outputs(p, *out, err) : status;
 }
 
-kiln_status kiln_clip_encode_text(kiln_clip *c, const char *text, kiln_map **out, kiln_error *err)
+kiln_status kiln_clip_encode_text(const kiln_clip *c, const char *text, kiln_map **out, kiln_error *err)
 {
     *out = NULL;
     token_chunks chunks = {0};

@@ -20,7 +20,7 @@ kiln_status clip_pixels(const image *, const clip_preparation *, float *pixels, 
 
 /* Run the vision encoder on pixels [size,size,3]. The outputs (clip_vision_output) are copied into a map of kind
  * "image" under their names. `cancel` may be NULL. */
-kiln_status clip_encode_pixels(kiln_clip *, const float *pixels, unsigned outputs, const atomic_bool *cancel,
-                               kiln_map **out, kiln_error *);
+kiln_status clip_encode_pixels(const kiln_clip *, const float *pixels, unsigned outputs,
+                               const atomic_bool *cancel, kiln_map **out, kiln_error *);
 
 #endif

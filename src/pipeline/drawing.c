@@ -15,6 +15,7 @@ enum { BRANCHES = 3, PASS_BATCH = 2 };
 typedef struct branch {
     const kiln_map *conditioning;
     bool blank;    /* zeros for the extra channels */
+    bool told;     /* it is the prompt's */
     float *answer; /* [C,h,w] */
 } branch;
 
@@ -24,6 +25,7 @@ typedef struct pass {
     run *run;
     const branch *branches;
     int batch;
+    network_shape size;
 } pass;
 
 typedef struct denoising {
@@ -32,6 +34,7 @@ typedef struct denoising {
     branch branches[BRANCHES];
     pass passes[BRANCHES];
     int branch_count, pass_count;
+    int step;       /* steps done */
     float *scratch; /* [C,h,w], with a repaint */
     int64_t positions;
     int channels, out_channels;
@@ -57,7 +60,7 @@ static int64_t tokens_of(const kiln_map *map)
 static void list_branches(denoising *n)
 {
     const drawing *d = n->drawing;
-    n->branches[n->branch_count++].conditioning = d->conditioning;
+    n->branches[n->branch_count++] = (branch){.conditioning = d->conditioning, .told = true};
     if (d->negative)
         n->branches[n->branch_count++].conditioning = d->negative;
     if (d->negative && d->edits)
@@ -97,11 +100,12 @@ static kiln_status open_pass(denoising *n, const branch *first, int batch, kiln_
 {
     pass *p = &n->passes[n->pass_count];
     *p = (pass){.branches = first, .batch = batch};
-    network_shape size = {.batch = batch,
-                          .height = n->drawing->height,
-                          .width = n->drawing->width,
-                          .tokens = (int)tokens_of(first->conditioning)};
-    kiln_status status = session_get_plan(n->drawing->session, NETWORK_UNET, &size, &p->plan, err);
+    p->size = n->drawing->steered;
+    p->size.batch = batch;
+    p->size.height = n->drawing->height;
+    p->size.width = n->drawing->width;
+    p->size.tokens = (int)tokens_of(first->conditioning);
+    kiln_status status = session_get_plan(n->drawing->session, NETWORK_UNET, &p->size, &p->plan, err);
     if (status == KILN_OK)
         status = run_new(p->plan, &p->run, err);
     if (status != KILN_OK)
@@ -129,12 +133,17 @@ static kiln_status run_pass(denoising *n, const pass *p, const float *x, float t
 {
     const unet_config *u = &n->drawing->session->model->parts->unet;
     float *sample = run_input(p->run, "sample"), *time = run_input(p->run, "timestep");
+    bool told[PASS_BATCH] = {false};
     for (int b = 0; b < p->batch; b++) {
         channels_last(x, n->channels, n->positions, u->in_channels,
                       sample + b * n->positions * u->in_channels);
         time[b] = timestep;
+        told[b] = p->branches[b].told;
     }
-    kiln_status status = session_run(n->drawing->session, p->plan, p->run, err);
+    kiln_status status = steering_pass(n->drawing->steering, p->run, &p->size, told, n->step,
+                                       sampler_plan_steps(n->drawing->sampler), err);
+    if (status == KILN_OK)
+        status = session_run(n->drawing->session, p->plan, p->run, err);
     const float *out = run_output(p->run, "out");
     for (int b = 0; status == KILN_OK && b < p->batch; b++)
         channels_first(out + b * n->positions * n->out_channels, n->out_channels, n->positions,
@@ -191,6 +200,7 @@ static kiln_status predict(void *self, const float *x, float timestep, float *ou
 static kiln_status on_step(void *self, int step, int steps, float *x, const float *x0, kiln_error *err)
 {
     denoising *n = self;
+    n->step = step;
     if (n->drawing->repaint)
         repaint_step(n->drawing->repaint, n->drawing->sampler, step, x, n->scratch);
     return n->calls->on_step ? n->calls->on_step(n->calls->on_step_self, step, steps, x, x0, err) : KILN_OK;

@@ -8,6 +8,7 @@
 #include "diffusion/sampler.h"
 #include "pipeline/repaint.h"
 #include "pipeline/session.h"
+#include "pipeline/steering.h"
 
 enum { TIME_IDS = 6 };
 
@@ -27,6 +28,8 @@ typedef struct drawing {
     float image_cfg;
     int noise_level;        /* what a UNet with a table of classes is told (x4 upscaler) */
     const repaint *repaint; /* NULL: all is drawn */
+    steering *steering;     /* what bends the UNet besides words; NULL: nothing */
+    network_shape steered;  /* its part of the UNet's shape */
 } drawing;
 
 /* Latent channels, and elements of one picture's latents. */

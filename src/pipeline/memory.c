@@ -88,7 +88,13 @@ static kiln_status measure_unet(kiln_session *s, const request *r, stage *out, k
                           .height = r->latent_height,
                           .width = r->latent_width,
                           .tokens = r->tokens};
+    steering_shape(r->options, &size);
     kiln_status status = measure(s, NETWORK_UNET, size, out, err);
+    stage beside = {0};
+    if (status == KILN_OK)
+        status = steering_measure(s, r->options, &size, &beside.weights, &beside.activations, err);
+    out->weights += beside.weights;
+    out->activations += beside.activations;
     /* A run of its own: the negative's where it is longer or shorter, and that without the picture to be edited. */
     int more = apart + (r->guided && r->extra == EXTRA_EDIT);
     if (status != KILN_OK || !more)

@@ -56,8 +56,13 @@ kiln_status model_draw_network(const kiln_model *m, network_kind kind, const net
     if (!g)
         return fail(err, KILN_NO_MEMORY, "out of memory for a graph");
     clip_text_shape text = {.batch = s->batch, .tokens = s->tokens, .outputs = s->outputs, .skip = s->skip};
-    unet_shape unet = {
-        .batch = s->batch, .height = s->height, .width = s->width, .context_tokens = s->tokens};
+    unet_shape unet = {.batch = s->batch,
+                       .height = s->height,
+                       .width = s->width,
+                       .context_tokens = s->tokens,
+                       .control = s->control,
+                       .image_prompts = s->image_prompts};
+    memcpy(unet.image_tokens, s->image_tokens, sizeof unet.image_tokens);
     switch (kind) {
     case NETWORK_TEXT_1:
         clip_text_draw(g, &m->parts->text, &text);

@@ -26,8 +26,10 @@ typedef enum network_kind {
  * pixels for the encoder. Unused fields are 0. */
 typedef struct network_shape {
     int batch, height, width, tokens;
-    unsigned outputs; /* text: clip_text_output */
-    int skip;         /* text */
+    unsigned outputs;                                        /* text: clip_text_output */
+    int skip;                                                /* text */
+    bool control;                                            /* UNet: ControlNets steer it */
+    int image_prompts, image_tokens[UNET_MAX_IMAGE_PROMPTS]; /* UNet: see unet_shape */
 } network_shape;
 
 typedef struct network {

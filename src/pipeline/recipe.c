@@ -92,6 +92,7 @@ char *request_infotext(const kiln_session *s, const request *r, int index)
         set_format(t, "VAE tile", "%d", r->vae_tile);
     set_format(t, "Precision", "%s", s->model->plan.compute == DTYPE_BF16 ? "bf16" : "f32");
     set_format(t, "Version", "Kiln %s", kiln_version());
+    steering_add_fields(o, t);
     if (r->add_fields)
         r->add_fields(r->add_self, t);
     infotext_sort(t);

@@ -242,6 +242,8 @@ kiln_status request_resolve(kiln_session *s, const kiln_draw_options *o, request
     if (status == KILN_OK)
         status = resolve_extra(s->model, r, err);
     if (status == KILN_OK)
+        status = steering_check(s->model, o, err);
+    if (status == KILN_OK)
         status = check_numbers(o, kind, s->model->schedule, err);
     if (status == KILN_OK)
         status = resolve_size(s->model, r, err);

@@ -52,7 +52,9 @@ void session_drop(kiln_session *s, network_kind kind)
 static bool same_shape(const network_shape *a, const network_shape *b)
 {
     return a->batch == b->batch && a->height == b->height && a->width == b->width && a->tokens == b->tokens &&
-           a->outputs == b->outputs && a->skip == b->skip;
+           a->outputs == b->outputs && a->skip == b->skip && a->control == b->control &&
+           a->image_prompts == b->image_prompts &&
+           memcmp(a->image_tokens, b->image_tokens, sizeof a->image_tokens) == 0;
 }
 
 static void make_room(kiln_session *s)

@@ -314,6 +314,7 @@ static void describe(work *w)
         .edits = r->extra == EXTRA_EDIT,
         .image_cfg = (float)r->options->image_cfg,
     };
+    steering_shape(r->options, &w->drawing.steered);
     w->n = drawing_elements(&w->drawing);
 }
 
@@ -361,6 +362,10 @@ kiln_status work_prepare(work *w, kiln_error *err)
     kiln_status status = describe_mask(w, err);
     if (status == KILN_OK)
         status = encode_words(w, err);
+    if (status == KILN_OK)
+        status = steering_new(w->session, w->request.options, w->drawing.height, w->drawing.width,
+                              &w->steering, err);
+    w->drawing.steering = w->steering;
     return status == KILN_OK ? make_extra(w, err) : status;
 }
 
@@ -371,6 +376,7 @@ void work_close(work *w)
         w->session->loading_self = NULL;
     }
     request_fini(&w->request);
+    steering_free(w->steering);
     kiln_map_free(w->positive);
     kiln_map_free(w->negative);
     free(w->extra);

@@ -39,6 +39,7 @@ typedef struct work {
     work_source source;
     drawing drawing;
     repaint repaint;
+    steering *steering;            /* owned */
     kiln_map *positive, *negative; /* owned */
     float *extra;                  /* channels that the UNet takes besides the latents, or NULL; owned */
     float *image, *noise_at_start; /* [C,h,w], with a mask; owned */

@@ -165,7 +165,7 @@ def vision_outputs(visual, pixels, prefix):
             prefix + "penultimate": kept[-2].permute(1, 0, 2), prefix + "pooled": pooled}
 
 
-def clip(checkout):
+def clip_model(checkout):
     spec = importlib.util.spec_from_file_location("clip_model", os.path.join(checkout, "clip", "model.py"))
     m = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(m)
@@ -176,6 +176,11 @@ def clip(checkout):
         model.logit_scale.fill_(2.5)
         model.token_embedding.weight.mul_(5.0)
         model.token_embedding.weight.copy_(model.token_embedding.weight.half().float())
+    return m, model.eval()
+
+
+def clip(checkout):
+    model = clip_model(checkout)[1]
     state = model.state_dict()
     golden, folder = {}, os.path.join(OUT, "clip-tiny")
     for i, (w, h) in enumerate(((61, 40), (20, 50))):
@@ -363,6 +368,65 @@ def adapter(diffusers):
     write(os.path.join(OUT, "ip.golden.safetensors"), golden)
 
 
+# ------------------------------------------------------------------------------------------------- whole drawings
+
+def steered(diffusers, checkout):
+    """Drawings of sd1-tiny from given contexts, steered: the loop of diffusers' pipelines, without text encoders."""
+    def load(cls, part):
+        folder = os.path.join(TINY, part)
+        model = cls.from_config(json.load(open(os.path.join(folder, "config.json"))))
+        model.load_state_dict(read(os.path.join(folder, "diffusion_pytorch_model.safetensors")))
+        return model.eval()
+
+    visual = clip_model(checkout)[1].visual
+    vae = load(diffusers.AutoencoderKL, "vae")
+    net = diffusers.ControlNetModel.from_config(json.load(open(os.path.join(OUT, "control-tiny", "config.json"))))
+    net.load_state_dict(read(os.path.join(OUT, "control-tiny", "diffusion_pytorch_model.safetensors")))
+    net.eval()
+    steps, cfg, seed, size = 5, 3.0, 77, (32, 24)
+    context, negative = noise(90, 1, 7, 32), noise(91, 1, 7, 32)
+    hint, other = picture(24, 32), picture(61, 40)
+    golden = {"context": context, "negative": negative, "hint": torch.from_numpy(hint), "picture": torch.from_numpy(other)}
+    cond = torch.from_numpy(hint).float().permute(2, 0, 1)[None] / 255
+    with torch.no_grad():
+        embeds = visual(prepare(other)[None].permute(0, 3, 1, 2))
+    flat = read(os.path.join(OUT, "ip-tiny.safetensors"))
+    parts = {k: {n[len(k) + 1:]: t for n, t in flat.items() if n.startswith(k + ".")} for k in ("image_proj", "ip_adapter")}
+    cases = {"plain": {}, "control": {"control": 0.8, "span": (0.0, 0.7)}, "late": {"control": 1.0, "span": (0.4, 1.0)},
+             "guess": {"control": 1.0, "guess": True}, "image": {"image": 0.6}, "both": {"control": 0.5, "image": 0.9}}
+    for name, case in cases.items():
+        unet = load(diffusers.UNet2DConditionModel, "unet")
+        if "image" in case:
+            unet._load_ip_adapter_weights([parts])
+            for p in unet.attn_processors.values():
+                if hasattr(p, "scale"):
+                    p.scale = [case["image"]]
+        scheduler = diffusers.PNDMScheduler.from_config(json.load(open(os.path.join(TINY, "scheduler", "scheduler_config.json"))))
+        scheduler.set_timesteps(steps)
+        x = torch.randn((1, 4, size[0] // 2, size[1] // 2), generator=torch.Generator().manual_seed(seed))
+        both = torch.cat([negative, context])
+        start, end = case.get("span", (0.0, 1.0))
+        count = len(scheduler.timesteps)
+        with torch.no_grad():
+            for i, t in enumerate(scheduler.timesteps):
+                twice, more = torch.cat([x] * 2), {}
+                if "image" in case:
+                    more["added_cond_kwargs"] = {"image_embeds": [torch.cat([torch.zeros_like(embeds), embeds])[:, None]]}
+                if "control" in case:
+                    strength = case["control"] if not (i / count < start or (i + 1) / count > end) else 0.0
+                    guess = case.get("guess", False)
+                    inputs = (x, t, context, cond) if guess else (twice, t, both, torch.cat([cond] * 2))
+                    down, mid = net(*inputs, conditioning_scale=strength, guess_mode=guess, return_dict=False)
+                    if guess:
+                        down, mid = [torch.cat([torch.zeros_like(d), d]) for d in down], torch.cat([torch.zeros_like(mid), mid])
+                    more["down_block_additional_residuals"], more["mid_block_additional_residual"] = down, mid
+                blank, told = unet(twice, t, both, return_dict=False, **more)[0].chunk(2)
+                x = scheduler.step(blank + cfg * (told - blank), t, x, return_dict=False)[0]
+            image = vae.decode(x / vae.config.scaling_factor, return_dict=False)[0]
+        golden[name] = (image / 2 + 0.5).clamp(0, 1)[0].permute(1, 2, 0)
+    write(os.path.join(OUT, "steered.golden.safetensors"), golden)
+
+
 def load_diffusers(checkout):
     stub = types.ModuleType("safetensors")
     stub.torch = types.ModuleType("safetensors.torch")
@@ -382,4 +446,6 @@ if __name__ == "__main__":
     library = load_diffusers(sys.argv[2])
     control(library)
     adapter(library)
+    steered(library, sys.argv[1])
     Image.fromarray(picture(61, 40)).save(os.path.join(OUT, "picture.png"))
+    Image.fromarray(picture(24, 32)).save(os.path.join(OUT, "hint.png"))

@@ -1,0 +1,357 @@
+/* floors: base tensor formats graph ops backend plan nn model text weights diffusion image pipeline
+ *
+ * test_steering.c - whole drawings steered by a ControlNet and by an image prompt, against the loop of diffusers'
+ * pipelines in torch (tests/tools/make_vision_samples.py); what strength, start and end do; what does not fit. */
+#include "pipeline/control.h"
+#include "pipeline/image_api.h"
+#include "pipeline/map.h"
+
+#include "reference_tensors.h"
+
+#define DATA TEST_DATA "/vision/"
+
+/* What all tests draw with. */
+static struct {
+    tensor_file *reference;
+    kiln_model *model;
+    kiln_session *session;
+    kiln_clip *clip;
+    kiln_controlnet *net;
+    kiln_image_adapter *adapter;
+    kiln_image *hint, *picture;
+    kiln_map *context, *negative;
+} all;
+
+static kiln_image *picture_of(const char *name)
+{
+    shape s;
+    kiln_image *out = NULL;
+    float *values = reference_floats(all.reference, name, &s);
+    uint8_t *bytes = malloc((size_t)shape_count(s));
+    assert_non_null(bytes);
+    for (int64_t i = 0; i < shape_count(s); i++)
+        bytes[i] = (uint8_t)values[i];
+    assert_int_equal(kiln_image_new((int)s.dim[1], (int)s.dim[0], 3, 8, bytes, &out, NULL), KILN_OK);
+    free(values);
+    free(bytes);
+    return out;
+}
+
+static kiln_map *map_of(const char *name)
+{
+    shape s;
+    kiln_map *out = NULL;
+    float *values = reference_floats(all.reference, name, &s);
+    assert_int_equal(map_new("conditioning", &out, NULL), KILN_OK);
+    assert_int_equal(map_add(out, "context", s, values, NULL), KILN_OK);
+    free(values);
+    return out;
+}
+
+static int open_all(void **state)
+{
+    (void)state;
+    kiln_error err = {0};
+    kiln_model_options o = kiln_model_defaults();
+    o.precision = KILN_PRECISION_F32;
+    kiln_status status = tensor_file_open(DATA "steered.golden.safetensors", &all.reference, &err);
+    if (status == KILN_OK)
+        status = kiln_model_open(TEST_DATA "/sd1-tiny", &o, &all.model, &err);
+    if (status == KILN_OK)
+        status = kiln_session_new(all.model, &all.session, &err);
+    if (status == KILN_OK)
+        status = kiln_clip_open(DATA "clip-tiny", &o, &all.clip, &err);
+    if (status == KILN_OK)
+        status = kiln_controlnet_open(DATA "control-tiny", NULL, &all.net, &err);
+    if (status == KILN_OK)
+        status = kiln_image_adapter_open(DATA "ip-tiny.safetensors", all.clip, &all.adapter, &err);
+    if (status != KILN_OK) {
+        print_error("%s\n", err.text);
+        return 1;
+    }
+    all.hint = picture_of("hint");
+    all.picture = picture_of("picture");
+    all.context = map_of("context");
+    all.negative = map_of("negative");
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    kiln_map_free(all.context);
+    kiln_map_free(all.negative);
+    kiln_image_free(all.hint);
+    kiln_image_free(all.picture);
+    kiln_image_adapter_close(all.adapter);
+    kiln_controlnet_close(all.net);
+    kiln_clip_close(all.clip);
+    kiln_session_free(all.session);
+    (void)kiln_model_close(all.model);
+    tensor_file_close(all.reference);
+    return 0;
+}
+
+static kiln_draw_options base_options(void)
+{
+    kiln_draw_options o = kiln_draw_defaults();
+    o.width = 24;
+    o.height = 32;
+    o.steps = 5;
+    o.cfg = 3;
+    o.seed = 77;
+    o.sampler = "model";
+    o.conditioning = all.context;
+    o.negative_conditioning = all.negative;
+    return o;
+}
+
+static kiln_control control_of(double strength, double start, double end, bool guess)
+{
+    return (kiln_control){.net = all.net,
+                          .picture = all.hint,
+                          .strength = strength,
+                          .start = start,
+                          .end = end,
+                          .guess = guess,
+                          .module = "canny"};
+}
+
+static kiln_image_prompt prompt_of(double strength)
+{
+    return (kiln_image_prompt){
+        .adapter = all.adapter, .picture = all.picture, .strength = strength, .end = 1};
+}
+
+static kiln_image *drawn(const kiln_draw_options *o)
+{
+    kiln_image *out = NULL;
+    kiln_error err = {0};
+    if (kiln_draw(all.session, o, &out, &err) != KILN_OK)
+        fail_msg("%s", err.text);
+    return out;
+}
+
+static double difference(const kiln_image *a, const kiln_image *b)
+{
+    const uint8_t *x = kiln_image_pixels(a), *y = kiln_image_pixels(b);
+    double sum = 0;
+    for (int i = 0; i < 24 * 32 * 3; i++)
+        sum += fabs((double)x[i] - (double)y[i]);
+    return sum / (24 * 32 * 3);
+}
+
+/* Rounding to 8 bits is all that may lie between. */
+static void compare(const char *name, const kiln_draw_options *o)
+{
+    shape s;
+    kiln_image *found = drawn(o);
+    float *expected = reference_floats(all.reference, name, &s);
+    const uint8_t *bytes = kiln_image_pixels(found);
+    double worst = 0;
+    for (int64_t i = 0; i < shape_count(s); i++) {
+        double d = fabs(bytes[i] - 255 * (double)expected[i]);
+        worst = d > worst ? d : worst;
+    }
+    print_message("    %s: %.3f of 255\n", name, worst);
+    if (worst > 0.51)
+        fail_msg("%s: a pixel is off by %.3f of 255", name, worst);
+    free(expected);
+    kiln_image_free(found);
+}
+
+static void drawings_are_those_of_diffusers(void **state)
+{
+    (void)state;
+    kiln_draw_options o = base_options();
+    compare("plain", &o);
+    kiln_control c = control_of(0.8, 0, 0.7, false);
+    o.controls = &c;
+    o.control_count = 1;
+    compare("control", &o);
+    c = control_of(1, 0.4, 1, false);
+    compare("late", &o);
+    c = control_of(1, 0, 1, true);
+    compare("guess", &o);
+    kiln_image_prompt p = prompt_of(0.9);
+    c = control_of(0.5, 0, 1, false);
+    o.image_prompts = &p;
+    o.image_prompt_count = 1;
+    compare("both", &o);
+    o.control_count = 0;
+    p = prompt_of(0.6);
+    compare("image", &o);
+}
+
+static void nothing_said_is_nothing_changed(void **state)
+{
+    (void)state;
+    kiln_draw_options o = base_options();
+    kiln_image *plain = drawn(&o);
+    kiln_control c[2] = {control_of(0, 0, 1, false), control_of(1, 0.5, 0.5, false)};
+    kiln_image_prompt p = prompt_of(0);
+    o.controls = c;
+    o.control_count = 2;
+    o.image_prompts = &p;
+    o.image_prompt_count = 1;
+    kiln_image *steered = drawn(&o);
+    assert_true(difference(plain, steered) == 0);
+    const char *text = kiln_image_text(steered, "parameters");
+    assert_non_null(strstr(text, "ControlNet 0: \"Module: canny, Model: control-tiny, Weight: 0"));
+    assert_non_null(strstr(text, "ControlNet 1:"));
+    assert_non_null(strstr(text, "Image prompt 0: \"Model: ip-tiny, Weight: 0"));
+    kiln_image_free(plain);
+    kiln_image_free(steered);
+}
+
+static void several_controls_add_up(void **state)
+{
+    (void)state;
+    kiln_draw_options o = base_options();
+    kiln_control c[2] = {control_of(0.8, 0, 1, false), control_of(0, 0, 1, false)};
+    o.controls = c;
+    o.control_count = 1;
+    kiln_image *one = drawn(&o);
+    c[0].strength = 0.3;
+    c[1].strength = 0.5;
+    o.control_count = 2;
+    kiln_image *two = drawn(&o);
+    assert_true(difference(one, two) < 0.05);
+    c[1].strength = 1.5;
+    kiln_image *more = drawn(&o);
+    assert_true(difference(one, more) > 0.05);
+    kiln_image_free(one);
+    kiln_image_free(two);
+    kiln_image_free(more);
+}
+
+/* Without guidance there is one branch; contexts of different lengths make two passes. */
+static void every_kind_of_pass_is_steered(void **state)
+{
+    (void)state;
+    kiln_draw_options o = base_options();
+    kiln_control c = control_of(1, 0, 1, false);
+    kiln_image_prompt p = prompt_of(1);
+    o.cfg = 1;
+    kiln_image *plain = drawn(&o);
+    o.controls = &c;
+    o.control_count = 1;
+    o.image_prompts = &p;
+    o.image_prompt_count = 1;
+    kiln_image *one = drawn(&o);
+    assert_true(difference(plain, one) > 0.5);
+    kiln_image_free(plain);
+    kiln_image_free(one);
+    o.cfg = 3;
+    o.negative_conditioning = NULL;
+    o.negative = "";
+    kiln_image *two = drawn(&o);
+    o.batch = 2;
+    kiln_image *pair[2] = {NULL};
+    assert_int_equal(kiln_draw(all.session, &o, pair, NULL), KILN_OK);
+    assert_true(difference(two, pair[0]) == 0);
+    kiln_image_free(two);
+    kiln_image_free(pair[0]);
+    kiln_image_free(pair[1]);
+    /* Four image prompts, the same picture each: as one of four times the strength. */
+    kiln_image_prompt four[4] = {prompt_of(0.25), prompt_of(0.25), prompt_of(0.25), prompt_of(0.25)};
+    o = base_options();
+    o.image_prompts = &p;
+    o.image_prompt_count = 1;
+    one = drawn(&o);
+    o.image_prompts = four;
+    o.image_prompt_count = 4;
+    two = drawn(&o);
+    assert_true(difference(one, two) < 0.05);
+    kiln_image_free(one);
+    kiln_image_free(two);
+}
+
+static void the_plan_counts_the_control(void **state)
+{
+    (void)state;
+    kiln_draw_options o = base_options();
+    kiln_control c[2] = {control_of(1, 0, 1, false), control_of(1, 0, 1, false)};
+    kiln_memory_plan plain, one, two;
+    assert_int_equal(kiln_draw_plan(all.session, &o, &plain, NULL), KILN_OK);
+    o.controls = c;
+    o.control_count = 1;
+    assert_int_equal(kiln_draw_plan(all.session, &o, &one, NULL), KILN_OK);
+    o.control_count = 2;
+    assert_int_equal(kiln_draw_plan(all.session, &o, &two, NULL), KILN_OK);
+    assert_true(one.weights > plain.weights && one.activations > plain.activations);
+    assert_true(two.weights == one.weights && two.activations > one.activations);
+}
+
+static void refused(const kiln_draw_options *o, kiln_status status, const char *word)
+{
+    kiln_image *out = NULL;
+    kiln_error err = {0};
+    assert_int_equal(kiln_draw(all.session, o, &out, &err), status);
+    assert_null(out);
+    if (!strstr(err.text, word))
+        fail_msg("'%s' does not say '%s'", err.text, word);
+}
+
+static void what_does_not_fit_is_refused(void **state)
+{
+    (void)state;
+    kiln_draw_options o = base_options();
+    kiln_control c = control_of(1, 0, 1, false);
+    o.controls = &c;
+    o.control_count = 1;
+    c.strength = NAN;
+    refused(&o, KILN_BAD_ARGUMENT, "strength");
+    c = control_of(1, 0.6, 0.5, false);
+    refused(&o, KILN_BAD_ARGUMENT, "from 0.6 to 0.5");
+    c = control_of(1, 0, 1, false);
+    c.picture = NULL;
+    refused(&o, KILN_BAD_ARGUMENT, "no picture");
+    o.control_count = 9;
+    refused(&o, KILN_BAD_ARGUMENT, "0 to 8");
+    kiln_controlnet *large = NULL;
+    kiln_error err = {0};
+    assert_int_equal(kiln_controlnet_open(DATA "controlxl-tiny", NULL, &large, &err), KILN_OK);
+    c = control_of(1, 0, 1, false);
+    c.net = large;
+    o.control_count = 1;
+    refused(&o, KILN_MISMATCH, "another UNet");
+    kiln_controlnet_close(large);
+    o.control_count = 0;
+    kiln_image_prompt p = prompt_of(11);
+    o.image_prompts = &p;
+    o.image_prompt_count = 1;
+    refused(&o, KILN_BAD_ARGUMENT, "strength");
+    p = prompt_of(1);
+    p.adapter = NULL;
+    refused(&o, KILN_BAD_ARGUMENT, "no adapter");
+}
+
+static void what_is_none_is_told_apart(void **state)
+{
+    (void)state;
+    kiln_error err = {0};
+    kiln_controlnet *net = NULL;
+    kiln_image_adapter *adapter = NULL;
+    assert_int_equal(kiln_controlnet_open(DATA "ip-tiny.safetensors", NULL, &net, &err), KILN_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "not a ControlNet"));
+    assert_int_equal(kiln_controlnet_open(DATA "nothing", NULL, &net, &err), KILN_NOT_FOUND);
+    assert_int_equal(kiln_image_adapter_open(DATA "openclip-tiny.safetensors", all.clip, &adapter, &err),
+                     KILN_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "not an IP-Adapter"));
+    /* The full form wants hidden states, the plain one an embedding: the encoder's widths are 32 and 24. */
+    assert_int_equal(kiln_image_adapter_open(DATA "ipplus-tiny.safetensors", all.clip, &adapter, &err),
+                     KILN_OK);
+    kiln_image_adapter_close(adapter);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(drawings_are_those_of_diffusers), cmocka_unit_test(nothing_said_is_nothing_changed),
+        cmocka_unit_test(several_controls_add_up),         cmocka_unit_test(every_kind_of_pass_is_steered),
+        cmocka_unit_test(the_plan_counts_the_control),     cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(what_is_none_is_told_apart),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
