@@ -6,6 +6,7 @@
 
 #include <kiln/train.h>
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -115,6 +116,14 @@ static void show_step(train_view *view, const kiln_training_event *e)
     fflush(stderr);
 }
 
+static void show_validation(const kiln_training_event *e)
+{
+    fprintf(stderr, "step %lld  validation loss %.5f", (long long)e->step, e->validation_loss);
+    if (!isnan(e->validation_psnr))
+        fprintf(stderr, "  PSNR %.2f dB", e->validation_psnr);
+    fputs("\n", stderr);
+}
+
 static bool on_event(void *user, const kiln_training_event *e)
 {
     train_view *view = user;
@@ -124,7 +133,7 @@ static bool on_event(void *user, const kiln_training_event *e)
     }
     clear_line(view);
     if (e->kind == KILN_TRAINING_VALIDATION)
-        fprintf(stderr, "step %lld  validation loss %.5f\n", (long long)e->step, e->validation_loss);
+        show_validation(e);
     else if (e->kind == KILN_TRAINING_NOTE)
         warn("%s", e->text);
     else if (e->kind == KILN_TRAINING_INFORMATION && !view->quiet)

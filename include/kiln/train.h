@@ -59,6 +59,7 @@ typedef struct kiln_training_event {
     int64_t step, steps; /* done, in all */
     double epoch, epochs;
     double loss, validation_loss; /* of this step; NaN: not measured */
+    double validation_psnr;       /* dB, of an autoencoder; NaN: not measured */
     double learning_rate, gradient_norm, images_per_second;
     double seconds_left; /* NaN: not known yet */
     const char *line;    /* a progress line, ready to be shown (KILN_TRAINING_STEP) */

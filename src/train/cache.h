@@ -28,6 +28,9 @@ kiln_status cache_key_of_text(const char *text, cache_key *out, kiln_error *) KI
 struct order_sample;
 kiln_status cache_key_of_picture(const char *path, const struct order_sample *, cache_key *out,
                                  kiln_error *) KILN_CHECKED;
+/* The same when the sha256 of the file's bytes is known, as digits. */
+kiln_status cache_key_of_picture_hash(const char *sha256, const struct order_sample *, cache_key *out,
+                                      kiln_error *) KILN_CHECKED;
 
 typedef struct cache cache;
 

@@ -11,8 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FIRST_LINE "step,epoch,loss,validation_loss,learning_rate,gradient_norm,images_per_second,seconds\n"
-enum { FIELDS = 8, ROW_TEXT = 320 };
+#define FIRST_LINE                                                                                           \
+    "step,epoch,loss,validation_loss,learning_rate,gradient_norm,images_per_second,seconds,validation_"      \
+    "psnr\n"
+enum { FIELDS = 9, FIELDS_BEFORE = 8 /* without the PSNR */, ROW_TEXT = 320 };
 
 struct journal {
     char *folder, *path;
@@ -46,12 +48,14 @@ static kiln_status keep_row(journal *j, const journal_row *row, kiln_error *err)
 
 static void row_text(const journal_row *row, char text[ROW_TEXT])
 {
-    char validation[32] = "";
+    char validation[32] = "", psnr[32] = "";
     if (!isnan(row->validation_loss))
         snprintf(validation, sizeof validation, "%.9g", row->validation_loss);
-    snprintf(text, ROW_TEXT, "%" PRId64 ",%.6g,%.9g,%s,%.9g,%.6g,%.5g,%.3f\n", row->step, row->epoch,
+    if (!isnan(row->validation_psnr))
+        snprintf(psnr, sizeof psnr, "%.4f", row->validation_psnr);
+    snprintf(text, ROW_TEXT, "%" PRId64 ",%.6g,%.9g,%s,%.9g,%.6g,%.5g,%.3f,%s\n", row->step, row->epoch,
              row->loss, validation, row->learning_rate, row->gradient_norm, row->images_per_second,
-             row->seconds);
+             row->seconds, psnr);
 }
 
 /* False for a line that is not a whole row. */
@@ -63,14 +67,18 @@ static bool parse_row(const char *line, journal_row *row)
         values[i] = strtod(line, &end);
         if (end == line)
             values[i] = NAN;
+        if (i + 1 == FIELDS_BEFORE && *end == '\n') {
+            values[FIELDS_BEFORE] = NAN;
+            break;
+        }
         if (*end != (i + 1 < FIELDS ? ',' : '\n'))
             return false;
         line = end + 1;
     }
     if (!(values[0] >= 0 && values[0] < 1e15))
         return false;
-    *row = (journal_row){(int64_t)values[0], values[1], values[2], values[3],
-                         values[4],          values[5], values[6], values[7]};
+    *row = (journal_row){(int64_t)values[0], values[1], values[2], values[3], values[4],
+                         values[5],          values[6], values[7], values[8]};
     return true;
 }
 

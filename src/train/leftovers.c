@@ -5,7 +5,7 @@
  *     checkpoints/step-00001000.replaced               a checkpoint that gives way to a new one of its step
  *     checkpoints/.removed                             one that is being deleted
  *     checkpoints/.latest, .best                       links
- *     loss.csv.tmp, picture-sizes.tmp                  small files
+ *     loss.csv.tmp, picture-sizes.tmp, picture-hashes.tmp
  *     .kiln-4711-0.part, samples/.kiln-4711-0.part     pictures */
 #include "train/leftovers.h"
 
@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 static const char *const in_run[] = {"initial.unfinished", "loss.csv.tmp", "picture-sizes.tmp",
-                                     ".kiln-*.part", NULL};
+                                     "picture-hashes.tmp", ".kiln-*.part", NULL};
 static const char *const in_samples[] = {".kiln-*.part", NULL};
 static const char *const in_checkpoints[] = {".unfinished", ".removed",        ".latest",
                                              ".best",       "step-*.replaced", NULL};

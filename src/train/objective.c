@@ -140,7 +140,7 @@ static kiln_status open_caches(objective *o, const char *folder, kiln_error *err
 }
 
 kiln_status objective_new(const recipe *r, kiln_model *model, kiln_session *session, const dataset *data,
-                          const char *cache_folder, objective **out, kiln_error *err)
+                          const char *cache_folder, const char *keys_file, objective **out, kiln_error *err)
 {
     objective *o = *out = calloc(1, sizeof *o);
     if (!o)
@@ -155,6 +155,8 @@ kiln_status objective_new(const recipe *r, kiln_model *model, kiln_session *sess
         status = open_schedule(o, err);
     if (!status)
         status = open_caches(o, cache_folder, err);
+    if (!status && o->latents)
+        status = picture_keys_open(data, keys_file, &o->keys, err);
     if (status) {
         objective_free(o);
         *out = NULL;
@@ -168,6 +170,7 @@ void objective_free(objective *o)
         return;
     schedule_free(o->schedule);
     free(o->scheduler);
+    picture_keys_close(o->keys);
     cache_close(o->latents);
     cache_close(o->texts);
     free(o);
@@ -254,6 +257,6 @@ kiln_status objective_moments(objective *o, const order_sample *s, const float *
     if (!o->latents)
         return encode_picture(&request, to, bytes, err);
     cache_key key;
-    kiln_status status = cache_key_of_picture(dataset_item_at(o->data, s->item)->path, s, &key, err);
+    kiln_status status = picture_keys_find(o->keys, s, &key, err);
     return status ? status : cache_fetch(o->latents, &key, to, bytes, encode_picture, &request, NULL, err);
 }

@@ -11,6 +11,7 @@
 #include "train/cache.h"
 #include "train/loader.h"
 #include "train/order.h"
+#include "train/picture_keys.h"
 #include "train/recipe.h"
 
 typedef struct objective objective;
@@ -26,8 +27,7 @@ typedef struct objective_batch {
     const float *pixels; /* [batch,height,width,3] in -1..1; NULL: the objective reads what it needs */
     const order_sample *samples; /* [batch] */
     const char *const *captions; /* [batch] */
-    bool validation;             /* timesteps are spread evenly over `validation_count` pictures */
-    int64_t validation_index, validation_count; /* of the first */
+    bool validation;             /* timesteps are spread evenly over the samples' serial numbers */
 } objective_batch;
 
 typedef struct objective_kind {
@@ -49,13 +49,15 @@ struct objective {
     char *scheduler; /* scheduler_config.json of what is trained */
     bool flow, latent, worded;
     cache *latents, *texts; /* NULL: not kept */
+    picture_keys *keys;     /* with `latents` */
 };
 
 /* Whether the text encoder is trained under this recipe. */
 bool objective_trains_text(const recipe *);
-/* The model and the session, the dataset and the recipe are borrowed. `cache_folder` NULL: nothing is kept on disk. */
+/* The model and the session, the dataset and the recipe are borrowed. `cache_folder` NULL: nothing is kept on disk.
+ * `keys_file`: see picture_keys.h. */
 kiln_status objective_new(const recipe *, kiln_model *, kiln_session *, const dataset *,
-                          const char *cache_folder, objective **out, kiln_error *err);
+                          const char *cache_folder, const char *keys_file, objective **out, kiln_error *err);
 void objective_free(objective *);
 /* Whether batches need pixels from the loader. */
 bool objective_needs_pixels(const objective *);

@@ -80,7 +80,7 @@ static double draw_time(const objective *o, const objective_batch *b, int i)
 {
     uint64_t seed = b->samples[i].noise_seed;
     if (b->validation) {
-        double golden = 0.5 + 0.6180339887498949 * (double)(b->validation_index + i);
+        double golden = 0.5 + 0.6180339887498949 * (double)b->samples[i].serial;
         return golden - floor(golden);
     }
     double u = mix_unit(mix(seed, MIX_TIMESTEP, 0, 0));

@@ -101,7 +101,8 @@ static value draw(const objective *o, graph *g, const objective_shape *s)
     value z = op_add(a, mean, op_multiply(a, deviation, graph_input(g, "noise", latent, DTYPE_F32)));
     vae_draw_decoder(g, v, s->batch, s->height_px / f, s->width_px / f);
     graph_join(g, "latents", z);
-    value loss = picture_loss(o, a, subtract(a, graph_take_output(g, "image"), image));
+    value picture = graph_take_output(g, "image"), loss = picture_loss(o, a, subtract(a, picture, image));
+    graph_output(g, "reconstruction", picture); /* for the validation */
     double share =
         (double)shape_count(latent) / ((double)s->batch * s->height_px * s->width_px * v->in_channels);
     value spread = op_add(a, op_multiply(a, mean, mean), op_exp(a, logvar));

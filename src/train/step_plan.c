@@ -75,8 +75,11 @@ static kiln_status draw(const kiln_training *t, step_plan *p, kiln_error *err)
     kiln_status status = graph_finish(p->graph, err);
     if (status)
         return status;
+    value picture = p->backward ? NO_VALUE : graph_take_output(p->graph, "reconstruction");
     p->graph->output_count = 0; /* what models give besides is of no use here */
     graph_output(p->graph, "loss", loss);
+    if (picture.index)
+        graph_output(p->graph, "reconstruction", picture);
     if (p->backward)
         status = draw_gradients(t, p, loss, err);
     return status ? status : graph_finish(p->graph, err);

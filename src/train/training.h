@@ -92,8 +92,9 @@ kiln_status step_plan_get(kiln_training *, const objective_shape *size, bool bac
                           kiln_error *err);
 void step_plans_free(kiln_training *);
 
-/* validate.c: the mean loss over the validation pictures at fixed timesteps and noise; NaN when there are none. */
-kiln_status training_validate(kiln_training *, double *loss, kiln_error *err);
+/* validate.c: the mean loss over the validation pictures at fixed timesteps and noise, and of an autoencoder their mean
+ * PSNR in dB; NaN when there are none. */
+kiln_status training_validate(kiln_training *, double *loss, double *psnr, kiln_error *err);
 
 /* sampling_sheet.c: draw the recipe's prompts into samples/. */
 kiln_status training_sample(kiln_training *, kiln_error *err);

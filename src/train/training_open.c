@@ -236,14 +236,14 @@ static kiln_status check_sizes(const kiln_training *t, kiln_error *err)
 
 static kiln_status open_objective(kiln_training *t, kiln_error *err)
 {
-    char folder[FOLDER_PATH];
-    kiln_status status = KILN_OK;
-    if (t->recipe.cache_dir[0])
+    char folder[FOLDER_PATH], keys[FOLDER_PATH];
+    kiln_status status = folder_path(keys, t->folder, "picture-hashes", err);
+    if (!status && t->recipe.cache_dir[0])
         snprintf(folder, sizeof folder, "%s", t->recipe.cache_dir);
-    else
+    else if (!status)
         status = folder_path(folder, t->folder, "cache", err);
     if (!status)
-        status = objective_new(&t->recipe, t->model, t->session, t->data, folder, &t->objective, err);
+        status = objective_new(&t->recipe, t->model, t->session, t->data, folder, keys, &t->objective, err);
     return status ? status : adopt_scheduler(t, err);
 }
 

@@ -18,6 +18,7 @@ static kiln_training_event event_of(const kiln_training *t, kiln_training_event_
                                  .epochs = t->batches_per_epoch ? training_epoch(t, t->steps) : 0,
                                  .loss = (double)NAN,
                                  .validation_loss = (double)NAN,
+                                 .validation_psnr = (double)NAN,
                                  .images_per_second = t->images_per_second,
                                  .seconds_left = (double)NAN};
 }
@@ -55,6 +56,7 @@ static void tell_step(kiln_training *t, const journal_row *row)
         return;
     event.loss = row->loss;
     event.validation_loss = row->validation_loss;
+    event.validation_psnr = row->validation_psnr;
     event.learning_rate = row->learning_rate;
     event.gradient_norm = row->gradient_norm;
     double per_step = (double)t->recipe.train_batch_size * t->recipe.gradient_accumulation_steps;
@@ -161,6 +163,7 @@ static kiln_status train_step(kiln_training *t, journal_row *row, kiln_error *er
                          .epoch = training_epoch(t, t->step),
                          .loss = loss,
                          .validation_loss = (double)NAN,
+                         .validation_psnr = (double)NAN,
                          .learning_rate = optimizer_rate(t->optimizer),
                          .gradient_norm = norm,
                          .images_per_second = t->images_per_second,
@@ -188,11 +191,12 @@ static kiln_status validate_if_due(kiln_training *t, journal_row *row, bool *bes
     if (!is_due(t, t->recipe.validate_every_n_steps, t->recipe.validate_every_n_epochs) &&
         t->step != t->steps)
         return KILN_OK;
-    kiln_status status = training_validate(t, &row->validation_loss, err);
+    kiln_status status = training_validate(t, &row->validation_loss, &row->validation_psnr, err);
     if (status || !isfinite(row->validation_loss))
         return status;
     kiln_training_event event = event_of(t, KILN_TRAINING_VALIDATION);
     event.validation_loss = row->validation_loss;
+    event.validation_psnr = row->validation_psnr;
     if (t->progress)
         call_user(t, &event);
     if (!(row->validation_loss >= t->best_validation)) { /* NaN: the first one */

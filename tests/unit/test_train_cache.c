@@ -4,6 +4,7 @@
 
 #include "train/cache.h"
 #include "train/order.h"
+#include "train/picture_keys.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -314,6 +315,60 @@ static void keys_tell_pictures_apart(void **state)
     fails(cache_key_of_picture(in_folder("none.png"), &sample, &d, err), KILN_NOT_FOUND, "none.png");
 }
 
+static dataset *open_pictures(void)
+{
+    dataset *data;
+    dataset_options o = dataset_defaults();
+    o.folder = in_folder("data");
+    o.captions_needed = false;
+    o.width_px = o.height_px = 8;
+    ok(dataset_open(&o, &data, err));
+    return data;
+}
+
+/* The keys of all pictures, and how many files were read for them. */
+static int64_t find_keys(cache_key *keys)
+{
+    dataset *data = open_pictures();
+    picture_keys *k;
+    ok(picture_keys_open(data, in_folder("picture-hashes"), &k, err));
+    for (int64_t i = 0; i < dataset_count(data); i++) {
+        order_sample sample = {.item = i, .width_px = 8, .height_px = 8, .crop_x = 0.5f, .crop_y = 0.5f};
+        cache_key plain, again;
+        ok(picture_keys_find(k, &sample, &keys[i], err));
+        ok(picture_keys_find(k, &sample, &again, err));
+        ok(cache_key_of_picture(dataset_item_at(data, i)->path, &sample, &plain, err));
+        assert_memory_equal(&plain, &keys[i], sizeof plain);
+        assert_memory_equal(&again, &keys[i], sizeof again);
+    }
+    int64_t read = picture_keys_read(k);
+    picture_keys_close(k);
+    dataset_close(data);
+    return read;
+}
+
+static void pictures_are_hashed_once(void **state)
+{
+    (void)state;
+    cache_key keys[5], later[5];
+    for (int i = 0; i < 5; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "data/%d.png", i);
+        put_picture(name, i, 8, 8);
+    }
+    assert_int_equal(find_keys(keys), 5);
+    assert_int_equal(find_keys(later), 0);
+    assert_memory_equal(keys, later, sizeof keys);
+    put_picture("data/3.png", 30, 8, 8);
+    assert_int_equal(find_keys(later), 1);
+    assert_memory_not_equal(&keys[3], &later[3], sizeof *keys);
+    put_text("picture-hashes", "kiln picture hashes 1\n12 34 no hash data/1.png\nnonsense\n");
+    assert_int_equal(find_keys(later), 5);
+    unlink(in_folder("data/2.png"));
+    assert_int_equal(find_keys(later), 0);
+    assert_memory_equal(&keys[4], &later[3], sizeof *keys);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, folder_setup, folder_teardown)
 
 int main(void)
@@ -322,6 +377,7 @@ int main(void)
         TEST(brings_back_what_was_added), TEST(encodes_what_is_missing),     TEST(damage_is_found),
         TEST(a_torn_end_costs_one_value), TEST(may_be_deleted_and_replaced), TEST(several_runs_share_it),
         TEST(threads_share_it),           TEST(a_full_disk_harms_nothing),   TEST(keys_tell_pictures_apart),
+        TEST(pictures_are_hashed_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

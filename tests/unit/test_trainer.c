@@ -7,7 +7,7 @@
 typedef struct watched {
     int64_t steps;
     double first, last; /* means of the first and the last quarter's losses */
-    double loss[4000], validation;
+    double loss[4000], validation, psnr;
     int samples, saved;
     char note[1024];
 } watched;
@@ -17,8 +17,10 @@ static bool watch(void *user, const kiln_training_event *e)
     watched *w = user;
     if (e->kind == KILN_TRAINING_STEP && w->steps < 4000)
         w->loss[w->steps++] = e->loss;
-    if (e->kind == KILN_TRAINING_VALIDATION)
+    if (e->kind == KILN_TRAINING_VALIDATION) {
         w->validation = e->validation_loss;
+        w->psnr = e->validation_psnr;
+    }
     w->samples += e->kind == KILN_TRAINING_SAMPLED;
     w->saved += e->kind == KILN_TRAINING_SAVED;
     if (e->kind == KILN_TRAINING_NOTE)
@@ -185,6 +187,38 @@ static void vae_learns(void **state)
     case_end(&c);
 }
 
+/* The figures are the pictures', not the batch's: a rate of 0 leaves the weights as they are. */
+static void validation_goes_in_batches(void **state)
+{
+    (void)state;
+    training_case c = case_begin(15, 16);
+    double loss[3], psnr[3], pixel[3];
+    static const char *const batches[] = {"train_batch_size=1", "train_batch_size=2", "train_batch_size=4"};
+    for (int i = 0; i < 3; i++) {
+        char run_name[16];
+        snprintf(run_name, sizeof run_name, "vae-%d", i);
+        run(case_recipe(&c, run_name, "method=vae", "resolution=16", "vae.block_out_channels=16, 16",
+                        "vae.layers_per_block=1", "vae.norm_num_groups=4", "max_train_steps=1",
+                        "learning_rate=0", "validation_split=0.4", "validate_every_n_steps=1", batches[i],
+                        NULL),
+            &w);
+        loss[i] = w.validation;
+        psnr[i] = w.psnr;
+        snprintf(run_name, sizeof run_name, "pixel-%d", i);
+        run(case_recipe(&c, run_name, TINY_PIXEL, "max_train_steps=1", "learning_rate=0",
+                        "validation_split=0.4", "validate_every_n_steps=1", batches[i], NULL),
+            &w);
+        assert_true(isnan(w.psnr));
+        print_message("%s: validation loss %.9g and %.9g, PSNR %.6f dB\n", batches[i], loss[i], w.validation,
+                      psnr[i]);
+        assert_true(psnr[i] > 0 && psnr[i] < 60);
+        assert_true(fabs(loss[i] - loss[0]) < 1e-6 * loss[0] && fabs(psnr[i] - psnr[0]) < 1e-5);
+        pixel[i] = w.validation;
+        assert_true(fabs(pixel[i] - pixel[0]) < 1e-6 * pixel[0]);
+    }
+    case_end(&c);
+}
+
 /* bf16 products with f32 masters follow the loss of f32. */
 static void bf16_follows_f32(void **state)
 {
@@ -263,10 +297,15 @@ static void says_what_is_wrong(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(text_to_image_learns), cmocka_unit_test(text_encoder_stays_frozen),
-        cmocka_unit_test(flow_learns),          cmocka_unit_test(pixel_learns),
-        cmocka_unit_test(vae_learns),           cmocka_unit_test(bf16_follows_f32),
-        cmocka_unit_test(checkpoints_draw),     cmocka_unit_test(a_loss_that_is_no_number_ends_it),
+        cmocka_unit_test(text_to_image_learns),
+        cmocka_unit_test(text_encoder_stays_frozen),
+        cmocka_unit_test(flow_learns),
+        cmocka_unit_test(pixel_learns),
+        cmocka_unit_test(vae_learns),
+        cmocka_unit_test(validation_goes_in_batches),
+        cmocka_unit_test(bf16_follows_f32),
+        cmocka_unit_test(checkpoints_draw),
+        cmocka_unit_test(a_loss_that_is_no_number_ends_it),
         cmocka_unit_test(says_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
