@@ -5,6 +5,6 @@
 #include "options.h"
 
 extern const command draw_command, encode_command, tokenize_command, inspect_command, convert_command,
-    pull_command, verify_command, train_command, similar_command;
+    pull_command, verify_command, train_command, similar_command, preprocess_command;
 
 #endif

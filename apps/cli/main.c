@@ -9,7 +9,8 @@
 
 static const command *const commands[] = {
     &draw_command, &encode_command, &tokenize_command, &inspect_command, &convert_command,
-    &pull_command, &verify_command, &train_command,    &similar_command, NULL,
+    &pull_command, &verify_command, &train_command,    &similar_command, &preprocess_command,
+    NULL,
 };
 
 static const command *find(const char *name)

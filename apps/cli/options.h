@@ -1,11 +1,14 @@
 /* options.h - what a subcommand accepts, declared once.
  *
- * A subcommand is a `command`: a name, a line about it, a table of options, and a function. From that one table
- * come the parser (strict: a value that is not wholly what the option expects is refused, with a sentence that
- * names the option, what was expected and what was found), the suggestion for a mistyped name, and the help page.
+ * A subcommand is a `command`: a name, a line about it, a table of options, and
+ * a function. From that one table come the parser (strict: a value that is not
+ * wholly what the option expects is refused, with a sentence that names the
+ * option, what was expected and what was found), the suggestion for a mistyped
+ * name, and the help page.
  *
- * Values are stored in a struct of the subcommand's own, by offset. The parser can be run twice over the same
- * struct: `draw --like` fills the recipe in between, so that what the user wrote wins. */
+ * Values are stored in a struct of the subcommand's own, by offset. The parser
+ * can be run twice over the same struct: `draw --like` fills the recipe in
+ * between, so that what the user wrote wins. */
 #ifndef KILN_CLI_OPTIONS_H
 #define KILN_CLI_OPTIONS_H
 
@@ -16,6 +19,7 @@
 typedef enum option_kind {
     OPTION_FLAG,    /* bool; takes no value */
     OPTION_TEXT,    /* const char *, any text */
+    OPTION_LIST,    /* option_list, any text; may be given several times */
     OPTION_CHOICE,  /* const char *, one of `choices` */
     OPTION_INTEGER, /* int, minimum..maximum */
     OPTION_NUMBER,  /* double, finite, minimum..maximum */
@@ -27,6 +31,14 @@ typedef enum option_kind {
 typedef struct picture_size {
     int width, height;
 } picture_size;
+
+enum { OPTION_LIST_MAX = 8 };
+
+/* The values of an option in the order they were given. */
+typedef struct option_list {
+    const char *items[OPTION_LIST_MAX];
+    int count;
+} option_list;
 
 typedef struct seed_choice {
     uint64_t value;
@@ -49,7 +61,8 @@ typedef struct command command;
 
 enum { ARGUMENTS_MAX = 8, OPTIONS_MAX = 64 };
 
-/* What the parser found beside the values: plain arguments, and which options were written. */
+/* What the parser found beside the values: plain arguments, and which options
+ * were written. */
 typedef struct arguments {
     const command *command;
     const char *plain[ARGUMENTS_MAX];
@@ -70,15 +83,16 @@ struct command {
     int (*run)(const command *, int argc, char **argv);
 };
 
-/* Parse argv[0..argc-1] (after the subcommand's name) into `values` and *out. Complains and returns an exit
- * status (2) when something is wrong; 0 otherwise. With --help it returns 0 at once with out->help set. */
+/* Parse argv[0..argc-1] (after the subcommand's name) into `values` and *out.
+ * Complains and returns an exit status (2) when something is wrong; 0
+ * otherwise. With --help it returns 0 at once with out->help set. */
 int arguments_parse(const command *, int argc, char **argv, void *values, arguments *out);
 
 /* Whether the option of that long name was written on the command line. */
 bool arguments_given(const arguments *, const char *name);
 
-/* The candidate nearest to `word` by edit distance when that is near enough to be meant; else NULL.
- * next(state, i) gives candidate i, NULL past the end. */
+/* The candidate nearest to `word` by edit distance when that is near enough to
+ * be meant; else NULL. next(state, i) gives candidate i, NULL past the end. */
 const char *nearest_word(const char *word, const char *(*next)(const void *state, int i), const void *state);
 
 #endif

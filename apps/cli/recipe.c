@@ -67,6 +67,11 @@ bool recipe_needs_picture(const kiln_recipe *recipe)
     return kiln_recipe_field(recipe, "Denoising strength") && !has_second_pass(recipe);
 }
 
+bool recipe_is_steered(const kiln_recipe *recipe)
+{
+    return kiln_recipe_field(recipe, "ControlNet 0") || kiln_recipe_field(recipe, "Image prompt 0");
+}
+
 void recipe_warn_of_rest(const kiln_recipe *recipe, const char *path)
 {
     if (has_second_pass(recipe))

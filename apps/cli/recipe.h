@@ -17,6 +17,9 @@ const char *recipe_precision(const kiln_recipe *);
 /* Whether the recipe began from a picture (img2img), which it does not carry. */
 bool recipe_needs_picture(const kiln_recipe *);
 
+/* Whether ControlNets or image prompts took part, whose pictures it does not carry. */
+bool recipe_is_steered(const kiln_recipe *);
+
 /* Warn of what the recipe asks for beyond what this version does. */
 void recipe_warn_of_rest(const kiln_recipe *, const char *path);
 

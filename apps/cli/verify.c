@@ -6,6 +6,7 @@
 #include "model_options.h"
 #include "progress.h"
 #include "recipe.h"
+#include "steering_options.h"
 
 #include <stdlib.h>
 
@@ -13,12 +14,14 @@ typedef struct verify_values {
     model_choice model;
     const char *init;
     bool quiet;
+    steering_values steering;
 } verify_values;
 
 static const option verify_options[] = {
     MODEL_OPTIONS(verify_values),
     {"init", 'i', OPTION_TEXT, offsetof(verify_values, init), "PICTURE", NULL, 0, 0, NULL,
      "the picture that it was drawn from, if any"},
+    STEERING_OPTIONS(verify_values),
     {"quiet", 'q', OPTION_FLAG, offsetof(verify_values, quiet), NULL, NULL, 0, 0, NULL, "no progress"},
     {0},
 };
@@ -80,19 +83,26 @@ static int redraw(const verify_values *v, const kiln_recipe *recipe, const kiln_
     if (!choice.precision)
         choice.precision = recipe_precision(recipe);
     progress_view view = {.quiet = v->quiet};
-    int status = model_open(&choice, &open);
-    if (status)
+    steering_inputs steering = {0};
+    int status = steering_open(&v->steering, &choice, &steering);
+    if (status == EXIT_OK)
+        status = model_open(&choice, &open);
+    if (status) {
+        steering_close(&steering);
         return status;
+    }
     kiln_draw_options options = kiln_draw_defaults();
     kiln_recipe_apply(recipe, &options);
     options.batch = 1;
     options.init = init;
+    steering_give(&steering, &options);
     options.progress = progress_show;
     options.user = &view;
     if (kiln_draw(open.session, &options, out, &err) != KILN_OK)
         status = complain_error(&err);
     progress_clear();
     model_close(&open);
+    steering_close(&steering);
     return status;
 }
 
@@ -107,6 +117,10 @@ static int verify(const char *path, const verify_values *v)
     if (!v->init && recipe_needs_picture(recipe))
         status = complain_usage(
             "%s was drawn from another picture, which it does not carry: name it with --init", path);
+    else if (recipe_is_steered(recipe) && !steering_given(&v->steering))
+        status = complain_usage(
+            "%s was steered by pictures that it does not carry: name them with --control or --image-prompt",
+            path);
     else if (!kiln_recipe_field(recipe, "Seed"))
         status = complain_usage("%s: its recipe names no seed", path);
     else if (v->init && kiln_image_read(v->init, &init, &err) != KILN_OK)

@@ -36,18 +36,23 @@ static bool same_way_down(const unet_config *a, const unet_config *b)
     return same;
 }
 
+static const char *kind_of(const unet_config *u)
+{
+    return u->text_time ? "SDXL" : u->linear_projection ? "SD 2" : "SD 1";
+}
+
 static kiln_status check_control(const kiln_model *m, const kiln_control *c, int i, kiln_error *err)
 {
     if (!c->net || !c->picture)
         return fail(err, KILN_BAD_ARGUMENT, "control %d has no %s", i + 1, c->net ? "picture" : "network");
     const unet_config *own = &m->parts->unet, *other = &c->net->parts->config.unet;
     if (!same_way_down(own, other) || own->class_kind != UNET_CLASS_NONE)
-        return fail(err, KILN_MISMATCH,
-                    "the ControlNet %s was made for another UNet (%d levels from %d channels, context of %d) "
-                    "than that "
-                    "of %s (%d levels from %d channels, context of %d)",
-                    c->net->parts->path, other->levels, other->channels[0], other->context_channels, m->path,
-                    own->levels, own->channels[0], own->context_channels);
+        return fail(
+            err, KILN_MISMATCH,
+            "the ControlNet %s was made for another UNet (%s, %d levels from %d channels, context of %d) "
+            "than that of %s (%s, %d levels from %d channels, context of %d)",
+            c->net->parts->path, kind_of(other), other->levels, other->channels[0], other->context_channels,
+            m->path, kind_of(own), own->levels, own->channels[0], own->context_channels);
     if (other->in_channels != drawing_channels(m))
         return fail(err, KILN_MISMATCH, "the ControlNet %s takes latents of %d channels, the model's have %d",
                     c->net->parts->path, other->in_channels, drawing_channels(m));
