@@ -220,7 +220,7 @@ static void compare(pass_kind k, const char *what)
         assert_same(&plain, &again, what);
         assert_true(again.segments > 4);
         assert_int_equal(plain.segments, 0);
-        assert_true(after < 0.75 * (double)before);
+        assert_true((double)after < 0.75 * (double)before);
         assert_true(plan_arena_bytes(again.plan) < plan_arena_bytes(plain.plan));
         assert_true(more > 0 && more < 0.34);
         pass_fini(&plain);
