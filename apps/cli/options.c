@@ -7,16 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ------------------------------------------------------------------------------
- * near words */
+/* ------------------------------------------------------------------------------ near words */
 
 static size_t least(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
-/* Levenshtein distance, one row at a time; words longer than the row count as
- * far. */
+/* Levenshtein distance, one row at a time; words longer than the row count as far. */
 static size_t edit_distance(const char *a, const char *b)
 {
     size_t row[40], m = strlen(a), n = strlen(b);
@@ -43,8 +41,7 @@ const char *nearest_word(const char *word, const char *(*next)(const void *state
     for (int i = 0; next(state, i); i++) {
         const char *candidate = next(state, i);
         size_t d = edit_distance(word, candidate);
-        /* A word cut short ("neg" for "negative") is as near as a slip of one
-     * letter. */
+        /* A word cut short ("neg" for "negative") is as near as a slip of one letter. */
         if (strlen(word) >= 3 && strncmp(candidate, word, strlen(word)) == 0)
             d = 1;
         if (d < distance) {
@@ -60,8 +57,7 @@ static const char *option_name_at(const void *state, int i)
     return ((const option *)state)[i].name;
 }
 
-/* ------------------------------------------------------------------------------
- * values */
+/* ------------------------------------------------------------------------------ values */
 
 /* What the option expects, in words. */
 static const char *expectation(const option *o, char *text, size_t size)
@@ -74,9 +70,7 @@ static const char *expectation(const option *o, char *text, size_t size)
         snprintf(text, size, "a number from %g to %g", o->minimum, o->maximum);
         break;
     case OPTION_SEED:
-        snprintf(text, size,
-                 "a whole number from 0 to 18446744073709551615, or -1 for a "
-                 "random one");
+        snprintf(text, size, "a whole number from 0 to 18446744073709551615, or -1 for a random one");
         break;
     case OPTION_SIZE:
         snprintf(text, size, "WxH with sides from %.0f to %.0f pixels (512x768, say)", o->minimum,
@@ -138,8 +132,7 @@ static bool store(const option *o, const char *text, void *values)
     return false;
 }
 
-/* ------------------------------------------------------------------------------
- * the command line */
+/* ------------------------------------------------------------------------------ the command line */
 
 typedef struct parser {
     const command *command;
@@ -149,8 +142,7 @@ typedef struct parser {
     arguments *out;
 } parser;
 
-/* The option written as --name or --name=value (`length` bytes of name), or as
- * a letter. */
+/* The option written as --name or --name=value (`length` bytes of name), or as a letter. */
 static const option *find_long(const command *c, const char *name, size_t length)
 {
     for (const option *o = c->options; o->name; o++)
@@ -176,14 +168,12 @@ static int unknown_option(const command *c, const char *written)
         memcpy(name, word, length);
     const char *near = length > 1 ? nearest_word(name, option_name_at, c->options) : NULL;
     if (near)
-        return complain_usage("unknown option '%s' (did you mean --%s?); 'kiln %s "
-                              "--help' lists the options",
+        return complain_usage("unknown option '%s' (did you mean --%s?); 'kiln %s --help' lists the options",
                               written, near, c->name);
     return complain_usage("unknown option '%s'; 'kiln %s --help' lists the options", written, c->name);
 }
 
-/* Take the option's value: what follows '=' or the letter, or else the next
- * argument, whatever it begins with. */
+/* Take the option's value: what follows '=' or the letter, or else the next argument, whatever it begins with. */
 static int take(parser *p, const option *o, const char *attached)
 {
     char expected[160];
@@ -210,9 +200,9 @@ static int take(parser *p, const option *o, const char *attached)
 static int take_plain(parser *p, const char *text)
 {
     if (p->out->count >= p->command->plain_maximum)
-        return complain_usage("'kiln %s' has no place for the argument '%s' (a "
-                              "text of several words needs quotes)",
-                              p->command->name, text);
+        return complain_usage(
+            "'kiln %s' has no place for the argument '%s' (a text of several words needs quotes)",
+            p->command->name, text);
     p->out->plain[p->out->count++] = text;
     return EXIT_OK;
 }

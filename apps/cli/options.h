@@ -1,14 +1,11 @@
 /* options.h - what a subcommand accepts, declared once.
  *
- * A subcommand is a `command`: a name, a line about it, a table of options, and
- * a function. From that one table come the parser (strict: a value that is not
- * wholly what the option expects is refused, with a sentence that names the
- * option, what was expected and what was found), the suggestion for a mistyped
- * name, and the help page.
+ * A subcommand is a `command`: a name, a line about it, a table of options, and a function. From that one table
+ * come the parser (strict: a value that is not wholly what the option expects is refused, with a sentence that
+ * names the option, what was expected and what was found), the suggestion for a mistyped name, and the help page.
  *
- * Values are stored in a struct of the subcommand's own, by offset. The parser
- * can be run twice over the same struct: `draw --like` fills the recipe in
- * between, so that what the user wrote wins. */
+ * Values are stored in a struct of the subcommand's own, by offset. The parser can be run twice over the same
+ * struct: `draw --like` fills the recipe in between, so that what the user wrote wins. */
 #ifndef KILN_CLI_OPTIONS_H
 #define KILN_CLI_OPTIONS_H
 
@@ -61,8 +58,7 @@ typedef struct command command;
 
 enum { ARGUMENTS_MAX = 8, OPTIONS_MAX = 64 };
 
-/* What the parser found beside the values: plain arguments, and which options
- * were written. */
+/* What the parser found beside the values: plain arguments, and which options were written. */
 typedef struct arguments {
     const command *command;
     const char *plain[ARGUMENTS_MAX];
@@ -83,16 +79,15 @@ struct command {
     int (*run)(const command *, int argc, char **argv);
 };
 
-/* Parse argv[0..argc-1] (after the subcommand's name) into `values` and *out.
- * Complains and returns an exit status (2) when something is wrong; 0
- * otherwise. With --help it returns 0 at once with out->help set. */
+/* Parse argv[0..argc-1] (after the subcommand's name) into `values` and *out. Complains and returns an exit
+ * status (2) when something is wrong; 0 otherwise. With --help it returns 0 at once with out->help set. */
 int arguments_parse(const command *, int argc, char **argv, void *values, arguments *out);
 
 /* Whether the option of that long name was written on the command line. */
 bool arguments_given(const arguments *, const char *name);
 
-/* The candidate nearest to `word` by edit distance when that is near enough to
- * be meant; else NULL. next(state, i) gives candidate i, NULL past the end. */
+/* The candidate nearest to `word` by edit distance when that is near enough to be meant; else NULL.
+ * next(state, i) gives candidate i, NULL past the end. */
 const char *nearest_word(const char *word, const char *(*next)(const void *state, int i), const void *state);
 
 #endif
