@@ -7,6 +7,11 @@
 #define AT(member) offsetof(draw_values, member)
 
 const option draw_option_table[] = {
+    {"init", 'i', OPTION_TEXT, AT(init), "PICTURE", NULL, 0, 0, NULL, "start from this picture"},
+    {0},
+};
+
+const option drawing_option_table[] = {
     {"output", 'o', OPTION_TEXT, AT(output), "FILE", "out.png", 0, 0, NULL,
      "picture to write: .png, .jpg or .webp; a batch adds -2, -3 ... to the name; an existing file is "
      "replaced"},
@@ -27,21 +32,24 @@ const option draw_option_table[] = {
      "noise schedule, see below"},
     {"rng", 0, OPTION_CHOICE, AT(rng), "WHICH", "cpu", 0, 0, "cpu|nv",
      "noise as torch draws it on a processor, or as on an NVIDIA card"},
-    {"init", 'i', OPTION_TEXT, AT(init), "PICTURE", NULL, 0, 0, NULL, "start from this picture"},
     {"strength", 0, OPTION_NUMBER, AT(strength), "X", "0.75", 0, 1, NULL,
-     "how far to leave the picture of --init"},
+     "how far to leave the picture that is started from"},
+    {"image-cfg", 0, OPTION_NUMBER, AT(image_cfg), "X", "1.5", 0, 100, NULL,
+     "guidance by the picture, in models that change one by words"},
     {"like", 0, OPTION_TEXT, AT(like), "PICTURE", NULL, 0, 0, NULL,
      "repeat the recipe recorded in this picture; options given as well win"},
     {"cond", 0, OPTION_TEXT, AT(condition), "FILE", NULL, 0, 0, NULL,
      "conditioning written by 'kiln encode', instead of the prompt"},
     {"negative-cond", 0, OPTION_TEXT, AT(negative_condition), "FILE", NULL, 0, 0, NULL,
      "same, instead of the negative prompt"},
+    STEERING_OPTIONS(draw_values),
     {"clip-skip", 0, OPTION_INTEGER, AT(clip_skip), "N", "1", 1, 12, NULL,
      "which layer of the text encoder counts, from the last"},
     {"eta", 0, OPTION_NUMBER, AT(eta), "X", "the sampler's own", 0, 10, NULL,
      "fresh noise in DDIM and the ancestral samplers"},
     {"cfg-rescale", 0, OPTION_NUMBER, AT(cfg_rescale), "X", "0", 0, 1, NULL,
      "tames high guidance of v-models"},
+    SAMPLING_OPTIONS(draw_values),
     {"preview", 0, OPTION_TEXT, AT(preview), "FILE", NULL, 0, 0, NULL,
      "keep writing the picture so far to this file"},
     {"preview-every", 0, OPTION_INTEGER, AT(preview_every), "N", "5", 1, 1000, NULL,
@@ -74,7 +82,10 @@ draw_values draw_values_of(const kiln_draw_options *o)
         .cfg = o->cfg,
         .cfg_rescale = o->cfg_rescale,
         .strength = o->strength,
+        .image_cfg = o->image_cfg,
         .eta = o->eta,
+        .guidance = o->guidance,
+        .sampling = o->sampling,
         .size = {o->width, o->height},
         .seed = {o->seed, true},
         .rng = o->rng,
@@ -98,9 +109,12 @@ void draw_values_apply(const draw_values *v, kiln_draw_options *o)
     o->sampler = v->sampler;
     o->schedule = v->schedule;
     o->eta = v->eta;
+    o->guidance = v->guidance;
+    o->sampling = v->sampling;
     o->clip_skip = v->clip_skip;
     o->batch = v->batch;
     o->strength = v->strength;
+    o->image_cfg = v->image_cfg;
     o->vae_tile = v->vae_tile;
     o->memory_limit = v->memory;
     o->preview_every = v->preview ? v->preview_every : 0;

@@ -4,23 +4,30 @@
 
 #include "model_options.h"
 #include "options.h"
+#include "sampling_options.h"
+#include "steering_options.h"
 
 #include <kiln/kiln.h>
 
+/* The first member of the struct of every subcommand that draws. */
 typedef struct draw_values {
     model_choice model;
     const char *prompt, *negative, *output;
     int steps, clip_skip, batch, vae_tile, preview_every;
-    double cfg, cfg_rescale, strength, eta;
+    double cfg, cfg_rescale, image_cfg, strength, eta;
     picture_size size;
     seed_choice seed;
     const char *rng, *sampler, *schedule;
     const char *init, *condition, *negative_condition, *like, *lora, *preview, *trace;
     int64_t memory;
     bool profile, quiet;
+    steering_values steering;
+    kiln_guidance guidance;
+    kiln_sampling sampling;
 } draw_values;
 
-extern const option draw_option_table[];
+/* What `draw` has alone, and what all subcommands that draw have. */
+extern const option draw_option_table[], drawing_option_table[];
 
 /* The values before the command line is read, from the library's defaults. */
 draw_values draw_values_of(const kiln_draw_options *);

@@ -81,6 +81,9 @@ void help_command(const command *c)
     for (const option *o = c->options; o->name; o++)
         if (o->help)
             print_option(o);
+    for (const option *o = c->shared; o && o->name; o++)
+        if (o->help)
+            print_option(o);
     printf("  -h, --help");
     print_wrapped("this page", 12, TEXT_COLUMN);
     if (c->more)

@@ -52,9 +52,21 @@ const char *nearest_word(const char *word, const char *(*next)(const void *state
     return best;
 }
 
+const option *command_option(const command *c, int i)
+{
+    for (const option *o = c->shared; o && o->name; o++)
+        if (i-- == 0)
+            return o;
+    for (const option *o = c->options; o->name; o++)
+        if (i-- == 0)
+            return o;
+    return NULL;
+}
+
 static const char *option_name_at(const void *state, int i)
 {
-    return ((const option *)state)[i].name;
+    const option *o = command_option(state, i);
+    return o ? o->name : NULL;
 }
 
 /* ------------------------------------------------------------------------------ values */
@@ -143,19 +155,25 @@ typedef struct parser {
 } parser;
 
 /* The option written as --name or --name=value (`length` bytes of name), or as a letter. */
-static const option *find_long(const command *c, const char *name, size_t length)
+static const option *find_long(const command *c, const char *name, size_t length, int *place)
 {
-    for (const option *o = c->options; o->name; o++)
-        if (strlen(o->name) == length && memcmp(o->name, name, length) == 0)
+    const option *o;
+    for (int i = 0; (o = command_option(c, i)); i++)
+        if (strlen(o->name) == length && memcmp(o->name, name, length) == 0) {
+            *place = i;
             return o;
+        }
     return NULL;
 }
 
-static const option *find_letter(const command *c, char letter)
+static const option *find_letter(const command *c, char letter, int *place)
 {
-    for (const option *o = c->options; o->name; o++)
-        if (o->letter && o->letter == letter)
+    const option *o;
+    for (int i = 0; (o = command_option(c, i)); i++)
+        if (o->letter && o->letter == letter) {
+            *place = i;
             return o;
+        }
     return NULL;
 }
 
@@ -166,7 +184,7 @@ static int unknown_option(const command *c, const char *written)
     size_t length = strcspn(word, "=");
     if (length < sizeof name)
         memcpy(name, word, length);
-    const char *near = length > 1 ? nearest_word(name, option_name_at, c->options) : NULL;
+    const char *near = length > 1 ? nearest_word(name, option_name_at, c) : NULL;
     if (near)
         return complain_usage("unknown option '%s' (did you mean --%s?); 'kiln %s --help' lists the options",
                               written, near, c->name);
@@ -174,10 +192,10 @@ static int unknown_option(const command *c, const char *written)
 }
 
 /* Take the option's value: what follows '=' or the letter, or else the next argument, whatever it begins with. */
-static int take(parser *p, const option *o, const char *attached)
+static int take(parser *p, const option *o, int place, const char *attached)
 {
     char expected[160];
-    p->out->given[o - p->command->options] = true;
+    p->out->given[place] = true;
     if (o->kind == OPTION_FLAG) {
         if (attached)
             return complain_usage("option --%s takes no value, found '%s'", o->name, attached);
@@ -213,13 +231,15 @@ static int take_option(parser *p, const char *written)
         p->out->help = true;
         return EXIT_OK;
     }
+    int place = 0;
     if (written[1] == '-') {
         const char *name = written + 2, *equals = strchr(name, '=');
-        const option *o = find_long(p->command, name, equals ? (size_t)(equals - name) : strlen(name));
-        return o ? take(p, o, equals ? equals + 1 : NULL) : unknown_option(p->command, written);
+        const option *o =
+            find_long(p->command, name, equals ? (size_t)(equals - name) : strlen(name), &place);
+        return o ? take(p, o, place, equals ? equals + 1 : NULL) : unknown_option(p->command, written);
     }
-    const option *o = find_letter(p->command, written[1]);
-    return o ? take(p, o, written[2] ? written + 2 : NULL) : unknown_option(p->command, written);
+    const option *o = find_letter(p->command, written[1], &place);
+    return o ? take(p, o, place, written[2] ? written + 2 : NULL) : unknown_option(p->command, written);
 }
 
 int arguments_parse(const command *c, int argc, char **argv, void *values, arguments *out)
@@ -246,9 +266,6 @@ int arguments_parse(const command *c, int argc, char **argv, void *values, argum
 
 bool arguments_given(const arguments *a, const char *name)
 {
-    const option *options = a->command->options;
-    for (int i = 0; options[i].name; i++)
-        if (strcmp(options[i].name, name) == 0)
-            return a->given[i];
-    return false;
+    int place = 0;
+    return find_long(a->command, name, strlen(name), &place) && a->given[place];
 }

@@ -56,7 +56,7 @@ typedef struct option {
 
 typedef struct command command;
 
-enum { ARGUMENTS_MAX = 8, OPTIONS_MAX = 64 };
+enum { ARGUMENTS_MAX = 8, OPTIONS_MAX = 96 };
 
 /* What the parser found beside the values: plain arguments, and which options were written. */
 typedef struct arguments {
@@ -74,7 +74,9 @@ struct command {
     int plain_minimum, plain_maximum;
     const char *plain_name; /* what the first plain argument is, for messages */
     const option *options;  /* ends with a NULL name */
-    const char *more;       /* printed after the options as it is; NULL: none */
+    /* A second table over the same struct, which several subcommands share (their structs begin alike); NULL: none. */
+    const option *shared;
+    const char *more; /* printed after the options as it is; NULL: none */
     void (*more_print)(void);
     int (*run)(const command *, int argc, char **argv);
 };
@@ -82,6 +84,9 @@ struct command {
 /* Parse argv[0..argc-1] (after the subcommand's name) into `values` and *out. Complains and returns an exit
  * status (2) when something is wrong; 0 otherwise. With --help it returns 0 at once with out->help set. */
 int arguments_parse(const command *, int argc, char **argv, void *values, arguments *out);
+
+/* Option i of both tables, the shared one first; NULL past the end. */
+const option *command_option(const command *, int i);
 
 /* Whether the option of that long name was written on the command line. */
 bool arguments_given(const arguments *, const char *name);

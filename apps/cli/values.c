@@ -122,3 +122,21 @@ bool value_choice(const char *text, const char *choices)
     }
     return false;
 }
+
+bool value_numbers(const char *text, double *out, int most, int *count)
+{
+    *count = 0;
+    const char *p = text + strspn(text, " ");
+    while (*p && *count < most) {
+        char *end = NULL;
+        double v = strtod(p, &end);
+        if (end == p || !isfinite(v))
+            return false;
+        out[(*count)++] = v;
+        size_t gap = strspn(end, " ,");
+        if (*end && gap == 0)
+            return false;
+        p = end + gap;
+    }
+    return *count > 0 && !*p;
+}

@@ -17,4 +17,7 @@ bool value_bytes(const char *text, int64_t *out);
 /* One of the words of `choices` ("a|b|c"); *out points to `text`. */
 bool value_choice(const char *text, const char *choices);
 
+/* Finite numbers separated by commas or blanks: 1 to `most` of them. */
+bool value_numbers(const char *text, double *out, int most, int *count);
+
 #endif

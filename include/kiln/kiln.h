@@ -196,6 +196,26 @@ KILN_API KILN_CHECKED kiln_status kiln_decode_latents(kiln_session *, const kiln
 
 /* ------------------------------------------------------------------------------------ drawing */
 
+/* How the answers with and without the prompt are joined, beyond the guidance scale. Zeros: plain guidance. */
+typedef struct kiln_guidance {
+    double skip_early;       /* 0..1: share of the steps at the beginning that go without (A1111: Skip Early CFG) */
+    double end;              /* 0..1: guidance ends after this share of the steps; 0: it does not */
+    double minimum_sigma;    /* below this noise level every other step goes without (A1111: NGMS); 0: none does */
+    bool minimum_every_step; /* ... every step */
+    double mimic_scale;      /* dynamic thresholding: the milder scale whose contrast is kept; 0: off */
+    double mimic_percentile; /* 0.5..1: of what is larger, so much is clipped first; 0 means 1 */
+    double perpendicular;    /* 0..10: strength of the negative prompt where it does not touch the prompt; 0: as usual */
+} kiln_guidance;
+
+/* Numbers of the samplers and noise schedules, beyond eta. Zeros: the usual ones. */
+typedef struct kiln_sampling {
+    double s_churn, s_tmin, s_tmax; /* fresh noise of Euler, Heun and DPM2 (Karras et al. 2022): amount, and the
+                                       levels between which it is added; s_tmax 0: no upper limit */
+    double s_noise;                 /* factor of all fresh noise; 0: 1 */
+    double sigma_min, sigma_max;    /* ends of the noise schedule; 0: the model's */
+    double rho;                     /* exponent of Karras and Polyexponential; 0: 7, and 1 */
+} kiln_sampling;
+
 typedef struct kiln_draw_options {
     const char *prompt;     /* UTF-8; "" is allowed */
     const char *negative;   /* NULL: none (SDXL then uses a zero context, others the empty prompt) */
@@ -203,6 +223,8 @@ typedef struct kiln_draw_options {
     int steps;              /* 20 */
     double cfg;             /* guidance scale, 7; 1 turns guidance off */
     double cfg_rescale;     /* 0..1, 0 */
+    kiln_guidance guidance;
+    kiln_sampling sampling;
     uint64_t seed;          /* of the first picture; picture k of a batch has seed + k */
     const char *rng;        /* "cpu": torch's CPU generator; "nv": CUDA's Philox. Default "cpu" */
     const char *sampler;    /* "DPM++ 2M" by default; "model": the folder's scheduler_config.json */
@@ -217,6 +239,7 @@ typedef struct kiln_draw_options {
     /* Pictures that steer the drawing, and pictures as prompts: see vision.h. NULL and 0: none. */
     const struct kiln_control *controls;
     const struct kiln_image_prompt *image_prompts;
+    const struct kiln_variation *variation;
     int control_count, image_prompt_count;
     int vae_tile;         /* px; 0: chosen by memory and size; -1: never tile */
     int64_t memory_limit; /* bytes; 0: what the machine has. What does not fit is refused before it starts */
@@ -240,12 +263,75 @@ KILN_API KILN_CHECKED kiln_status kiln_draw_plan(kiln_session *, const kiln_draw
 KILN_API KILN_CHECKED kiln_status kiln_draw(kiln_session *, const kiln_draw_options *, kiln_image **out,
                                             kiln_error *);
 
+/* ------------------------------------------------------------------------------------ selections, inpainting */
+
+typedef struct kiln_point {
+    double x, y; /* px from the top left corner */
+} kiln_point;
+
+/* Which part of a picture is meant. All that is set is joined: a rectangle and a colour select both. */
+typedef struct kiln_selection {
+    int x, y, width, height;  /* rectangle in px; width 0: none. What is outside of the picture is left out */
+    const kiln_point *points; /* polygon (even-odd rule) */
+    int point_count;          /* 0: none, else at least 3 */
+    bool transparent;         /* where the picture is transparent, as far as it is */
+    bool by_colour;           /* 8-bit red, green and blue, each at most `tolerance` (0..255) from `colour` */
+    uint8_t colour[3];
+    int tolerance;
+} kiln_selection;
+
+/* A mask as kiln_inpaint takes it: a grey picture of the same size, white where it is selected. */
+KILN_API KILN_CHECKED kiln_status kiln_select(const kiln_image *picture, const kiln_selection *,
+                                              kiln_image **mask, kiln_error *);
+
+/* Draw a part of a picture anew. Every pixel whose final mask is 0 keeps its very samples, and the picture its bit depth,
+ * its channels and its transparency (what is drawn is opaque). Any model can do it: those made for it are told the mask,
+ * the others are held to the picture around at every step. Names and rules are those of A1111's img2img tab. */
+typedef struct kiln_inpaint_options {
+    /* Prompt, seed, sampler, strength ... as for kiln_draw; `init` is not used. width and height are what the region is
+     * drawn at (it is resampled for that): 0 takes the picture's own size, and with only_masked the model's. */
+    kiln_draw_options draw;
+    const kiln_image *picture; /* of any form */
+    const kiln_image *mask;    /* of the same size; white is drawn. Colours count by their luma */
+    bool invert;               /* black is drawn instead */
+    double mask_grow;          /* px, -4096..4096: move the mask's edge out, or in; 0 */
+    double mask_blur;          /* px, 0..256: deviation of the soft edge; 4 */
+    const char *
+        content; /* what the drawing starts from under the mask: "original", "fill" (the colours around), "latent
+                            noise", "latent nothing"; "original" */
+    bool only_masked;   /* draw the masked part alone, with its surroundings, at the full size; false */
+    int padding;        /* px around it, 0..4096; 32 */
+    double mask_weight; /* 0..1: how much of what is masked is hidden from an inpainting model; 1 */
+    bool match_colour;  /* take slow differences in colour at the seam away; true */
+    /* Soft inpainting: the mask is a strength of its own for each pixel, and what came out different decides what is
+     * put into the picture. The controls are A1111's. */
+    bool soft;
+    double soft_bias;         /* schedule bias, 0..8; 1 */
+    double soft_preservation; /* preservation strength, 0..8; 0.5 */
+    double soft_contrast;     /* transition contrast boost, 1..32; 4 */
+    double soft_influence;    /* mask influence, 0..1; 0 */
+    double soft_threshold;    /* difference threshold, 0..8; 0.5 */
+    double soft_difference;   /* difference contrast, 0..8; 2 */
+} kiln_inpaint_options;
+
+KILN_API kiln_inpaint_options kiln_inpaint_defaults(void);
+/* What it will take of memory; checks every option, without drawing. */
+KILN_API KILN_CHECKED kiln_status kiln_inpaint_plan(kiln_session *, const kiln_inpaint_options *,
+                                                    kiln_memory_plan *, kiln_error *);
+/* options->draw.batch pictures into out, each with its "parameters" text. On failure none is left. */
+KILN_API KILN_CHECKED kiln_status kiln_inpaint(kiln_session *, const kiln_inpaint_options *, kiln_image **out,
+                                               kiln_error *);
+
+/* ------------------------------------------------------------------------------------ recipes */
+
 /* A recipe read back from a picture's "parameters" text (of Kiln, A1111 and those that write like them). */
 typedef struct kiln_recipe kiln_recipe;
 KILN_API KILN_CHECKED kiln_status kiln_recipe_read(const char *parameters, kiln_recipe **out, kiln_error *);
 KILN_API void kiln_recipe_free(kiln_recipe *);
 /* Fill the options that the recipe names; the strings live as long as the recipe. */
 KILN_API void kiln_recipe_apply(const kiln_recipe *, kiln_draw_options *);
+/* The same for those of an inpainting, `draw` included. */
+KILN_API void kiln_recipe_apply_inpaint(const kiln_recipe *, kiln_inpaint_options *);
 /* A field as written ("Model hash", "Sampler"); NULL when absent. */
 KILN_API const char *kiln_recipe_field(const kiln_recipe *, const char *name);
 
@@ -255,6 +341,11 @@ KILN_API uint64_t kiln_seed_random(void);
 /* Names for help pages: the i-th sampler or schedule, NULL past the end. */
 KILN_API const char *kiln_sampler_name(int i);
 KILN_API const char *kiln_schedule_name(int i);
+/* What it is good for, in a few words; its i-th other name, NULL past the end. */
+KILN_API const char *kiln_sampler_advice(int i);
+KILN_API const char *kiln_sampler_alias(int i, int k);
+KILN_API const char *kiln_schedule_advice(int i);
+KILN_API const char *kiln_schedule_alias(int i, int k);
 
 /* ------------------------------------------------------------------------------------ files */
 
@@ -270,6 +361,10 @@ KILN_API const char *kiln_inspection_metadata(const kiln_inspection *, int i, co
 /* Tensor i: name, element type, shape; NULL past the end. */
 KILN_API const char *kiln_inspection_tensor(const kiln_inspection *, int i, const char **type, int *rank,
                                             const int64_t **shape);
+/* Read every number: KILN_BAD_FORMAT naming file and tensor when one is NaN or infinite (masks and schedules, which may
+ * be, are left out). */
+KILN_API KILN_CHECKED kiln_status kiln_inspection_check(const kiln_inspection *, kiln_progress_function,
+                                                        void *user, kiln_error *);
 /* sha256 (64 hex digits), A1111's short form of it (10), its old hash (8) and the hash of a LoRA's data (12, or ""):
  * reads the whole file. */
 typedef struct kiln_hashes {

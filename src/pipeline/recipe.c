@@ -1,7 +1,7 @@
 /* recipe.c - a drawing's recipe as A1111's infotext, and back. */
+#include "pipeline/guiding.h"
+#include "pipeline/recipe.h"
 #include "pipeline/request.h"
-
-#include "image/infotext.h"
 
 #include <errno.h>
 #include <math.h>
@@ -27,8 +27,7 @@ static void set_format(infotext *t, const char *key, const char *format, ...)
     (void)!infotext_set(t, key, text, NULL);
 }
 
-/* As short as reads back to the same number. */
-static void set_real(infotext *t, const char *key, double v)
+void recipe_set_real(infotext *t, const char *key, double v)
 {
     char text[32];
     for (int digits = 6; digits <= 17; digits++) {
@@ -68,21 +67,22 @@ char *request_infotext(const kiln_session *s, const request *r, int index)
     set_format(t, "Sampler", "%s", sampler_again(r->sampler));
     if (sampler_plan_curve(r->sampler)[0])
         set_format(t, "Schedule type", "%s", sampler_plan_curve(r->sampler));
-    set_real(t, "CFG scale", o->cfg);
+    recipe_set_real(t, "CFG scale", o->cfg);
     set_format(t, "Seed", "%" PRIu64, o->seed + (uint64_t)index);
     set_format(t, "Size", "%dx%d", r->width, r->height);
     add_model(t, s->model);
     if (r->kind.picture)
-        set_real(t, "Denoising strength", o->strength);
+        recipe_set_real(t, "Denoising strength", o->strength);
     if (r->extra == EXTRA_EDIT)
-        set_real(t, "Image CFG scale", o->image_cfg);
+        recipe_set_real(t, "Image CFG scale", o->image_cfg);
     if (o->clip_skip > 1)
         set_format(t, "Clip skip", "%d", o->clip_skip);
     set_format(t, "RNG", "%s", r->noise == NOISE_TORCH ? "CPU" : "NV");
     if (o->eta != -1)
-        set_real(t, "Eta", o->eta);
+        recipe_set_real(t, "Eta", o->eta);
     if (o->cfg_rescale > 0)
-        set_real(t, "CFG rescale", o->cfg_rescale);
+        recipe_set_real(t, "CFG rescale", o->cfg_rescale);
+    guiding_add_fields(&o->guidance, &o->sampling, t);
     /* SDXL tells an empty negative prompt from none, and the text does not. */
     if (s->model->parts->zero_empty_prompt && o->negative && !*o->negative)
         set_format(t, empty_negative, "%s", "encoded");
@@ -144,8 +144,7 @@ const char *kiln_recipe_field(const kiln_recipe *r, const char *name)
     return infotext_get(r->text, name);
 }
 
-/* Leaves *out alone when the field is absent or no number. */
-static void read_real(const kiln_recipe *r, const char *name, double *out)
+void recipe_get_real(const kiln_recipe *r, const char *name, double *out)
 {
     const char *text = infotext_get(r->text, name);
     char *end = NULL;
@@ -157,7 +156,7 @@ static void read_real(const kiln_recipe *r, const char *name, double *out)
 static void read_int(const kiln_recipe *r, const char *name, int *out)
 {
     double v = *out;
-    read_real(r, name, &v);
+    recipe_get_real(r, name, &v);
     if (v >= -2147483647.0 && v <= 2147483647.0)
         *out = (int)v;
 }
@@ -167,11 +166,12 @@ void kiln_recipe_apply(const kiln_recipe *r, kiln_draw_options *o)
     o->prompt = r->prompt;
     o->negative = r->text->negative[0] || infotext_get(r->text, empty_negative) ? r->text->negative : NULL;
     read_int(r, "Steps", &o->steps);
-    read_real(r, "CFG scale", &o->cfg);
-    read_real(r, "Denoising strength", &o->strength);
-    read_real(r, "Image CFG scale", &o->image_cfg);
-    read_real(r, "Eta", &o->eta);
-    read_real(r, "CFG rescale", &o->cfg_rescale);
+    recipe_get_real(r, "CFG scale", &o->cfg);
+    recipe_get_real(r, "Denoising strength", &o->strength);
+    recipe_get_real(r, "Image CFG scale", &o->image_cfg);
+    recipe_get_real(r, "Eta", &o->eta);
+    recipe_get_real(r, "CFG rescale", &o->cfg_rescale);
+    guiding_read_fields(r->text, &o->guidance, &o->sampling);
     o->clip_skip = 1;
     read_int(r, "Clip skip", &o->clip_skip);
     read_int(r, "VAE tile", &o->vae_tile);

@@ -1,6 +1,6 @@
 /* pipelines.c - golden/models: the txt2img and img2img cases of each golden.json, through the same code that kiln_draw
  * uses, with the recorded noise. See pipelines.h. */
-#include "golden/pipelines.h"
+#include "golden/pipeline_case.h"
 
 #include "pipeline/autoencode.h"
 #include "pipeline/conditioning.h"
@@ -13,18 +13,6 @@
 
 static const double latents_limit = 1e-4, picture_limit = 1.0 / 255, bf16_decibels = 30;
 
-typedef struct pipeline_case {
-    const char *model, *key, *kind; /* "sd1-tiny", "txt2img.ddim", "txt2img" */
-    const json_t *what, *root;
-    const tensor_file *golden;
-    golden_report *report;
-    /* replayed noise and expected rows */
-    float *noise, *rows;
-    size_t noise_count, row_count, drawn, n;
-    double latents_error;
-    bool compare;
-} pipeline_case;
-
 /* What one drawing gave. */
 typedef struct outcome {
     float *picture; /* [H,W,3] in 0..1 */
@@ -32,7 +20,7 @@ typedef struct outcome {
     float *latents;
 } outcome;
 
-static float *tensor(const pipeline_case *c, const char *prefix, const char *name, size_t *count)
+float *case_tensor(const pipeline_case *c, const char *prefix, const char *name, size_t *count)
 {
     char full[200];
     snprintf(full, sizeof full, "%s.%s", prefix, name);
@@ -97,8 +85,9 @@ static kiln_status plan_of(const pipeline_case *c, schedule **table, sampler_pla
     sampler_request q = sampler_request_default();
     q.sampler = class_name;
     q.steps = (int)number_of(c, "steps", 0);
-    if (strcmp(c->kind, "img2img") == 0)
-        q.strength = number_of(c, "strength", 1);
+    double strength = number_of(c, "strength", 1);
+    if (strcmp(c->kind, "img2img") == 0 || (strcmp(c->kind, "inpaint") == 0 && strength < 1))
+        q.strength = strength;
     kiln_status status = text ? schedule_config_read(&config, text, strlen(text), class_name, c->key, err)
                               : fail(err, KILN_BAD_FORMAT, "no scheduler_config");
     free(text);
@@ -124,7 +113,7 @@ static kiln_status begin(kiln_session *s, const pipeline_case *c, const sampler_
                          int width, float *x, kiln_error *err)
 {
     size_t count = 0, pixels = 0;
-    float *noise = tensor(c, c->kind, "noise", &count);
+    float *noise = case_tensor(c, c->kind, "noise", &count);
     if (!noise || count != c->n) {
         free(noise);
         return fail(err, KILN_BAD_FORMAT, "the tensor %s.noise is missing or of another size", c->kind);
@@ -134,21 +123,21 @@ static kiln_status begin(kiln_session *s, const pipeline_case *c, const sampler_
         free(noise);
         return KILN_OK;
     }
-    float *image = tensor(c, c->kind, "init_image01", &pixels),
-          *vae_noise = tensor(c, c->kind, "vae_noise", &count);
-    float *rows = image ? malloc(pixels * sizeof *rows) : NULL;
+    float *picture01 = case_tensor(c, c->kind, "init_image01", &pixels),
+          *vae_noise = case_tensor(c, c->kind, "vae_noise", &count);
+    float *rows = picture01 ? malloc(pixels * sizeof *rows) : NULL;
     kiln_status status =
         rows && vae_noise ? KILN_OK : fail(err, KILN_BAD_FORMAT, "the start picture is missing");
     if (status == KILN_OK) {
         for (size_t i = 0; i < pixels; i++)
-            image[i] = 2 * image[i] - 1;
-        channels_last(image, 3, (int64_t)pixels / 3, 3, rows);
+            picture01[i] = 2 * picture01[i] - 1;
+        channels_last(picture01, 3, (int64_t)pixels / 3, 3, rows);
         status = autoencode_encode(s, rows, height, width, vae_noise, x, err);
     }
     if (status == KILN_OK)
         sampler_start(steps, noise, x, x, c->n);
     free(rows);
-    free(image);
+    free(picture01);
     free(vae_noise);
     free(noise);
     return status;
@@ -186,7 +175,10 @@ static kiln_status draw(kiln_session *s, pipeline_case *c, int height, int width
     d.sampler = steps;
     d.conditioning = with;
     d.negative = without;
-    if (status == KILN_OK)
+    inpaint_held held = {0};
+    if (status == KILN_OK && strcmp(c->kind, "inpaint") == 0)
+        status = case_begin_inpaint(s, c, steps, height, width, &d, &held, out->latents, err);
+    else if (status == KILN_OK)
         status = begin(s, c, steps, height, width, out->latents, err);
     sampler_calls calls = {
         .noise = replay_noise, .noise_self = c, .on_step = compare_step, .on_step_self = c};
@@ -196,6 +188,7 @@ static kiln_status draw(kiln_session *s, pipeline_case *c, int height, int width
         status = autoencode_decode(s, out->latents, d.height, d.width, 0, out->picture, err);
     for (size_t i = 0; status == KILN_OK && i < out->count; i++)
         out->picture[i] = fminf(fmaxf(out->picture[i] / 2 + 0.5f, 0), 1);
+    inpaint_held_free(&held);
     kiln_map_free(with);
     kiln_map_free(without);
     sampler_plan_free(steps);
@@ -232,7 +225,7 @@ static double decibels(const float *a, const float *b, size_t n)
 static double picture_error(const pipeline_case *c, const outcome *got, bool *known)
 {
     size_t count = 0;
-    float *expected = tensor(c, c->key, "image", &count),
+    float *expected = case_tensor(c, c->key, "image", &count),
           *rows = expected ? malloc(count * sizeof *rows) : NULL;
     double error = NAN;
     *known = expected && rows && count == got->count;
@@ -307,9 +300,9 @@ static void run_case(const char *folder, const pipeline_options *options, pipeli
     o.reference = options->reference;
     char name[200];
     snprintf(name, sizeof name, "%s.image", c->key);
-    const tensor_entry *image = tensor_file_find(c->golden, name);
-    c->noise = tensor(c, c->key, "step_noise", &c->noise_count);
-    c->rows = tensor(c, c->key, "latents", &c->row_count);
+    const tensor_entry *shown = tensor_file_find(c->golden, name);
+    c->noise = case_tensor(c, c->key, "step_noise", &c->noise_count);
+    c->rows = case_tensor(c, c->key, "latents", &c->row_count);
     c->compare = true;
     outcome got = {0};
     const char *scheduler = text_of(c, "scheduler");
@@ -318,10 +311,10 @@ static void run_case(const char *folder, const pipeline_options *options, pipeli
                        "the case is malformed: no text 'scheduler' or no object 'scheduler_config'");
     else if (!sampler_is_built(scheduler))
         golden_skip(c->report, c->model, c->key, "sampler not built");
-    else if (!image || image->shape.rank != 3 || !c->rows)
+    else if (!shown || shown->shape.rank != 3 || !c->rows)
         golden_failure(c->report, c->model, c->key, "its tensors are missing");
     else {
-        int height = (int)image->shape.dim[1], width = (int)image->shape.dim[2];
+        int height = (int)shown->shape.dim[1], width = (int)shown->shape.dim[2];
         if (draw_with(folder, &o, c, height, width, &got, &err) != KILN_OK)
             golden_failure(c->report, c->model, c->key, err.text);
         else {
@@ -341,6 +334,19 @@ static void run_case(const char *folder, const pipeline_options *options, pipeli
     free(c->rows);
 }
 
+/* The model of a case: its own folder; for inpainting one with the parts that the folder leaves to sd1-tiny, and for the
+ * cases of an ordinary UNet that model itself. Made as links in a folder of its own. */
+static bool find_model(const char *folder, const pipeline_case *c, assembled *out)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", folder, c->model);
+    if (strcmp(c->kind, "inpaint") != 0)
+        return assemble(out, path, NULL);
+    char whole[4096];
+    snprintf(whole, sizeof whole, "%s/sd1-tiny", folder);
+    return strncmp(c->key, "inpaint4", 8) == 0 ? assemble(out, whole, NULL) : assemble(out, path, whole);
+}
+
 static void run_model(const char *folder, const char *name, const pipeline_options *options,
                       golden_report *report)
 {
@@ -356,11 +362,14 @@ static void run_model(const char *folder, const char *name, const pipeline_optio
             .model = name, .key = key, .what = what, .root = root, .golden = golden, .report = report};
         c.kind = strncmp(key, "txt2img.", 8) == 0   ? "txt2img"
                  : strncmp(key, "img2img.", 8) == 0 ? "img2img"
+                 : strncmp(key, "inpaint", 7) == 0  ? "inpaint"
                                                     : NULL;
-        if (golden && c.kind)
-            run_case(path, options, &c);
-        else if (strncmp(key, "inpaint", 7) == 0)
-            golden_skip(report, name, key, "inpainting is not built");
+        assembled model = {0};
+        if (golden && c.kind && !find_model(folder, &c, &model))
+            golden_failure(report, name, key, "its model cannot be put together");
+        else if (golden && c.kind)
+            run_case(model.path, options, &c);
+        assembled_remove(&model);
     }
     tensor_file_close(golden);
     json_decref(root);

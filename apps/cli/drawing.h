@@ -1,0 +1,58 @@
+/* drawing.h - what all subcommands that draw do alike: read the command line over a recipe, check where to write, open the
+ * model, trace, write the pictures.
+ *
+ * In this order, so that nothing is found wrong after the long work that could have been found before it: the command
+ * line, the recipe of --like, the places to write to, the files to read, the model, the plan of memory. */
+#ifndef KILN_CLI_DRAWING_H
+#define KILN_CLI_DRAWING_H
+
+#include "draw_options.h"
+#include "progress.h"
+
+#include <stdio.h>
+
+/* One run of such a subcommand. */
+typedef struct drawing {
+    arguments arguments;
+    void *all;           /* the subcommand's struct; */
+    draw_values *values; /* its first member */
+    kiln_draw_options *options;
+    kiln_recipe *recipe; /* of --like */
+    kiln_map *condition, *negative_condition;
+    steering_inputs steering;
+    open_model open;
+    FILE *trace;
+    progress_view view;
+    kiln_image **pictures;
+} drawing;
+
+/* What differs. */
+typedef struct drawing_kind {
+    /* The subcommand's struct from its library options, and with a recipe (NULL: from the defaults) put into these before. */
+    void (*begin)(void *self, const kiln_recipe *);
+    const char *
+        expects_picture; /* "name it with --init": said when the recipe needs a picture and there is none; NULL: nothing */
+    int prompt_at; /* which plain argument is the prompt */
+    void *self;
+} drawing_kind;
+
+/* Read the command line; with --like once more, over the recipe. With --help only out->arguments.help is set. */
+int drawing_read_command_line(drawing *, const drawing_kind *, const command *, int argc, char **argv);
+/* LoRA is refused, and the model has to be named. */
+int drawing_check(const drawing *);
+int drawing_check_outputs(const drawing *);
+/* Maps of conditioning, control pictures and image prompts with their networks. */
+int drawing_read_maps(drawing *);
+/* Open the model and put everything into the library's options. */
+int drawing_open(drawing *);
+/* Say what it takes. */
+void drawing_print_plan(const drawing *, const kiln_memory_plan *);
+/* Only once everything else is known to be right: a trace that was begun stays, since it tells how a drawing failed. */
+int drawing_begin_trace(drawing *);
+/* Room for the batch's pictures, in `pictures`. */
+int drawing_make_room(drawing *);
+/* Write the pictures, warn of a recipe that could not be followed, print the profile. */
+int drawing_finish(const drawing *);
+void drawing_release(drawing *);
+
+#endif
