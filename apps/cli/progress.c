@@ -43,7 +43,7 @@ void progress_clear(void)
 /* Whether the stage counts steps; else it counts weights or bytes. */
 static bool counts_steps(const char *stage)
 {
-    static const char *const stages[] = {"text", "draw", "decode", "encode"};
+    static const char *const stages[] = {"text", "draw", "decode", "encode", "upscale"};
     for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
         if (strcmp(stage, stages[i]) == 0)
             return true;
@@ -59,11 +59,12 @@ static void duration_text(double seconds, char *text, size_t size)
         snprintf(text, size, "%d:%02d", s / 60, s % 60);
 }
 
-/* "12/20  1.31 s/step  0:11 left" */
+/* "12/20  1.31 s/step  0:11 left"; "upscale" counts tiles */
 static void figures_text(const kiln_progress *p, double elapsed, char *text, size_t size)
 {
     char amount[64], rate[48] = "", left[32] = "";
     bool steps = counts_steps(p->stage), weights = strcmp(p->stage, "loading") == 0;
+    const char *unit = strcmp(p->stage, "upscale") == 0 ? "tile" : "step";
     if (weights)
         snprintf(amount, sizeof amount, "%.0f of %.0f million weights", (double)p->done / 1e6,
                  (double)p->total / 1e6);
@@ -80,9 +81,9 @@ static void figures_text(const kiln_progress *p, double elapsed, char *text, siz
         if (!steps && !weights)
             snprintf(rate, sizeof rate, "  %s/s", bytes_text((int64_t)(1 / each)));
         else if (steps && each < 1)
-            snprintf(rate, sizeof rate, "  %.2f steps/s", 1 / each);
+            snprintf(rate, sizeof rate, "  %.2f %ss/s", 1 / each, unit);
         else if (steps)
-            snprintf(rate, sizeof rate, "  %.2f s/step", each);
+            snprintf(rate, sizeof rate, "  %.2f s/%s", each, unit);
         if (p->total > p->done) {
             char time[24];
             duration_text(each * (double)(p->total - p->done), time, sizeof time);

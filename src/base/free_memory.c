@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { PATH_BYTES = 4096, LINE_BYTES = 4352 };
 
@@ -118,4 +119,17 @@ int64_t free_memory(const char *root)
     if (f)
         fclose(f);
     return least == INT64_MAX ? 0 : least > 0 ? least : 1;
+}
+
+int64_t resident_memory(void)
+{
+    char line[128] = "";
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (!f)
+        return 0;
+    bool read = fgets(line, sizeof line, f) != NULL;
+    fclose(f);
+    /* The first number is the size of the address space. */
+    const char *second = read ? strchr(line, ' ') : NULL;
+    return second ? (int64_t)strtoll(second, NULL, 10) * sysconf(_SC_PAGESIZE) : 0;
 }

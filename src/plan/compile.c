@@ -1,7 +1,8 @@
 /* compile.c - from a graph to steps: fuse, drop what nobody needs, choose storage types, prepare kernels, lay out memory.
  *
  * Storage: with compute BF16 every activation is kept as bf16, except the graph's inputs and outputs, which are f32
- * (a cast is inserted where an op cannot read or write f32 itself). Ids are I32 throughout. */
+ * (a cast is inserted where an op cannot read or write f32 itself), and so is what only moves and adds numbers on the way
+ * from the last products to an output. Ids are I32 throughout. */
 #include "plan/internal.h"
 
 #include "ops/table.h"
@@ -62,7 +63,9 @@ typedef struct rewriting {
     node *nodes; /* the new list */
     int count;
     int *moved; /* new index by old index */
+    int *wide;  /* of an input: its new index before it is narrowed */
     int *users;
+    bool *ending; /* see mark_ending() */
 } rewriting;
 
 static int append(rewriting *r, const node *n, dtype type)
@@ -104,20 +107,51 @@ static bool is_long_sum(op_kind op)
     }
 }
 
+/* Ops that do not calculate much: shuffled pixels, a picture that is added. */
+static bool moves_numbers(op_kind op)
+{
+    switch (op) {
+    case OP_RESHAPE:
+    case OP_PERMUTE:
+    case OP_UPSAMPLE:
+    case OP_SLICE:
+    case OP_CONCAT:
+    case OP_ADD:
+    case OP_SCALE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Nodes whose results only move on to an output: of an image they are a handful of channels, and rounding those to bf16
+ * would be the largest error of all. A residual that was fused into a convolution ends this: it would have to be f32. */
+static kiln_status mark_ending(rewriting *r, kiln_error *err)
+{
+    const plan *p = r->plan;
+    int *on = calloc((size_t)p->work.node_count, sizeof *on); /* users that are such nodes */
+    if (!on)
+        return fail(err, KILN_NO_MEMORY, "out of memory while planning");
+    for (int i = p->work.node_count - 1; i > 0; i--) {
+        const node *n = &p->work.nodes[i];
+        bool product = n->op == OP_CONV2D && (n->input_count < 4 || !r->users[i]);
+        bool is_output = false;
+        for (int k = 0; k < p->output_count; k++)
+            is_output |= p->outputs[k].value.index == i;
+        r->ending[i] = (product || moves_numbers(n->op)) && on[i] == r->users[i] && (is_output || on[i]);
+        for (int k = 0; k < n->input_count && r->ending[i] && moves_numbers(n->op); k++)
+            on[n->input[k].index]++;
+    }
+    free(on);
+    return KILN_OK;
+}
+
 /* Does this op write f32 although the plan stores bf16? Long sums do, and what is one number or one a sample (losses and
- * their weights), and so does the last convolution of a network: its result is an output, and rounding it to bf16 would
- * be the largest error of all. */
+ * their weights), and so does the end of a network. */
 static bool writes_f32(const rewriting *r, int old)
 {
     const plan *p = r->plan;
-    if (is_long_sum(p->work.nodes[old].op) || p->work.nodes[old].shape.rank <= 1)
-        return true;
-    if (p->work.nodes[old].op != OP_CONV2D || r->users[old] > 0)
-        return false;
-    for (int i = 0; i < p->output_count; i++)
-        if (p->outputs[i].value.index == old)
-            return true;
-    return false;
+    return is_long_sum(p->work.nodes[old].op) || p->work.nodes[old].shape.rank <= 1 || r->ending[old];
 }
 
 static void move_node(rewriting *r, int old)
@@ -125,8 +159,10 @@ static void move_node(rewriting *r, int old)
     plan *p = r->plan;
     node n = p->work.nodes[old];
     for (int k = 0; k < n.input_count; k++)
-        if (n.input[k].index)
-            n.input[k].index = r->moved[n.input[k].index];
+        if (n.input[k].index) {
+            int from = n.input[k].index;
+            n.input[k].index = r->ending[old] && r->wide[from] ? r->wide[from] : r->moved[from];
+        }
     bool plain = n.op == OP_PARAMETER || n.type != DTYPE_F32 || p->options.compute == DTYPE_F32;
     if (plain)
         r->moved[old] = append(r, &n, n.type);
@@ -139,6 +175,7 @@ static void move_node(rewriting *r, int old)
                     *(p->work.nodes[i].op == OP_TIMESTEP_EMBEDDING ? &for_time : &for_other) = true;
         bool narrow = for_other && !for_time && n.shape.rank > 1;
         r->moved[old] = narrow ? append_cast(r, input, DTYPE_BF16) : input;
+        r->wide[old] = input;
     } else if (n.op == OP_RESHAPE)
         r->moved[old] = append(r, &n, p->types[n.input[0].index]); /* the same bytes */
     else
@@ -163,16 +200,20 @@ static kiln_status rewrite(plan *p, kiln_error *err)
     r.nodes = calloc((size_t)p->work.node_capacity, sizeof *r.nodes);
     r.moved = calloc((size_t)n, sizeof *r.moved);
     r.users = calloc((size_t)n, sizeof *r.users);
+    r.wide = calloc((size_t)n, sizeof *r.wide);
+    r.ending = calloc((size_t)n, sizeof *r.ending);
     p->types = calloc((size_t)p->work.node_capacity, sizeof *p->types);
     p->buffer_of = malloc((size_t)p->work.node_capacity * sizeof *p->buffer_of);
     kiln_status status = KILN_OK;
-    if (!live || !r.nodes || !r.moved || !r.users || !p->types || !p->buffer_of)
+    if (!live || !r.nodes || !r.moved || !r.wide || !r.users || !r.ending || !p->types || !p->buffer_of)
         status = fail(err, KILN_NO_MEMORY, "out of memory while planning");
     else {
         mark_live(p, live);
         for (int i = 1; i < n; i++)
             for (int k = 0; live[i] && k < p->work.nodes[i].input_count; k++)
                 r.users[p->work.nodes[i].input[k].index]++;
+        if (p->options.compute != DTYPE_F32)
+            status = mark_ending(&r, err);
         r.nodes[0] = p->work.nodes[0];
         for (int i = 1; i < n; i++)
             if (live[i] || p->work.nodes[i].op == OP_INPUT)
@@ -186,7 +227,9 @@ static kiln_status rewrite(plan *p, kiln_error *err)
     free(live);
     free(r.nodes);
     free(r.moved);
+    free(r.wide);
     free(r.users);
+    free(r.ending);
     return status;
 }
 
