@@ -4,9 +4,9 @@
 
 #include "options.h"
 
-extern const command samplers_command, upscale_command;
+extern const command samplers_command;
 extern const command draw_command, encode_command, tokenize_command, inspect_command, convert_command,
     pull_command, verify_command, train_command, similar_command, preprocess_command, inpaint_command,
-    upscale_command, upscale_command;
+    upscale_command;
 
 #endif
