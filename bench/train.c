@@ -192,8 +192,11 @@ static kiln_status compile(training *t, const train_bench *o, kiln_error *err)
                              : fail(err, KILN_NO_MEMORY, "out of memory for a step");
     if (!status) {
         memset(live, true, (size_t)count);
-        const plan_options po = {
-            .backend = &backend_cpu, .compute = o->compute, .threads = o->threads, .live = live};
+        const plan_options po = {.backend = &backend_cpu,
+                                 .compute = o->compute,
+                                 .threads = o->threads,
+                                 .fuse_norms = true,
+                                 .live = live};
         status = plan_compile(t->graph, &po, t->store, &t->plan, err);
     }
     if (!status)

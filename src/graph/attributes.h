@@ -41,6 +41,7 @@
     X(EXP, "exp")                                                                                            \
     X(SUM_ROWS, "sum_rows")                                                                                  \
     X(SUM_POSITIONS, "sum_positions")                                                                        \
+    X(GROUP_NORM_STATISTICS, "group_norm_statistics")                                                        \
     X(MEAN, "mean")                                                                                          \
     X(MEAN_SQUARED_ERROR, "mean_squared_error")                                                              \
     X(MEAN_ABSOLUTE_ERROR, "mean_absolute_error")                                                            \
@@ -51,7 +52,8 @@
     X(LINEAR_BACKWARD_WEIGHTS, "linear_backward_weights")                                                    \
     X(ATTENTION_BACKWARD, "attention_backward")                                                              \
     X(GROUP_NORM_BACKWARD_DATA, "group_norm_backward_data")                                                  \
-    X(GROUP_NORM_BACKWARD_WEIGHT, "group_norm_backward_weight")                                              \
+    X(GROUP_NORM_BACKWARD_SUMS, "group_norm_backward_sums")                                                  \
+    X(GROUP_NORM_BACKWARD_SHARE, "group_norm_backward_share")                                                \
     X(LAYER_NORM_BACKWARD_DATA, "layer_norm_backward_data")                                                  \
     X(LAYER_NORM_BACKWARD_WEIGHT, "layer_norm_backward_weight")                                              \
     X(ACTIVATION_BACKWARD, "activation_backward")                                                            \

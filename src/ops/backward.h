@@ -22,9 +22,22 @@ value op_linear_backward_weights(at a, value x, value dy, shape w);
  * dv, in this order, each in the shape of its value. */
 value op_attention_backward(at a, value q, value k, value v, value y, value dy,
                             const attention_backward_attributes *attributes);
-/* By data: x, dy [N,...,C]  weight [C] -> dx.  By weight: -> dweight of the shape `weight`. (The bias: sum_rows.) */
-value op_group_norm_backward_data(at a, value x, value weight, value dy, const norm_attributes *attributes);
-value op_group_norm_backward_weight(at a, value x, value dy, shape weight, const norm_attributes *attributes);
+/* Group norm, y = act(u * weight + bias) with u = (x - mean) * scale, mean and scale by sample and group. (Models draw no
+ * activation here: plans put it in.) First x [N,...,C] -> [N,groups,2], mean and scale = 1 / sqrt(variance + eps). */
+value op_group_norm_statistics(at a, value x, const norm_attributes *attributes);
+/* What a group norm and its gradients read. */
+typedef struct group_norm_values {
+    value x, weight, bias, dy, statistics;
+} group_norm_values;
+/* With g = dy * act'(u * weight + bias): -> [N,2,C], the sums over positions of g and of g * u. */
+value op_group_norm_backward_sums(at a, const group_norm_values *, const norm_attributes *attributes);
+/* By data, from those sums: -> dx */
+value op_group_norm_backward_data(at a, const group_norm_values *, value sums,
+                                  const norm_attributes *attributes);
+/* By bias (part 0) or weight (part 1): the sums of that part over samples, in the shape `to`. */
+value op_group_norm_backward_share(at a, value sums, int part, shape to);
+/* Layer norm. By data: x, dy [N,...,C]  weight [C] -> dx.  By weight: -> dweight of the shape `weight`. (The bias:
+ * sum_rows.) */
 value op_layer_norm_backward_data(at a, value x, value weight, value dy, const norm_attributes *attributes);
 value op_layer_norm_backward_weight(at a, value x, value dy, shape weight, const norm_attributes *attributes);
 /* x and dy alike -> dx = dy * activation'(x). Where the derivative jumps, it is that of torch: 0 for relu at 0. */

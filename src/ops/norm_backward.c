@@ -1,9 +1,9 @@
-/* norm_backward.c - the gradients of group norm and layer norm. With the mean and the variance of a group of `count`
- * numbers computed again, u = (x - mean) / sqrt(variance + eps) and g = dy * w:
+/* norm_backward.c - the gradients of layer norm. With the mean and the variance of a row of `count` numbers computed again,
+ * u = (x - mean) / sqrt(variance + eps) and g = dy * w:
  *
- *   by data    dx = (g - mean(g) - u * mean(g * u)) / sqrt(variance + eps)     means over the group
- *   by weight  dw[c] = sum over samples and positions of dy * u
- *   by bias    db[c] = sum over samples and positions of dy, which is sum_rows */
+ *   by data    dx = (g - mean(g) - u * mean(g * u)) / sqrt(variance + eps)     means over the row
+ *   by weight  dw[c] = sum over rows of dy * u
+ *   by bias    db[c] = sum over rows of dy, which is sum_rows */
 #include "ops/op.h"
 
 #include <math.h>
@@ -28,13 +28,6 @@ static value backward(at a, op_kind op, shape out, value x, value weight, value 
     return graph_emit(a, op, out, DTYPE_F32, 2, (value[]){x, dy}, &kept);
 }
 
-value op_group_norm_backward_data(at a, value x, value weight, value dy, const norm_attributes *attributes)
-{
-    return ABSENT(weight)
-               ? NO_VALUE
-               : backward(a, OP_GROUP_NORM_BACKWARD_DATA, value_shape(a, x), x, weight, dy, attributes);
-}
-
 value op_layer_norm_backward_data(at a, value x, value weight, value dy, const norm_attributes *attributes)
 {
     return ABSENT(weight)
@@ -42,113 +35,68 @@ value op_layer_norm_backward_data(at a, value x, value weight, value dy, const n
                : backward(a, OP_LAYER_NORM_BACKWARD_DATA, value_shape(a, x), x, weight, dy, attributes);
 }
 
-value op_group_norm_backward_weight(at a, value x, value dy, shape weight, const norm_attributes *attributes)
-{
-    return backward(a, OP_GROUP_NORM_BACKWARD_WEIGHT, weight, x, NO_VALUE, dy, attributes);
-}
-
 value op_layer_norm_backward_weight(at a, value x, value dy, shape weight, const norm_attributes *attributes)
 {
     return backward(a, OP_LAYER_NORM_BACKWARD_WEIGHT, weight, x, NO_VALUE, dy, attributes);
 }
 
-/* What is normalised together: `positions` rows of `width` channels, `stride` apart. */
-typedef struct block {
-    int64_t positions, width, stride;
-    double mean, scale; /* scale: 1 / sqrt(variance + eps) */
-} block;
-
-static void measure(block *b, const float *x, double epsilon)
+/* x becomes u; returns scale = 1 / sqrt(variance + eps). */
+static double normalise(const float *x, int64_t n, double epsilon, double *u)
 {
-    double sum = 0, squares = 0, count = (double)(b->positions * b->width);
-    for (int64_t i = 0; i < b->positions; i++)
-        for (int64_t k = 0; k < b->width; k++)
-            sum += x[i * b->stride + k];
-    b->mean = sum / count;
-    for (int64_t i = 0; i < b->positions; i++)
-        for (int64_t k = 0; k < b->width; k++) {
-            double d = (double)x[i * b->stride + k] - b->mean;
-            squares += d * d;
-        }
-    b->scale = 1 / sqrt(squares / count + epsilon);
-}
-
-static void block_data(block b, const float *x, const float *dy, const float *w, float *dx, double epsilon)
-{
-    double sum = 0, product = 0, count = (double)(b.positions * b.width);
-    measure(&b, x, epsilon);
-    for (int64_t i = 0; i < b.positions; i++)
-        for (int64_t k = 0; k < b.width; k++) {
-            double g = (double)dy[i * b.stride + k] * w[k];
-            sum += g;
-            product += g * ((double)x[i * b.stride + k] - b.mean) * b.scale;
-        }
-    for (int64_t i = 0; i < b.positions; i++)
-        for (int64_t k = 0; k < b.width; k++) {
-            double u = ((double)x[i * b.stride + k] - b.mean) * b.scale;
-            double g = (double)dy[i * b.stride + k] * w[k];
-            dx[i * b.stride + k] = (float)((g - sum / count - u * product / count) * b.scale);
-        }
-}
-
-static void block_weight(block b, const float *x, const float *dy, double *dw, double epsilon)
-{
-    measure(&b, x, epsilon);
-    for (int64_t i = 0; i < b.positions; i++)
-        for (int64_t k = 0; k < b.width; k++)
-            dw[k] += (double)dy[i * b.stride + k] * ((double)x[i * b.stride + k] - b.mean) * b.scale;
-}
-
-/* Both ops over blocks: `samples` times `groups` of them, each `sample` elements or `width` channels apart. */
-static void data_of_blocks(const op_call *c, int64_t samples, int64_t groups)
-{
-    int64_t C = op_last(c->shape), rows = op_rows(c->shape) / samples;
-    block b = {.positions = rows, .width = C / groups, .stride = C};
-    double epsilon = (double)c->node->attributes.norm.epsilon;
-    const float *x = c->input[0], *w = c->input[1], *dy = c->input[2];
-    for (int64_t n = 0; n < samples; n++)
-        for (int64_t g = 0; g < groups; g++) {
-            int64_t first = n * rows * C + g * b.width;
-            block_data(b, x + first, dy + first, w + g * b.width, c->output + first, epsilon);
-        }
-}
-
-static void weight_of_blocks(const op_call *c, int64_t samples, int64_t groups)
-{
-    int64_t C = op_last(c->input_shape[0]), rows = op_rows(c->input_shape[0]) / samples;
-    block b = {.positions = rows, .width = C / groups, .stride = C};
-    double epsilon = (double)c->node->attributes.norm.epsilon, *dw = calloc((size_t)C, sizeof *dw);
-    if (!dw) {
-        op_no_memory(c);
-        return;
+    double sum = 0, squares = 0;
+    for (int64_t k = 0; k < n; k++)
+        sum += (double)x[k];
+    for (int64_t k = 0; k < n; k++) {
+        u[k] = (double)x[k] - sum / (double)n;
+        squares += u[k] * u[k];
     }
-    for (int64_t n = 0; n < samples; n++)
-        for (int64_t g = 0; g < groups; g++) {
-            int64_t first = n * rows * C + g * b.width;
-            block_weight(b, (const float *)c->input[0] + first, (const float *)c->input[1] + first,
-                         dw + g * b.width, epsilon);
-        }
-    for (int64_t k = 0; k < C; k++)
-        c->output[k] = (float)dw[k];
-    free(dw);
-}
-
-void reference_group_norm_backward_data(const op_call *c)
-{
-    data_of_blocks(c, c->shape.dim[0], c->node->attributes.norm.groups);
+    double scale = 1 / sqrt(squares / (double)n + epsilon);
+    for (int64_t k = 0; k < n; k++)
+        u[k] *= scale;
+    return scale;
 }
 
 void reference_layer_norm_backward_data(const op_call *c)
 {
-    data_of_blocks(c, op_rows(c->shape), 1);
-}
-
-void reference_group_norm_backward_weight(const op_call *c)
-{
-    weight_of_blocks(c, c->input_shape[0].dim[0], c->node->attributes.norm.groups);
+    int64_t rows = op_rows(c->shape), C = op_last(c->shape);
+    double *u = malloc((size_t)(C + 1) * sizeof *u), count = (double)C;
+    const float *w = c->input[1];
+    if (!u) {
+        op_no_memory(c);
+        return;
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        const float *dy = (const float *)c->input[2] + i * C;
+        double scale =
+            normalise((const float *)c->input[0] + i * C, C, (double)c->node->attributes.norm.epsilon, u);
+        double sum = 0, product = 0;
+        for (int64_t k = 0; k < C; k++) {
+            double g = (double)dy[k] * w[k];
+            sum += g;
+            product += g * u[k];
+        }
+        for (int64_t k = 0; k < C; k++)
+            c->output[i * C + k] =
+                (float)(((double)dy[k] * w[k] - sum / count - u[k] * product / count) * scale);
+    }
+    free(u);
 }
 
 void reference_layer_norm_backward_weight(const op_call *c)
 {
-    weight_of_blocks(c, op_rows(c->input_shape[0]), 1);
+    int64_t rows = op_rows(c->input_shape[0]), C = op_last(c->input_shape[0]);
+    double *u = calloc((size_t)(2 * C + 1), sizeof *u), *dw = u + C;
+    if (!u) {
+        op_no_memory(c);
+        return;
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        const float *dy = (const float *)c->input[1] + i * C;
+        normalise((const float *)c->input[0] + i * C, C, (double)c->node->attributes.norm.epsilon, u);
+        for (int64_t k = 0; k < C; k++)
+            dw[k] += (double)dy[k] * u[k];
+    }
+    for (int64_t k = 0; k < C; k++)
+        c->output[k] = (float)dw[k];
+    free(u);
 }

@@ -33,14 +33,17 @@ static kiln_status copy_graph(plan *p, const graph *g, kiln_error *err)
 
 static kiln_status fuse(plan *p, kiln_error *err)
 {
-    if (!p->options.fuse)
+    if (!p->options.fuse && !p->options.fuse_norms)
         return KILN_OK;
     bool *pinned = calloc((size_t)p->work.node_count, sizeof *pinned);
     if (!pinned)
         return fail(err, KILN_NO_MEMORY, "out of memory while planning");
     for (int i = 0; i < p->output_count; i++)
         pinned[p->outputs[i].value.index] = true;
-    plan_fuse(p->work.nodes, p->work.node_count, pinned);
+    if (p->options.fuse)
+        plan_fuse(p->work.nodes, p->work.node_count, pinned);
+    if (p->options.fuse_norms)
+        plan_fuse_norms(p->work.nodes, p->work.node_count, pinned);
     free(pinned);
     return KILN_OK;
 }
@@ -97,7 +100,9 @@ static bool is_long_sum(op_kind op)
     case OP_SUM_ROWS:
     case OP_CONV2D_BACKWARD_WEIGHTS:
     case OP_LINEAR_BACKWARD_WEIGHTS:
-    case OP_GROUP_NORM_BACKWARD_WEIGHT:
+    case OP_GROUP_NORM_STATISTICS:
+    case OP_GROUP_NORM_BACKWARD_SUMS:
+    case OP_GROUP_NORM_BACKWARD_SHARE:
     case OP_LAYER_NORM_BACKWARD_WEIGHT:
     case OP_PRELU_BACKWARD_SLOPE:
     case OP_EMBEDDING_BACKWARD:

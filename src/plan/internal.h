@@ -39,6 +39,8 @@ struct plan {
 
 /* fuse.c: rewrite plan->work.nodes; `pinned[node]` values must stay computed as they are. */
 void plan_fuse(node *nodes, int count, const bool *pinned);
+/* fuse_norms.c: the same for plans with a reverse pass. */
+void plan_fuse_norms(node *nodes, int count, const bool *pinned);
 /* memory.c: give every buffer its offset; returns the bytes needed. */
 size_t plan_place(buffer *buffers, int count);
 /* The largest sum of buffers alive at one step, without those that live to the end; 0 when memory is short. */

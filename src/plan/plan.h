@@ -16,10 +16,11 @@ typedef struct run run;
 
 typedef struct plan_options {
     const backend *backend;
-    dtype compute; /* DTYPE_F32 or DTYPE_BF16 (activations stored as bf16, sums in f32) */
-    int threads;   /* >= 1 */
-    bool fuse;     /* merge activations, biases and residuals into kernels */
-    bool taps;     /* keep every tapped value readable after a run */
+    dtype compute;   /* DTYPE_F32 or DTYPE_BF16 (activations stored as bf16, sums in f32) */
+    int threads;     /* >= 1 */
+    bool fuse;       /* merge activations, biases and residuals into kernels */
+    bool fuse_norms; /* merge group norms and activations, forward and backward: for plans with gradients */
+    bool taps;       /* keep every tapped value readable after a run */
     /* [parameter count] or NULL: parameters that change between runs (training). They are not packed: kernels read
      * them, plain f32, from where run_parameter says. Needed while compiling only. */
     const bool *live;

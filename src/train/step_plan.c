@@ -91,6 +91,7 @@ static kiln_status compile(kiln_training *t, step_plan *p, kiln_error *err)
     bool *live = calloc((size_t)g->parameter_count + 1, sizeof *live);
     plan_options options = t->model->plan;
     options.fuse = false;
+    options.fuse_norms = true;
     options.live = live;
     if (!live)
         return fail(err, KILN_NO_MEMORY, "out of memory for a step");

@@ -92,7 +92,8 @@ static void finish_drawing(subject *s, value y)
 static void compile_for(subject *s, const backend *by, bool fuse, dtype precision)
 {
     kiln_error err = {0};
-    plan_options options = {.backend = by, .compute = precision, .threads = 1, .fuse = fuse};
+    plan_options options = {
+        .backend = by, .compute = precision, .threads = 1, .fuse = fuse, .fuse_norms = fuse};
     s->store = packed_store_new((parameter_source){0});
     assert_non_null(s->store);
     if (plan_compile(s->graph, &options, s->store, &s->plan, &err) != KILN_OK ||

@@ -169,7 +169,8 @@ static pass make_pass(const pass_kind *k)
     assert_non_null(live);
     memset(live, true, (size_t)p.graph->parameter_count);
     p.store = packed_store_new((parameter_source){.read = no_source});
-    const plan_options o = {.backend = &backend_cpu, .compute = k->compute, .threads = 1, .live = live};
+    const plan_options o = {
+        .backend = &backend_cpu, .compute = k->compute, .threads = 1, .fuse_norms = true, .live = live};
     train_ok(plan_compile(p.graph, &o, p.store, &p.plan, err));
     train_ok(run_new(p.plan, &p.run, err));
     free(live);

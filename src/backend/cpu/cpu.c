@@ -91,8 +91,11 @@ static kiln_status prepare_backward(const kernel_request *r, kernel *out, kiln_e
     case OP_ATTENTION_BACKWARD:
         return prepare_attention_backward(r, out, err);
     case OP_GROUP_NORM_BACKWARD_DATA:
-    case OP_GROUP_NORM_BACKWARD_WEIGHT:
+    case OP_GROUP_NORM_BACKWARD_SUMS:
+    case OP_GROUP_NORM_BACKWARD_SHARE:
         return prepare_group_norm_backward(r, out, err);
+    case OP_GROUP_NORM_STATISTICS:
+        return prepare_group_norm_statistics(r, out, err);
     case OP_LAYER_NORM_BACKWARD_DATA:
     case OP_LAYER_NORM_BACKWARD_WEIGHT:
         return prepare_layer_norm_backward(r, out, err);

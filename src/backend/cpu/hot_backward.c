@@ -72,23 +72,6 @@ AVX512_BF16 void hot_add_bf16(const uint16_t *x, const uint16_t *y, uint16_t *z,
         store_narrowed(z + i, m, _mm512_add_ps(load_widened(x + i, m), load_widened(y + i, m)));
     }
 }
-
-AVX512_BF16 void hot_norm_rows_backward_bf16(const norm_rows_backward *r)
-{
-    const uint16_t *x = r->x, *dy = r->dy;
-    uint16_t *dx = r->dx;
-    for (int64_t i = 0; i < r->rows; i++, x += r->channels, dy += r->channels, dx += r->channels)
-        for (int64_t c = 0; c < r->channels; c += 16) {
-            __mmask16 m = first_lanes(r->channels - c);
-            fetch_ahead(x + c);
-            fetch_ahead(dy + c);
-            __m512 u = _mm512_add_ps(load_widened(x + c, m), _mm512_maskz_loadu_ps(m, r->offset + c));
-            u = _mm512_fmadd_ps(u, _mm512_maskz_loadu_ps(m, r->by_x + c),
-                                _mm512_maskz_loadu_ps(m, r->common + c));
-            u = _mm512_fmadd_ps(load_widened(dy + c, m), _mm512_maskz_loadu_ps(m, r->by_dy + c), u);
-            store_narrowed(dx + c, m, u);
-        }
-}
 #else
 void hot_silu_backward_bf16(const uint16_t *x, const uint16_t *dy, uint16_t *dx, float slope, int64_t n)
 {
@@ -106,9 +89,5 @@ void hot_geglu_backward_bf16(const uint16_t *x, const uint16_t *gate, const uint
 void hot_add_bf16(const uint16_t *x, const uint16_t *y, uint16_t *z, int64_t n)
 {
     (void)x, (void)y, (void)z, (void)n;
-}
-void hot_norm_rows_backward_bf16(const norm_rows_backward *r)
-{
-    (void)r;
 }
 #endif

@@ -14,13 +14,5 @@ void hot_geglu_backward_bf16(const uint16_t *x, const uint16_t *gate, const uint
                              uint16_t *dgate, int64_t n);
 /* z = x + y; z may be x */
 void hot_add_bf16(const uint16_t *x, const uint16_t *y, uint16_t *z, int64_t n);
-/* dx = dy * by_dy + (x + offset) * by_x + common, row after row of `channels`; dx may be dy */
-typedef struct norm_rows_backward {
-    const uint16_t *x, *dy;
-    uint16_t *dx;
-    int64_t rows, channels;
-    const float *offset, *by_x, *by_dy, *common; /* [channels] */
-} norm_rows_backward;
-void hot_norm_rows_backward_bf16(const norm_rows_backward *);
 
 #endif

@@ -41,6 +41,7 @@ kiln_status prepare_geglu(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_layout(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_lookup(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_group_norm(const kernel_request *, kernel *out, kiln_error *);
+kiln_status prepare_group_norm_statistics(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_layer_norm(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_elementwise_backward(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_reduce(const kernel_request *, kernel *out, kiln_error *);

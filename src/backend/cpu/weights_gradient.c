@@ -25,7 +25,8 @@ enum {
     LONGEST_PANEL = 4096,
     SHORTEST_PANEL = 512,
     PANEL_BYTES = 1 << 20,
-    STREAMED = 1 << 20
+    STREAMED = 1 << 20,
+    STRIP = 64 /* pairs of positions that are packed at a time */
 };
 
 struct weights_gradient {
@@ -36,10 +37,11 @@ struct weights_gradient {
     int64_t panel, blocks, reach;       /* positions of a panel, in blocks of 32; the farthest tap */
     int64_t out_tiles, in_tiles, pairs; /* tiles of 16 channels; pairs of positions in a copy of x */
     int taps, copies;
-    int copy_phase[MOST_COPIES], copy_odd[MOST_COPIES];
+    int copy_phase[MOST_COPIES], copy_odd[MOST_COPIES]; /* phases are numbered in order of use */
+    int phases, phase[MOST_COPIES];
     int tap_copy[MOST_TAPS];
     int64_t tap_pair[MOST_TAPS]; /* where the tap starts in its copy */
-    size_t x_at, y_index_at, x_index_at, total;
+    size_t x_at, total;
 };
 
 #if defined(__x86_64__)
@@ -60,11 +62,16 @@ static int64_t pitch_of(int64_t size, int64_t out_size, int64_t taps, int64_t st
 static int find_copy(weights_gradient *g, int phase, int odd)
 {
     for (int i = 0; i < g->copies; i++)
-        if (g->copy_phase[i] == phase && g->copy_odd[i] == odd)
+        if (g->phase[g->copy_phase[i]] == phase && g->copy_odd[i] == odd)
             return i;
     if (g->copies == MOST_COPIES)
         return -1;
-    g->copy_phase[g->copies] = phase;
+    int p = 0;
+    while (p < g->phases && g->phase[p] != phase)
+        p++;
+    if (p == g->phases)
+        g->phase[g->phases++] = phase;
+    g->copy_phase[g->copies] = p;
     g->copy_odd[g->copies] = odd;
     return g->copies++;
 }
@@ -105,9 +112,7 @@ static void size_panels(weights_gradient *g)
     g->pairs = (g->panel + g->reach) / 2 + 1;
     size_t x_bytes = (size_t)(g->copies * g->in_tiles * g->pairs) * 64;
     g->x_at = (size_t)(g->out_tiles * g->blocks) * AMX_HALVES * sizeof(uint16_t);
-    g->y_index_at = g->x_at + x_bytes;
-    g->x_index_at = g->y_index_at + scratch_rounded((size_t)g->panel * sizeof(int32_t));
-    g->total = g->x_index_at + (size_t)g->copies * scratch_rounded((size_t)(2 * g->pairs) * sizeof(int32_t));
+    g->total = g->x_at + x_bytes;
 }
 
 kiln_status weights_gradient_new(const product_request *r, int upsample, const cpu_features *features,
@@ -205,16 +210,27 @@ AVX512 static inline __m512i pair_rows(const uint16_t *from, const int32_t *at_p
     return _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
 }
 
-AVX512 static void pack_y(const weights_gradient *g, const uint16_t *dy, const int32_t *index, int64_t block,
+/* Rows that lie a little behind those of `index`: positions follow each other in memory but for the zeros between. */
+static inline void fetch_rows(const uint16_t *from, const int32_t *index, int64_t rows, int64_t channels)
+{
+    if (*index >= 0)
+        fetch_ahead_of(from + *index * channels, rows * channels * (int64_t)sizeof *from);
+}
+
+AVX512 static void pack_y(const weights_gradient *g, const uint16_t *dy, int64_t start, int64_t block,
                           uint16_t *to)
 {
+    int32_t index[32];
+    find_in_y(g, start + block * 32, 32, index);
+    for (int64_t i = 0; i < 32; i += 2)
+        fetch_rows(dy, index + i, 2, g->out_channels);
     for (int64_t t = 0; t < g->out_tiles; t++) {
         uint16_t *tile = to + (t * g->blocks + block) * AMX_HALVES;
         __mmask16 m = first_lanes(g->out_channels - t * 16);
         __m512i r[16];
 #pragma GCC unroll 16
         for (int i = 0; i < 16; i++)
-            r[i] = pair_rows(dy + t * 16, index + block * 32 + 2 * i, g->out_channels, m);
+            r[i] = pair_rows(dy + t * 16, index + 2 * i, g->out_channels, m);
         transpose16(r);
 #pragma GCC unroll 16
         for (int i = 0; i < 16; i++)
@@ -222,14 +238,31 @@ AVX512 static void pack_y(const weights_gradient *g, const uint16_t *dy, const i
     }
 }
 
-AVX512 static void pack_x(const weights_gradient *g, const uint16_t *x, const int32_t *index, int64_t first,
-                          int64_t count, uint16_t *to)
+AVX512 static void pack_x(const weights_gradient *g, const uint16_t *x, const int32_t *index, int64_t count,
+                          uint16_t *to)
 {
-    for (int64_t i = first; i < first + count; i++)
+    for (int64_t i = 0; i < count; i++) {
+        fetch_rows(x, index + 2 * i, 2, g->in_channels);
         for (int64_t t = 0; t < g->in_tiles; t++)
             _mm512_storeu_si512(
                 to + (t * g->pairs + i) * 32,
                 pair_rows(x + t * 16, index + 2 * i, g->in_channels, first_lanes(g->in_channels - t * 16)));
+    }
+}
+
+/* All copies of STRIP pairs from the pair `first` of the panel on. */
+static void pack_strip(const weights_gradient *g, const uint16_t *x, int64_t start, int64_t first,
+                       uint16_t *x_tiles)
+{
+    int64_t count = g->pairs - first < STRIP ? g->pairs - first : STRIP;
+    for (int p = 0; p < g->phases; p++) {
+        int32_t index[2 * STRIP + 1];
+        find_in_x(g, g->phase[p], start + 2 * first, 2 * count + 1, index);
+        for (int64_t copy = 0; copy < g->copies; copy++)
+            if (g->copy_phase[copy] == p)
+                pack_x(g, x, index + g->copy_odd[copy], count,
+                       x_tiles + (copy * g->in_tiles * g->pairs + first) * 32);
+    }
 }
 
 /* c[i][j] = sum over blocks of a[i] b[j]; i < rows, j < columns. */
@@ -354,11 +387,7 @@ AMX static void release(void)
 void weights_gradient_run(const weights_gradient *g, const void *x, const void *dy, float *dw, void *scratch,
                           int threads)
 {
-    enum { STRIP = 64 };
     uint16_t *y_tiles = scratch, *x_tiles = (uint16_t *)(void *)((char *)scratch + g->x_at);
-    int32_t *y_index = (int32_t *)(void *)((char *)scratch + g->y_index_at),
-            *x_index = (int32_t *)(void *)((char *)scratch + g->x_index_at);
-    int64_t x_step = (int64_t)(scratch_rounded((size_t)(2 * g->pairs) * sizeof(int32_t)) / sizeof(int32_t));
     int64_t strips = (g->pairs + STRIP - 1) / STRIP, out_pairs = (g->out_tiles + 1) / 2,
             in_pairs = (g->in_tiles + 1) / 2;
 #pragma omp parallel num_threads(threads)
@@ -366,19 +395,11 @@ void weights_gradient_run(const weights_gradient *g, const void *x, const void *
         configure();
         for (int64_t start = 0; start < g->length; start += g->panel) {
 #pragma omp for schedule(static) nowait
-            for (int64_t i = 0; i < g->blocks; i++) {
-                find_in_y(g, start + i * 32, 32, y_index + i * 32);
-                pack_y(g, dy, y_index, i, y_tiles);
-            }
+            for (int64_t i = 0; i < g->blocks; i++)
+                pack_y(g, dy, start, i, y_tiles);
 #pragma omp for schedule(static)
-            for (int64_t i = 0; i < g->copies * strips; i++) {
-                int64_t copy = i / strips, first = i % strips * STRIP;
-                int64_t count = g->pairs - first < STRIP ? g->pairs - first : STRIP;
-                int32_t *index = x_index + copy * x_step;
-                find_in_x(g, g->copy_phase[copy], start + 2 * first + g->copy_odd[copy], 2 * count,
-                          index + 2 * first);
-                pack_x(g, x, index, first, count, x_tiles + copy * g->in_tiles * g->pairs * 32);
-            }
+            for (int64_t i = 0; i < strips; i++)
+                pack_strip(g, x, start, i * STRIP, x_tiles);
 #pragma omp for schedule(static)
             for (int64_t i = 0; i < out_pairs * in_pairs; i++)
                 sum_pair(g, y_tiles, x_tiles, i % out_pairs * 2, i / out_pairs * 2, start > 0, dw);
