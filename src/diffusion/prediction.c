@@ -123,16 +123,21 @@ static void sort(float *x, size_t n)
     }
 }
 
-void threshold_x0(float *x0, double ratio, double most, float *scratch, size_t n)
+float magnitude_quantile(const float *x0, double ratio, float *scratch, size_t n)
 {
-    if (n == 0)
-        return;
     for (size_t i = 0; i < n; i++)
         scratch[i] = isnan(x0[i]) ? INFINITY : fabsf(x0[i]);
     sort(scratch, n);
     double rank = fmin(fmax(ratio, 0), 1) * (double)(n - 1);
     size_t low = (size_t)rank, high = low + 1 < n ? low + 1 : low;
-    float quantile = scratch[low] + (float)(rank - (double)low) * (scratch[high] - scratch[low]);
+    return scratch[low] + (float)(rank - (double)low) * (scratch[high] - scratch[low]);
+}
+
+void threshold_x0(float *x0, double ratio, double most, float *scratch, size_t n)
+{
+    if (n == 0)
+        return;
+    float quantile = magnitude_quantile(x0, ratio, scratch, n);
     float limit = fminf(fmaxf(quantile, 1), (float)fmax(most, 1));
     for (size_t i = 0; i < n; i++)
         x0[i] = fminf(fmaxf(x0[i], -limit), limit) / limit;

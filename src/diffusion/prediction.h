@@ -28,6 +28,9 @@ void add_noise_vp(const float *x0, const float *noise, float alpha_bar, float *o
 /* x_0 + sigma noise. */
 void add_noise_ve(const float *x0, const float *noise, float sigma, float *out, size_t n);
 
+/* The quantile `ratio` (0..1) of |x|; n > 0. `scratch` has n elements. */
+float magnitude_quantile(const float *x, double ratio, float *scratch, size_t n);
+
 /* Limit x_0: to [-range, range], or by the quantile `ratio` of |x_0| (dynamic thresholding, Saharia et
  * al. 2022, arXiv:2205.11487, section 2.3), the quantile itself held between 1 and most. `scratch` has n
  * elements. */

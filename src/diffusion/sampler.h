@@ -90,6 +90,7 @@ typedef struct sampler_plan {
         step_ends; /* Restart: [count] where each step ends, which may be below where the next begins; or NULL */
     double guidance_factor; /* what the sampler does to the user's guidance scale: 1, but for DDIM CFG++ */
     bool adaptive;   /* the steps that will be taken are not known: on_step tells progress in `count` parts */
+    bool keeps_flow; /* set by a plan function: flow levels even though the method usually runs on VE ones */
     bool flow_as_ve; /* a flow model, whose sigmas here are those of VE latents */
     int image_tokens;
     float init_noise_sigma; /* spread of the latent to begin with, when drawing from noise */
@@ -122,6 +123,11 @@ void sampler_start(const sampler_plan *plan, const float *noise, const float *im
  * gives the image itself): what keeps the known part of a picture in step while the rest is drawn. */
 void sampler_noised_image(const sampler_plan *plan, int index, const float *image, const float *noise,
                           float *x, size_t n);
+
+/* The noise level that a timestep told to the network stands for: sigma of the VE latent, or of the flow latent. And
+ * x_0 from what the network saw there and what it said: x_0 = *of_seen seen + *of_output output. */
+float sampler_level(const sampler_plan *plan, float timestep);
+void sampler_x0_line(const sampler_plan *plan, float sigma, float *of_seen, float *of_output);
 
 /* Draw. x: in, what sampler_start() gave; out, the latent. All memory is taken before the first step.
  * Thread: any number of drawings may share a plan. KILN_CANCELLED and others as the calls return them. */

@@ -159,6 +159,7 @@ static kiln_status respace(sampler_plan *plan, int count, kiln_error *err)
 
 static kiln_status plan_fast(sampler_plan *plan, const sampler_request *request, kiln_error *err)
 {
+    plan->keeps_flow = !(plan->eta > 0);
     kiln_status status = plan_sigmas_of_curve(plan, request, err);
     if (status)
         return status;
@@ -246,6 +247,7 @@ static kiln_status run_adaptive(const sampling *s, float *x, kiln_error *err)
 
 static kiln_status plan_adaptive(sampler_plan *plan, const sampler_request *request, kiln_error *err)
 {
+    plan->keeps_flow = !(plan->eta > 0);
     kiln_status status = plan_sigmas_of_curve(plan, request, err);
     plan->adaptive = true;
     return status ? status : respace(plan, PROGRESS_PARTS, err);

@@ -1,7 +1,7 @@
 /* sampler_multistep_sigma.c - linear multistep methods on Karras' ODE in sigma, d = (x - x_0) / sigma the slope:
  *
  *     iPNDM      weights of Adams and Bashforth for even steps, whatever the steps are (Zhang and Chen 2022,
- *                arXiv:2204.13902, appendix H.1): of order 1 on uneven levels
+ *                arXiv:2204.13902, appendix H.1): good on levels whose distances change slowly
  *     iPNDM_v    weights for uneven steps as in Zhou et al. 2023, arXiv:2312.00094, and ComfyUI: right to order 2
  *     DEIS       the slope extrapolated by a polynomial of order 3 in VP time u(sigma) and integrated over sigma
  *                (arXiv:2204.13902, eq. 15, tAB), u of the VP path with beta from 0.1 to about 20

@@ -207,16 +207,17 @@ static kiln_status copy_levels(sampler_plan *plan, const float *levels, int coun
 static void convert_flow_levels(sampler_plan *plan, float *levels, int count)
 {
     const schedule *table = plan->schedule;
+    bool as_ve = plan->method->as_ve && !plan->keeps_flow;
     for (int i = 0; i <= count; i++) {
         double sigma = schedule_dynamic_shift(&table->config, plan->image_tokens, (double)levels[i]);
-        if (plan->method->as_ve) {
+        if (as_ve) {
             double most = schedule_shift(table->config.shift, 1 - 1e-4);
             sigma = fmin(sigma, most);
             sigma = sigma / (1 - sigma);
         }
         levels[i] = (float)sigma;
     }
-    plan->flow_as_ve = plan->method->as_ve;
+    plan->flow_as_ve = as_ve;
 }
 
 kiln_status plan_sigmas_of_curve(sampler_plan *plan, const sampler_request *request, kiln_error *err)

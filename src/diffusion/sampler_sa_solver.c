@@ -185,14 +185,10 @@ static kiln_status plan_folder(sampler_plan *plan, const sampler_request *reques
 
 static double named_tau(const sampler_plan *plan, float sigma)
 {
-    float steps = (float)(plan->schedule->count - 1);
-    bool flow = plan->schedule->kind == SCHEDULE_FLOW;
-    float timestep = plan_timestep(plan, sigma), high = 0.8f * steps, low = 0.2f * steps;
-    if (flow) { /* the levels of even times */
-        high = schedule_timestep_f32(plan->schedule, schedule_sigma(plan->schedule, high));
-        low = schedule_timestep_f32(plan->schedule, schedule_sigma(plan->schedule, low));
-    }
-    return timestep >= low && timestep <= high ? plan->eta : 0;
+    const schedule *table = plan->schedule;
+    float level = plan->flow_as_ve ? sigma / (1 + sigma) : sigma;
+    float high = table->sigma[(table->count - 1) * 4 / 5], low = table->sigma[(table->count - 1) / 5];
+    return level >= low && level <= high ? plan->eta : 0;
 }
 
 static void move_named(const sampling *s, float *const *m, int at, int from, int order, double tau,

@@ -223,3 +223,42 @@ void sampler_noised_image(const sampler_plan *plan, int index, const float *imag
     for (size_t i = 0; i < n; i++)
         x[i] = alpha * image[i] + sigma_vp * noise[i];
 }
+
+float sampler_level(const sampler_plan *plan, float timestep)
+{
+    const schedule *table = plan->schedule;
+    if (table->kind == SCHEDULE_FLOW)
+        return timestep / (float)table->count;
+    if (plan->folder_view && plan->config.timesteps == TIMESTEP_CONTINUOUS)
+        return expf(4 * timestep);
+    return schedule_sigma(table, timestep);
+}
+
+void sampler_x0_line(const sampler_plan *plan, float sigma, float *of_seen, float *of_output)
+{
+    const schedule *table = plan->schedule;
+    float root = sqrtf(sigma * sigma + 1), data = (float)table->config.sigma_data;
+    *of_seen = 1;
+    *of_output = -sigma;
+    if (table->kind == SCHEDULE_FLOW)
+        return;
+    if (table->kind == SCHEDULE_EDM) {
+        float square = sigma * sigma + data * data;
+        *of_seen = data * data / sqrtf(square);
+        *of_output = sigma * data / sqrtf(square) * (plan->config.prediction == PREDICTION_V ? -1.0f : 1.0f);
+        return;
+    }
+    switch (plan->config.prediction) {
+    case PREDICTION_V:
+        *of_seen = 1 / root;
+        *of_output = -sigma / root;
+        break;
+    case PREDICTION_SAMPLE:
+        *of_seen = 0;
+        *of_output = 1;
+        break;
+    default:
+        *of_seen = root;
+        break;
+    }
+}

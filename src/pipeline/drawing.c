@@ -1,7 +1,6 @@
 /* drawing.c - see drawing.h. */
 #include "pipeline/drawing.h"
 
-#include "diffusion/guidance.h"
 #include "pipeline/autoencode.h"
 #include "pipeline/map.h"
 
@@ -11,7 +10,8 @@
 
 enum { BRANCHES = 3, PASS_BATCH = 2 };
 
-/* One of the answers that guidance joins: with the prompt, without it, and without the picture either. */
+/* One of the answers that guidance joins: with the prompt, with the negative one, and without the picture or without
+ * any words. */
 typedef struct branch {
     const kiln_map *conditioning;
     bool blank;    /* zeros for the extra channels */
@@ -35,7 +35,8 @@ typedef struct denoising {
     pass passes[BRANCHES];
     int branch_count, pass_count;
     int step;       /* steps done */
-    float *scratch; /* [C,h,w], with a repaint */
+    bool guided;    /* in the last evaluation */
+    float *scratch; /* [C,h,w], with a repaint or a threshold */
     int64_t positions;
     int channels, out_channels;
 } denoising;
@@ -65,6 +66,8 @@ static void list_branches(denoising *n)
         n->branches[n->branch_count++].conditioning = d->negative;
     if (d->negative && d->edits)
         n->branches[n->branch_count++] = (branch){.conditioning = d->negative, .blank = true};
+    else if (d->negative && d->empty)
+        n->branches[n->branch_count++].conditioning = d->empty;
 }
 
 /* What stays the same in every step: contexts, pooled states, time ids, extra channels, classes. */
@@ -115,13 +118,15 @@ static kiln_status open_pass(denoising *n, const branch *first, int batch, kiln_
     return KILN_OK;
 }
 
-/* Two branches share a pass where their contexts have as many tokens. */
+/* Two branches share a pass where their contexts have as many tokens; the prompt's is alone where guidance pauses. */
 static kiln_status open_passes(denoising *n, kiln_error *err)
 {
     kiln_status status = KILN_OK;
     for (int i = 0; status == KILN_OK && i < n->branch_count;) {
         const branch *b = &n->branches[i];
-        bool two = i + 1 < n->branch_count && tokens_of(b[0].conditioning) == tokens_of(b[1].conditioning);
+        bool alone = i == 0 && guidance_pauses(&n->drawing->interval);
+        bool two =
+            !alone && i + 1 < n->branch_count && tokens_of(b[0].conditioning) == tokens_of(b[1].conditioning);
         int batch = two ? PASS_BATCH : 1;
         status = open_pass(n, b, batch, err);
         i += batch;
@@ -161,40 +166,63 @@ static void guide_edit(const denoising *n, float *output, size_t count)
         output[i] = neither[i] + image_cfg * (picture[i] - neither[i]) + cfg * (both[i] - picture[i]);
 }
 
-static void join_answers(const denoising *n, float *output, size_t count)
+/* Channel by channel, on x_0. */
+static void threshold(const denoising *n, const float *x, float sigma, float *output)
 {
     const drawing *d = n->drawing;
-    if (n->branch_count == 1)
-        memcpy(output, n->branches[0].answer, count * sizeof *output);
-    else if (n->branch_count == 3)
-        guide_edit(n, output, count);
-    else
-        guide(n->branches[0].answer, n->branches[1].answer, d->cfg, output, count);
-    if (n->branch_count > 1 && d->cfg_rescale > 0)
-        guide_rescale(output, n->branches[0].answer, d->cfg_rescale, count);
+    size_t positions = (size_t)n->positions;
+    answer_line line;
+    sampler_x0_line(d->sampler, sigma, &line.of_seen, &line.of_answer);
+    for (int c = 0; c < n->channels; c++) {
+        size_t begin = (size_t)c * positions;
+        guide_threshold(output + begin, n->branches[0].answer + begin, n->branches[1].answer + begin,
+                        x + begin, line, d->mimic, (double)d->mimic_percentile, n->scratch, positions);
+    }
 }
 
-/* The noise level that a timestep stands for. */
-static float level_of(const sampler_plan *steps, float timestep)
+static void join_answers(const denoising *n, const float *x, float sigma, float *output, size_t count)
 {
-    if (steps->folder_view && steps->config.timesteps == TIMESTEP_CONTINUOUS)
-        return expf(4 * timestep);
-    return schedule_sigma(steps->schedule, timestep);
+    const drawing *d = n->drawing;
+    float cfg = d->cfg * (float)d->sampler->guidance_factor;
+    const float *with = n->branches[0].answer, *without = n->branches[1].answer;
+    if (!n->guided)
+        memcpy(output, with, count * sizeof *output);
+    else if (d->edits)
+        guide_edit(n, output, count);
+    else if (d->empty)
+        guide_perpendicular(with, without, n->branches[2].answer, cfg, d->perpendicular, output, count);
+    else
+        guide(with, without, cfg, output, count);
+    if (n->guided && d->mimic > 0)
+        threshold(n, x, sigma, output);
+    if (n->guided && d->cfg_rescale > 0)
+        guide_rescale(output, with, d->cfg_rescale, count);
 }
 
 static kiln_status predict(void *self, const float *x, float timestep, float *output, kiln_error *err)
 {
     denoising *n = self;
     const drawing *d = n->drawing;
+    float sigma = sampler_level(d->sampler, timestep);
+    n->guided = n->branch_count > 1 &&
+                guidance_is_on(&d->interval, n->step, sampler_plan_steps(d->sampler), (double)sigma);
+    bool first_only = n->branch_count > 1 && !n->guided;
     kiln_status status = KILN_OK;
-    for (int i = 0; status == KILN_OK && i < n->pass_count; i++)
+    for (int i = 0; status == KILN_OK && i < (first_only ? 1 : n->pass_count); i++)
         status = run_pass(n, &n->passes[i], x, timestep, err);
     if (status != KILN_OK)
         return status;
-    join_answers(n, output, drawing_elements(d));
+    join_answers(n, x, sigma, output, drawing_elements(d));
     if (d->repaint)
-        repaint_output(d->repaint, d->sampler->config.prediction, x, level_of(d->sampler, timestep), output);
+        repaint_output(d->repaint, d->sampler->config.prediction, x, sigma, output);
     return KILN_OK;
+}
+
+/* The answer without the prompt, where the last evaluation had one. */
+static const float *unguided(void *self)
+{
+    const denoising *n = self;
+    return n->guided ? n->branches[n->branch_count - 1].answer : NULL;
 }
 
 static kiln_status on_step(void *self, int step, int steps, float *x, const float *x0, kiln_error *err)
@@ -226,7 +254,7 @@ static kiln_status prepare(denoising *n, size_t count, kiln_error *err)
     list_branches(n);
     for (int i = 0; i < n->branch_count; i++)
         good = (n->branches[i].answer = malloc(count * sizeof(float))) && good;
-    if (n->drawing->repaint)
+    if (n->drawing->repaint || n->drawing->mimic > 0)
         good = (n->scratch = malloc(count * sizeof(float))) && good;
     if (!good)
         return fail(err, KILN_NO_MEMORY, "out of memory for the latents");
@@ -247,6 +275,7 @@ kiln_status drawing_run(const drawing *d, const sampler_calls *calls, float *x, 
     if (status == KILN_OK) {
         sampler_calls own = *calls;
         own.predict = predict;
+        own.unguided = unguided;
         own.on_step = on_step;
         own.predict_self = own.on_step_self = &n;
         status = sampler_run(d->sampler, &own, x, count, err);

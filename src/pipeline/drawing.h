@@ -5,6 +5,7 @@
 #ifndef KILN_PIPELINE_DRAWING_H
 #define KILN_PIPELINE_DRAWING_H
 
+#include "diffusion/guidance.h"
 #include "diffusion/sampler.h"
 #include "pipeline/repaint.h"
 #include "pipeline/session.h"
@@ -19,6 +20,10 @@ typedef struct drawing {
     const kiln_map *conditioning;
     const kiln_map *negative; /* NULL: no guidance */
     float cfg, cfg_rescale;
+    guidance_interval interval;    /* when guidance is on */
+    float mimic, mimic_percentile; /* dynamic thresholding, see guide_threshold(); mimic 0: none */
+    const kiln_map *empty; /* conditioning of no words, for a perpendicular negative prompt; else NULL */
+    float perpendicular;   /* its strength */
     /* SDXL: original height and width, crop top and left, target height and width */
     float time_ids[TIME_IDS];
     const float *extra; /* [E,h,w]: channels that an inpainting UNet takes besides the latents; NULL: none */

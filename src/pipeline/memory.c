@@ -7,6 +7,7 @@
  * and before them, when a picture is to be started from, the VAE's encoder. To each the process as it is now is added, less
  * the weights that it holds already, and the pictures' own buffers. Kernels are compiled for the measurement, but
  * no weight is read. */
+#include "pipeline/guiding.h"
 #include "pipeline/request.h"
 
 #include "base/free_memory.h"
@@ -83,7 +84,8 @@ static kiln_status measure_text(kiln_session *s, const request *r, int64_t *byte
 /* One run for both contexts where they have as many tokens, else two that are there together. */
 static kiln_status measure_unet(kiln_session *s, const request *r, stage *out, kiln_error *err)
 {
-    bool apart = r->guided && r->tokens != r->negative_tokens;
+    guidance_interval interval = guiding_interval(&r->options->guidance);
+    bool apart = r->guided && (r->tokens != r->negative_tokens || guidance_pauses(&interval));
     network_shape size = {.batch = r->guided && !apart ? 2 : 1,
                           .height = r->latent_height,
                           .width = r->latent_width,
@@ -96,7 +98,8 @@ static kiln_status measure_unet(kiln_session *s, const request *r, stage *out, k
     out->weights += beside.weights;
     out->activations += beside.activations;
     /* A run of its own: the negative's where it is longer or shorter, and that without the picture to be edited. */
-    int more = apart + (r->guided && r->extra == EXTRA_EDIT);
+    bool empty = r->options->guidance.perpendicular > 0 && !r->zero_negative;
+    int more = apart + (r->guided && (r->extra == EXTRA_EDIT || empty));
     if (status != KILN_OK || !more)
         return status;
     stage second;

@@ -5,6 +5,7 @@
 #include "image/picture_text.h"
 #include "pipeline/autoencode.h"
 #include "pipeline/conditioning.h"
+#include "pipeline/guiding.h"
 #include "pipeline/image_api.h"
 
 #include <math.h>
@@ -88,6 +89,8 @@ static kiln_status check_numbers(const kiln_draw_options *o, request_kind kind, 
     if (status == KILN_OK)
         status = request_check_number("cfg_rescale", o->cfg_rescale, 0, 1, err);
     if (status == KILN_OK)
+        status = guiding_check(&o->guidance, err);
+    if (status == KILN_OK)
         status = request_check_number("clip_skip", o->clip_skip, 1, 100, err);
     if (status == KILN_OK)
         status = request_check_batch(o, err);
@@ -128,6 +131,7 @@ static kiln_status resolve_sampler(const kiln_session *s, request *r, kiln_error
     q.strength = r->kind.picture ? o->strength : (double)NAN;
     if (o->eta != -1)
         q.eta = o->eta;
+    guiding_request(&o->sampling, &q);
     q.sigmas.large_family = s->model->parts->family == FAMILY_SDXL;
     q.image_tokens = (r->latent_width + 1) / 2 * ((r->latent_height + 1) / 2);
     kiln_status status = sampler_plan_new(&r->sampler, s->model->schedule, &q, err);
@@ -265,6 +269,32 @@ void request_fini(request *r)
 const char *kiln_sampler_name(int i)
 {
     return i < 0 ? NULL : sampler_label(i);
+}
+
+const char *kiln_sampler_advice(int i)
+{
+    return sampler_good_for(i);
+}
+
+const char *kiln_sampler_alias(int i, int k)
+{
+    const char *const *names = sampler_aliases(i);
+    for (int j = 0; names && names[j] && j < k; j++)
+        if (!names[j + 1])
+            return NULL;
+    return names && k >= 0 ? names[k] : NULL;
+}
+
+const char *kiln_schedule_advice(int i)
+{
+    return i < 0 || i >= SIGMAS_COUNT ? NULL : sigma_curve_about((sigma_curve)i);
+}
+
+const char *kiln_schedule_alias(int i, int k)
+{
+    if (i < 0 || i >= SIGMAS_COUNT || k < 0 || k > 1)
+        return NULL;
+    return k == 0 ? sigma_curve_id((sigma_curve)i) : sigma_curve_alias((sigma_curve)i);
 }
 
 const char *kiln_schedule_name(int i)

@@ -5,6 +5,7 @@
 #include "diffusion/prediction.h"
 #include "pipeline/autoencode.h"
 #include "pipeline/conditioning.h"
+#include "pipeline/guiding.h"
 #include "pipeline/image_api.h"
 #include "pipeline/preview.h"
 
@@ -52,6 +53,19 @@ static kiln_status encode_negative(work *w, kiln_error *err)
                : status;
 }
 
+/* No words at all, which a perpendicular negative prompt is measured against. */
+static kiln_status encode_empty(work *w, kiln_error *err)
+{
+    const kiln_draw_options *o = w->request.options;
+    if (!(o->guidance.perpendicular > 0) || w->request.zero_negative)
+        return KILN_OK;
+    kiln_status status = w->session->model->parts->zero_empty_prompt
+                             ? conditioning_of_nothing(w->drawing.conditioning, &w->empty, err)
+                             : conditioning_of_text(w->session, "", o->clip_skip, &w->empty, err);
+    w->drawing.empty = w->empty;
+    return status;
+}
+
 static kiln_status encode_words(work *w, kiln_error *err)
 {
     const kiln_draw_options *o = w->request.options;
@@ -64,6 +78,8 @@ static kiln_status encode_words(work *w, kiln_error *err)
     w->drawing.conditioning = o->conditioning ? o->conditioning : w->positive;
     if (status == KILN_OK && w->request.guided)
         status = encode_negative(w, err);
+    if (status == KILN_OK && w->request.guided)
+        status = encode_empty(w, err);
     /* The text encoders have done their work: their memory is the UNet's now. */
     session_drop(w->session, NETWORK_TEXT_1);
     session_drop(w->session, NETWORK_TEXT_2);
@@ -310,6 +326,11 @@ static void describe(work *w)
         .sampler = r->sampler,
         .cfg = (float)r->options->cfg,
         .cfg_rescale = (float)r->options->cfg_rescale,
+        .interval = guiding_interval(&r->options->guidance),
+        .mimic = (float)r->options->guidance.mimic_scale,
+        .mimic_percentile =
+            r->options->guidance.mimic_percentile > 0 ? (float)r->options->guidance.mimic_percentile : 1,
+        .perpendicular = (float)r->options->guidance.perpendicular,
         .time_ids = {(float)r->height, (float)r->width, 0, 0, (float)r->height, (float)r->width},
         .edits = r->extra == EXTRA_EDIT,
         .image_cfg = (float)r->options->image_cfg,
@@ -379,6 +400,7 @@ void work_close(work *w)
     steering_free(w->steering);
     kiln_map_free(w->positive);
     kiln_map_free(w->negative);
+    kiln_map_free(w->empty);
     free(w->extra);
     free(w->image);
     free(w->noise_at_start);

@@ -40,7 +40,7 @@ typedef struct work {
     drawing drawing;
     repaint repaint;
     steering *steering;            /* owned */
-    kiln_map *positive, *negative; /* owned */
+    kiln_map *positive, *negative, *empty; /* owned */
     float *extra;                  /* channels that the UNet takes besides the latents, or NULL; owned */
     float *image, *noise_at_start; /* [C,h,w], with a mask; owned */
     noise_source noise;
