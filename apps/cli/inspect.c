@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 typedef struct inspect_values {
-    bool json, tensors, metadata, hash;
+    bool json, tensors, metadata, hash, check;
 } inspect_values;
 
 static const option inspect_options[] = {
@@ -20,6 +20,8 @@ static const option inspect_options[] = {
      "list all metadata, not only the first"},
     {"hash", 0, OPTION_FLAG, offsetof(inspect_values, hash), NULL, NULL, 0, 0, NULL,
      "read the whole file for its hashes, however large it is"},
+    {"check", 'c', OPTION_FLAG, offsetof(inspect_values, check), NULL, NULL, 0, 0, NULL,
+     "read every number: weights that hold NaN or infinity are named, and the exit status is 1"},
     {"json", 'j', OPTION_FLAG, offsetof(inspect_values, json), NULL, NULL, 0, 0, NULL,
      "print JSON, with all tensors and metadata"},
     {0},
@@ -182,6 +184,13 @@ static int inspect(const char *path, const inspect_values *v)
         print_json(path, inspection, &hashes);
     else if (status == EXIT_OK)
         print_text(inspection, &hashes, v);
+    if (status == EXIT_OK && v->check) {
+        if (kiln_inspection_check(inspection, progress_show, NULL, &err) != KILN_OK)
+            status = complain_error(&err);
+        progress_clear();
+        if (status == EXIT_OK && !v->json)
+            printf("\nchecked: no weight holds NaN or infinity\n");
+    }
     kiln_inspection_free(inspection);
     return status;
 }

@@ -1,9 +1,10 @@
 /* vector_math.h - exp, sigmoid, tanh and erf without branches or tables, so that a loop around them
  * vectorises.
  *
- * Measured over the whole range against the C library in double: exponential: 2 units in the last place
- * (results below 1e-37 become about 1e-38, above 3.4e38 stay finite); sigmoid 1.2e-7, tangent 1.5e-7,
- * error_function 1.6e-7 absolute. */
+ * Against the C library in double, measured over 8.6 million floats of every size (tests/unit/test_vector_math.c):
+ * exponential is within 1.3 units in the last place from -87 to 88 (below it stays at about 1.6e-38, above it stays
+ * finite); absolutely, sigmoid is within 1e-7, tangent within 1.4e-7, soft_gate within 2e-7, error_function within
+ * 6.5e-7. */
 #ifndef KILN_BACKEND_CPU_VECTOR_MATH_H
 #define KILN_BACKEND_CPU_VECTOR_MATH_H
 
