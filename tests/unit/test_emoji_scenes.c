@@ -72,6 +72,33 @@ static void emoji_are_complete(void **state)
     assert_null(none);
 }
 
+/* Scenes of a few kinds: nothing else comes in, at any place of a scene. */
+static void a_set_may_be_a_few(void **state)
+{
+    (void)state;
+    need_set();
+    kiln_error err = {0};
+    glyph_set *few;
+    assert_int_equal(glyphs_open(NULL, NULL, &few, &err), KILN_OK);
+    int all = few->count;
+    assert_int_equal(glyphs_keep(few, "sun, unicorn of doom", &err), KILN_NOT_FOUND);
+    assert_non_null(strstr(err.text, "'unicorn of doom'"));
+    assert_int_equal(glyphs_keep(few, "sun,red apple", &err), KILN_BAD_ARGUMENT);
+    assert_int_equal(few->count, all);
+    assert_int_equal(glyphs_keep(few, " sun , red apple,frog,  penguin", &err), KILN_OK);
+    assert_int_equal(few->count, 4);
+    assert_true(glyphs_find(few, "frog") >= 0 && glyphs_find(few, "rocket") < 0);
+    scene_rules rules = scene_defaults();
+    for (int i = 0; i < 500; i++) {
+        random_source r = random_start(5, (uint64_t)i);
+        scene s;
+        scene_compose(few, &rules, scene_main_glyph(few, &rules, 5, i), &r, &s);
+        for (int k = 0; k < s.count; k++)
+            assert_in_range(s.objects[k].glyph, 0, 3);
+    }
+    glyphs_close(few);
+}
+
 static scene_object object_of(const char *name, int tint, scene_size size)
 {
     return (scene_object){.glyph = must_find(name), .tint = tint, .size = size};
@@ -200,9 +227,13 @@ static void pictures_show_what_is_said(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(emoji_are_complete),   cmocka_unit_test(captions_read_well),
-        cmocka_unit_test(objects_stay_inside),  cmocka_unit_test(every_emoji_comes_first_as_often),
-        cmocka_unit_test(prompts_are_held_out), cmocka_unit_test(pictures_show_what_is_said),
+        cmocka_unit_test(emoji_are_complete),
+        cmocka_unit_test(a_set_may_be_a_few),
+        cmocka_unit_test(captions_read_well),
+        cmocka_unit_test(objects_stay_inside),
+        cmocka_unit_test(every_emoji_comes_first_as_often),
+        cmocka_unit_test(prompts_are_held_out),
+        cmocka_unit_test(pictures_show_what_is_said),
     };
     return cmocka_run_group_tests(tests, open_set, close_set);
 }

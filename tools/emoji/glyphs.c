@@ -211,16 +211,20 @@ kiln_status glyphs_open(const char *font_path, const char *cldr, glyph_set **out
     return KILN_OK;
 }
 
+static void glyph_fini(glyph *g)
+{
+    free(g->sequence);
+    free(g->name);
+    free(g->keywords);
+    free(g->pixels);
+}
+
 void glyphs_close(glyph_set *set)
 {
     if (!set)
         return;
-    for (int i = 0; i < set->count; i++) {
-        free(set->items[i].sequence);
-        free(set->items[i].name);
-        free(set->items[i].keywords);
-        free(set->items[i].pixels);
-    }
+    for (int i = 0; i < set->count; i++)
+        glyph_fini(&set->items[i]);
     free(set->items);
     free(set);
 }
@@ -231,4 +235,49 @@ int glyphs_find(const glyph_set *set, const char *name)
         if (strcmp(set->items[i].words.noun, name) == 0 || strcmp(set->items[i].name, name) == 0)
             return i;
     return -1;
+}
+
+static kiln_status mark_named(const glyph_set *set, const char *names, bool *keep, kiln_error *err)
+{
+    while (*names) {
+        char name[PHRASE_SIZE];
+        size_t length = strcspn(names, ",");
+        const char *next = names + length + (names[length] == ',');
+        for (; length && *names == ' '; length--)
+            names++;
+        while (length && names[length - 1] == ' ')
+            length--;
+        snprintf(name, sizeof name, "%.*s", (int)(length < PHRASE_SIZE ? length : PHRASE_SIZE - 1), names);
+        int found = glyphs_find(set, name);
+        if (found < 0)
+            return fail(err, KILN_NOT_FOUND, "there is no emoji called '%s'; --list has their names", name);
+        keep[found] = true;
+        names = next;
+    }
+    return KILN_OK;
+}
+
+kiln_status glyphs_keep(glyph_set *set, const char *names, kiln_error *err)
+{
+    bool *keep = calloc((size_t)set->count + 1, sizeof *keep);
+    if (!keep)
+        return fail(err, KILN_NO_MEMORY, "not enough memory for a list of emoji");
+    kiln_status status = mark_named(set, names, keep, err);
+    int kept = 0, objects = 0;
+    for (int i = 0; i < set->count; i++)
+        objects += keep[i] && set->items[i].words.object;
+    if (!status && objects < 3)
+        status =
+            fail(err, KILN_BAD_ARGUMENT,
+                 "a set needs three things that can stand beside others; of '%s' %d can", names, objects);
+    for (int i = 0; i < set->count && !status; i++) {
+        if (keep[i])
+            set->items[kept++] = set->items[i];
+        else
+            glyph_fini(&set->items[i]);
+    }
+    if (!status)
+        set->count = kept;
+    free(keep);
+    return status;
 }

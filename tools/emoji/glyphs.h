@@ -50,5 +50,8 @@ void glyphs_close(glyph_set *);
 
 /* The emoji of that phrase or short name ("red apple"); -1 when there is none. */
 int glyphs_find(const glyph_set *, const char *name);
+/* Leave only the emoji of these names, which stand with commas between; three of them at least must be things that can
+ * stand beside others. NOT_FOUND names one that is not there. When it fails the set is as it was. */
+kiln_status glyphs_keep(glyph_set *, const char *names, kiln_error *err);
 
 #endif

@@ -19,7 +19,7 @@
 enum { PER_FOLDER = 1000, MAX_SIZE = 512, MAX_CAPTIONS = 8 };
 
 typedef struct request {
-    const char *out, *font, *cldr, *split, *sheet, *prompts, *mix;
+    const char *out, *font, *cldr, *split, *sheet, *prompts, *mix, *only;
     long count, seed, size, first, threads, columns, captions;
     double jitter;
     bool list, help;
@@ -39,6 +39,7 @@ static const char usage[] =
     "emoji_scenes --list                          the emoji with their names\n"
     "  --first N     number of the first scene (to add to a set)\n"
     "  --mix P,V,2,N,3   weights of plain, varied, pairs, counts and trios (30,25,30,8,7)\n"
+    "  --only A,B,C  only the emoji of these names\n"
     "  --captions N  phrasings of each scene (1; with more, \"text\" is a list)\n"
     "  --jitter X    how much places and sizes vary (1; 0: not at all)\n"
     "  --threads N   (1)\n"
@@ -82,6 +83,7 @@ static kiln_status read_request(int argc, char **argv, request *q, kiln_error *e
         {.name = "--sheet", .text = &q->sheet},
         {.name = "--prompts", .text = &q->prompts},
         {.name = "--mix", .text = &q->mix},
+        {.name = "--only", .text = &q->only},
         {.name = "--font", .text = &q->font},
         {.name = "--cldr", .text = &q->cldr},
         {.name = "--list", .flag = &q->list},
@@ -105,6 +107,8 @@ static kiln_status read_request(int argc, char **argv, request *q, kiln_error *e
         return fail(err, KILN_BAD_ARGUMENT, "--split is train, held-out or composed, found '%s'", q->split);
     if (!plain && !q->sheet && !q->prompts && !q->list)
         return fail(err, KILN_BAD_ARGUMENT, "say where to put the scenes; --help tells more");
+    if (q->only && q->prompts)
+        return fail(err, KILN_BAD_ARGUMENT, "--prompts are of all emoji; leave out --only");
     if (q->count < 0)
         q->count = q->sheet ? 64 : 50000;
     return q->mix ? read_mix(q->mix, q->rules.weight, err) : KILN_OK;
@@ -262,6 +266,8 @@ int main(int argc, char **argv)
     }
     if (!status)
         status = glyphs_open(q.font, q.cldr, &set, &err);
+    if (!status && q.only)
+        status = glyphs_keep(set, q.only, &err);
     if (!status && q.list)
         print_list(set);
     if (!status && q.prompts)
