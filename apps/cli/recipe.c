@@ -69,7 +69,8 @@ bool recipe_needs_picture(const kiln_recipe *recipe)
 
 bool recipe_is_steered(const kiln_recipe *recipe)
 {
-    return kiln_recipe_field(recipe, "ControlNet 0") || kiln_recipe_field(recipe, "Image prompt 0");
+    return kiln_recipe_field(recipe, "ControlNet 0") || kiln_recipe_field(recipe, "Image prompt 0") ||
+           kiln_recipe_field(recipe, "Image variation");
 }
 
 void recipe_warn_of_rest(const kiln_recipe *recipe, const char *path)

@@ -131,12 +131,10 @@ static int open_control(const steering_values *v, const model_choice *choice, co
 
 /* ------------------------------------------------------------------------------ image prompts */
 
-static int open_adapter(const steering_values *v, const model_choice *choice, steering_inputs *in)
+static int open_encoder(const steering_values *v, const model_choice *choice, steering_inputs *in)
 {
     kiln_error err = {0};
     const char *encoder = v->encoder ? v->encoder : model_path(choice);
-    if (!v->adapter)
-        return complain_usage("--image-prompt takes an IP-Adapter: name its file with --image-prompt-model");
     kiln_model_options options = model_options_of(choice);
     if (!encoder)
         return EXIT_USAGE;
@@ -146,6 +144,12 @@ static int open_adapter(const steering_values *v, const model_choice *choice, st
         complain("%s holds no CLIP vision encoder: name one with --image-encoder", encoder);
         return EXIT_FAILED;
     }
+    return EXIT_OK;
+}
+
+static int open_adapter(const steering_values *v, steering_inputs *in)
+{
+    kiln_error err = {0};
     if (kiln_image_adapter_open(v->adapter, in->encoder, &in->adapter, &err) != KILN_OK)
         return complain_error(&err);
     return EXIT_OK;
@@ -172,9 +176,25 @@ static int open_image_prompt(const char *value, steering_inputs *in)
 
 /* ------------------------------------------------------------------------------ all */
 
+static int open_variation(const char *value, steering_inputs *in)
+{
+    spec s;
+    kiln_image *picture = NULL;
+    int status = read_spec(value, "vary", false, 0, &s);
+    if (status == EXIT_OK && (s.number[0] < 0 || s.number[0] > 999 || s.number[0] != (int)s.number[0]))
+        status =
+            complain_usage("--vary: the noise level is a whole number from 0 to 999, not %g", s.number[0]);
+    if (status == EXIT_OK)
+        status = read_picture(in, s.picture, &picture);
+    if (status == EXIT_OK)
+        in->variation =
+            (kiln_variation){.encoder = in->encoder, .picture = picture, .noise_level = (int)s.number[0]};
+    return status;
+}
+
 bool steering_given(const steering_values *v)
 {
-    return v->control.count || v->canny.count || v->image_prompts.count;
+    return v->control.count || v->canny.count || v->image_prompts.count || v->vary;
 }
 
 int steering_open(const steering_values *v, const model_choice *choice, steering_inputs *out)
@@ -184,11 +204,17 @@ int steering_open(const steering_values *v, const model_choice *choice, steering
         status = open_control(v, choice, v->control.items[i], false, out);
     for (int i = 0; status == EXIT_OK && i < v->canny.count; i++)
         status = open_control(v, choice, v->canny.items[i], true, out);
+    if (status == EXIT_OK && v->image_prompts.count && !v->adapter)
+        return complain_usage("--image-prompt takes an IP-Adapter: name its file with --image-prompt-model");
+    if (status == EXIT_OK && (v->image_prompts.count || v->vary))
+        status = open_encoder(v, choice, out);
     if (status == EXIT_OK && v->image_prompts.count)
-        status = open_adapter(v, choice, out);
+        status = open_adapter(v, out);
+    if (status == EXIT_OK && v->vary)
+        status = open_variation(v->vary, out);
     for (int i = 0; status == EXIT_OK && i < v->image_prompts.count; i++)
         status = open_image_prompt(v->image_prompts.items[i], out);
-    if (status == EXIT_OK && !v->image_prompts.count && (v->adapter || v->encoder))
+    if (status == EXIT_OK && !v->image_prompts.count && (v->adapter || (v->encoder && !v->vary)))
         status = complain_usage(
             "--image-prompt-model and --image-encoder are for --image-prompt, and there is none");
     if (status == EXIT_OK && v->guess && !out->control_count)
@@ -202,6 +228,7 @@ void steering_give(const steering_inputs *in, kiln_draw_options *o)
     o->control_count = in->control_count;
     o->image_prompts = in->image_prompts;
     o->image_prompt_count = in->image_prompt_count;
+    o->variation = in->variation.picture ? &in->variation : NULL;
 }
 
 void steering_close(steering_inputs *in)

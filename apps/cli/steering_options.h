@@ -9,7 +9,7 @@
 
 typedef struct steering_values {
     option_list control, canny, image_prompts;
-    const char *adapter, *encoder;
+    const char *adapter, *encoder, *vary;
     bool guess;
 } steering_values;
 
@@ -24,9 +24,9 @@ typedef struct steering_values {
      0,                                                                                                      \
      0,                                                                                                      \
      NULL,                                                                                                   \
-     "steer by a picture: ControlNet:PICTURE[:STRENGTH[:START[:END]]], 1:0:1 when left out; several times "  \
-     "for "                                                                                                  \
-     "several"},                                                                                             \
+     "steer by a picture: FILE:PICTURE[:STRENGTH[:START[:END]]] with a ControlNet's file or folder; 1:0:1 "  \
+     "when left "                                                                                            \
+     "out; several times for several"},                                                                      \
         {"control-canny",                                                                                    \
          0,                                                                                                  \
          OPTION_LIST,                                                                                        \
@@ -56,8 +56,9 @@ typedef struct steering_values {
          0,                                                                                                  \
          0,                                                                                                  \
          NULL,                                                                                               \
-         "a picture as a prompt: PICTURE[:STRENGTH[:START[:END]]], 0.6:0:1 when left out; several times "    \
-         "for several"},                                                                                     \
+         "a picture as a prompt: PICTURE[:STRENGTH[:START[:END]]]; 0.6:0:1 when left out; several times "    \
+         "for "                                                                                              \
+         "several"},                                                                                         \
         {"image-prompt-model",                                                                               \
          0,                                                                                                  \
          OPTION_TEXT,                                                                                        \
@@ -67,10 +68,21 @@ typedef struct steering_values {
          0,                                                                                                  \
          0,                                                                                                  \
          NULL,                                                                                               \
-         "the IP-Adapter's file for --image-prompt"},                                                        \
+         "the IP-Adapter for --image-prompt"},                                                               \
+        {"vary",                                                                                             \
+         0,                                                                                                  \
+         OPTION_TEXT,                                                                                        \
+         offsetof(s, steering.vary),                                                                         \
+         "P",                                                                                                \
+         NULL,                                                                                               \
+         0,                                                                                                  \
+         0,                                                                                                  \
+         NULL,                                                                                               \
+         "with an unCLIP model, draw variations of a picture: PICTURE[:LEVEL], noise level 0 to 999, 0 "     \
+         "when left out"},                                                                                   \
     {                                                                                                        \
         "image-encoder", 0, OPTION_TEXT, offsetof(s, steering.encoder), "PATH", "the model's own", 0, 0,     \
-            NULL, "CLIP's vision encoder for --image-prompt, a folder or a file"                             \
+            NULL, "CLIP's vision encoder for --image-prompt and --vary, a folder or a file"                  \
     }
 
 /* What the options name, open. */
@@ -78,9 +90,10 @@ typedef struct steering_inputs {
     kiln_control controls[KILN_MAX_CONTROLS];
     kiln_image_prompt image_prompts[KILN_MAX_IMAGE_PROMPTS];
     kiln_controlnet *nets[KILN_MAX_CONTROLS];
-    kiln_image *pictures[KILN_MAX_CONTROLS + KILN_MAX_IMAGE_PROMPTS];
+    kiln_image *pictures[KILN_MAX_CONTROLS + KILN_MAX_IMAGE_PROMPTS + 1];
     kiln_clip *encoder;
     kiln_image_adapter *adapter;
+    kiln_variation variation; /* its picture is NULL when there is none */
     int control_count, image_prompt_count, picture_count;
 } steering_inputs;
 

@@ -84,6 +84,16 @@ typedef struct kiln_image_prompt {
     double start, end; /* 0..1: the part of the steps in which it is seen; 0 and 1 */
 } kiln_image_prompt;
 
+/* ------------------------------------------------------------------------------------ image variations */
+
+/* A picture as the condition of a model that takes CLIP's embedding of one: Stable unCLIP 2.1 (kiln_draw_options.variation).
+ * Everything is borrowed. */
+typedef struct kiln_variation {
+    const kiln_clip *encoder; /* the model's image_encoder */
+    const kiln_image *picture;
+    int noise_level; /* 0..999: noise on the embedding; more leaves the picture further. 0 */
+} kiln_variation;
+
 enum { KILN_MAX_CONTROLS = 8, KILN_MAX_IMAGE_PROMPTS = 4 };
 
 /* ------------------------------------------------------------------------------------ edges */

@@ -115,7 +115,7 @@ static void family_of_unet(const tensor_file *file, const unet_facts *facts, ide
              (any(file, "conditioner.embedders.0.model.") && !two_encoders && facts->labels == 2560))
         name_family(out, WEIGHTS_FAMILY_SDXL_REFINER, "Stable Diffusion XL refiner");
     else if (!large && facts->labels && any(file, "embedder.model."))
-        name_family(out, WEIGHTS_FAMILY_OTHER, "Stable Diffusion 2.1 unCLIP");
+        name_family(out, WEIGHTS_FAMILY_SD2, "Stable Diffusion 2.1 unCLIP");
     else if (large || facts->labels)
         name_family(out, WEIGHTS_FAMILY_SDXL, "Stable Diffusion XL");
     else if (facts->linear_projection)
@@ -315,6 +315,8 @@ static bool identify_controlnet(const tensor_file *file, identity *out)
     out->kind = WEIGHTS_CONTROLNET;
     out->diffusers_names = diffusers;
     SAY(dialect, "%s", diffusers ? "diffusers" : "original");
+    out->supported =
+        !identify_like(file, "control_add_embedding.", "") && !identify_like(file, "task_embedding", "");
     const tensor_entry *key = identify_like(file, "", "attn2.to_k.weight");
     if (key && key->shape.rank == 2)
         identify_by_context(out, (int)key->shape.dim[1]);
@@ -327,7 +329,7 @@ void identify(const tensor_file *file, identity *out)
     /* Adapters first: their names contain those of what they adapt. */
     if (identify_adapter(file, out) || identify_controlnet(file, out) || identify_checkpoint(file, out) ||
         identify_diffusers_unet(file, out) || identify_other(file, out) || identify_small(file, out) ||
-        identify_vae(file, out) || identify_text_encoder(file, out))
+        identify_vae(file, out) || identify_text_encoder(file, out) || identify_vision(file, out))
         return;
     out->kind = WEIGHTS_UNKNOWN;
     if (tensor_file_count(file) == 0)

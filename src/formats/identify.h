@@ -20,6 +20,8 @@
     X(LORA, "LoRA")                                                                                          \
     X(TEXTUAL_INVERSION, "textual inversion")                                                                \
     X(HYPERNETWORK, "hypernetwork")                                                                          \
+    X(VISION_ENCODER, "vision encoder")                                                                      \
+    X(IP_ADAPTER, "IP-Adapter")                                                                              \
     X(CONTROLNET, "ControlNet")                                                                              \
     X(TAESD, "TAESD")                                                                                        \
     X(VAE_APPROX, "VAE-approx")                                                                              \

@@ -11,6 +11,7 @@
 
 bool identify_adapter(const tensor_file *file, identity *out); /* LoRA, textual inversion, hypernetwork */
 bool identify_small(const tensor_file *file, identity *out);   /* TAESD, VAE-approx, upscalers */
+bool identify_vision(const tensor_file *file, identity *out);  /* vision encoders, IP-Adapters */
 bool identify_other(const tensor_file *file, identity *out);   /* families that are only recognised */
 
 /* Dimension `axis` of the tensor, or 0 when there is no such tensor or axis. */

@@ -243,7 +243,6 @@ static const struct {
     {"clip_txt_mapper.", "Stable Cascade"},
     {"head.modulation", "Wan"},
     {"adaln_single.emb.timestep_embedder.linear_1.bias", "LTX-Video or PixArt (diffusers)"},
-    {"image_proj.", "IP-Adapter"},
 };
 
 /* "model.diffusion_model." is the prefix of single files; T5 and VAE parts lie beside it. */
@@ -261,8 +260,7 @@ bool identify_other(const tensor_file *file, identity *out)
             const tensor_entry *entry = tensor_file_entry(file, i);
             if (!begins(bare(entry->name), other_families[row].name))
                 continue;
-            out->kind =
-                strcmp(other_families[row].family, "IP-Adapter") == 0 ? WEIGHTS_OTHER : WEIGHTS_CHECKPOINT;
+            out->kind = WEIGHTS_CHECKPOINT;
             out->family = WEIGHTS_FAMILY_OTHER;
             SAY(family_text, "%s", other_families[row].family);
             /* The width of the text encoder: Gemma 2 2B or Qwen3-4B. */

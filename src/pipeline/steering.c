@@ -38,6 +38,7 @@ struct steering {
     one_control controls[KILN_MAX_CONTROLS];
     one_prompt prompts[KILN_MAX_IMAGE_PROMPTS];
     int control_count, prompt_count;
+    variation *variation; /* NULL: none */
 };
 
 static kiln_status no_memory(kiln_error *err)
@@ -190,7 +191,7 @@ kiln_status steering_new(kiln_session *session, const kiln_draw_options *o, int 
                          steering **out, kiln_error *err)
 {
     *out = NULL;
-    if (!o->control_count && !o->image_prompt_count)
+    if (!o->control_count && !o->image_prompt_count && !o->variation)
         return KILN_OK;
     steering *s = calloc(1, sizeof *s);
     if (!s)
@@ -205,6 +206,8 @@ kiln_status steering_new(kiln_session *session, const kiln_draw_options *o, int 
         s->prompts[s->prompt_count].prompt = &o->image_prompts[s->prompt_count];
         status = encode_prompt(s, &s->prompts[s->prompt_count], err);
     }
+    if (status == KILN_OK)
+        status = variation_new(session, o->variation, &s->variation, err);
     if (status == KILN_OK)
         *out = s;
     else
@@ -225,6 +228,7 @@ void steering_free(steering *s)
         free(s->prompts[i].told);
         free(s->prompts[i].blank);
     }
+    variation_free(s->variation);
     free(s);
 }
 
@@ -386,6 +390,18 @@ static void give_prompt(const one_prompt *one, int p, run *unet, int batch, cons
     }
 }
 
+kiln_status steering_noise(steering *s, noise_source *noise, kiln_error *err)
+{
+    if (!s || !s->variation)
+        return KILN_OK;
+    float *scratch = malloc((size_t)s->variation->channels * sizeof *scratch);
+    if (!scratch)
+        return no_memory(err);
+    variation_noise(s->variation, noise, scratch);
+    free(scratch);
+    return KILN_OK;
+}
+
 kiln_status steering_pass(steering *s, run *unet, const network_shape *size, const bool *told, int step,
                           int steps, kiln_error *err)
 {
@@ -394,6 +410,12 @@ kiln_status steering_pass(steering *s, run *unet, const network_shape *size, con
     for (int p = 0; p < s->prompt_count; p++) {
         const kiln_image_prompt *o = s->prompts[p].prompt;
         give_prompt(&s->prompts[p], p, unet, size->batch, told, is_active(o->start, o->end, step, steps));
+    }
+    for (int b = 0; s->variation && b < size->batch; b++) {
+        size_t count = 2 * (size_t)s->variation->channels;
+        float *labels = (float *)run_input(unet, "class_labels") + (size_t)b * count;
+        for (size_t i = 0; i < count; i++)
+            labels[i] = told[b] ? s->variation->labels[i] : 0;
     }
     return run_controls(s, unet, size, told, step, steps, err);
 }

@@ -1,4 +1,4 @@
-/* steering.h - what bends a drawing's UNet besides words: ControlNets and image prompts. Internal.
+/* steering.h - what bends a drawing's UNet besides words: ControlNets, image prompts and variations. Internal.
  *
  * The UNet takes what they say as inputs (unet_draw): the ControlNets' residuals, added up, before every pass; keys and
  * values of image prompts, which are computed once. */
@@ -7,6 +7,7 @@
 
 #include "pipeline/control.h"
 #include "pipeline/session.h"
+#include "pipeline/variation.h"
 
 struct infotext;
 
@@ -25,6 +26,8 @@ void steering_shape(const kiln_draw_options *, network_shape *);
 kiln_status steering_measure(kiln_session *, const kiln_draw_options *, const network_shape *unet,
                              int64_t *weights_bytes, int64_t *activations, kiln_error *);
 
+/* Draw what noise the picture of a variation takes: for each picture of a batch, before any other. */
+kiln_status steering_noise(steering *, noise_source *, kiln_error *);
 /* Before a pass of the UNet, whose own inputs are set: fill the rest. told[b]: whether batch item b is drawn with the
  * prompt (else without). step counts from 0, of `steps`. */
 kiln_status steering_pass(steering *, run *unet, const network_shape *, const bool *told, int step, int steps,

@@ -83,7 +83,7 @@ kiln_status steering_check(const kiln_model *m, const kiln_draw_options *o, kiln
         status = check_control(m, &o->controls[i], i, err);
     for (int i = 0; status == KILN_OK && i < o->image_prompt_count; i++)
         status = check_prompt(m, &o->image_prompts[i], i, err);
-    return status;
+    return status == KILN_OK ? variation_check(m, o->variation, err) : status;
 }
 
 /* ------------------------------------------------------------------------------------ memory */
@@ -137,6 +137,10 @@ void steering_add_fields(const kiln_draw_options *o, infotext *t)
                  c->module ? c->module : "none", c->net->name, c->strength, c->start, c->end,
                  c->guess ? "ControlNet is more important" : "Balanced");
         set_field(t, "ControlNet", i, text);
+    }
+    if (o->variation) {
+        snprintf(text, sizeof text, "noise level %d", o->variation->noise_level);
+        (void)!infotext_set(t, "Image variation", text, NULL);
     }
     for (int i = 0; i < o->image_prompt_count; i++) {
         const kiln_image_prompt *p = &o->image_prompts[i];

@@ -212,7 +212,9 @@ static kiln_status start(work *w, float *x, float *noise, kiln_error *err)
     if (w->request.extra == EXTRA_LOW)
         fill_low(w);
     bool from_image = w->source.picture || w->source.latents;
-    kiln_status status = from_image && needs_image(w) ? start_image(w, x, noise, err) : KILN_OK;
+    kiln_status status = steering_noise(w->steering, &w->noise, err);
+    if (status == KILN_OK && from_image && needs_image(w))
+        status = start_image(w, x, noise, err);
     if (status != KILN_OK)
         return status;
     noise_fill(&w->noise, noise, w->n);

@@ -427,6 +427,58 @@ def steered(diffusers, checkout):
     write(os.path.join(OUT, "steered.golden.safetensors"), golden)
 
 
+def varied(diffusers, checkout):
+    """Drawings of an unCLIP model from given contexts: the loop of StableUnCLIPImg2ImgPipeline."""
+    folder = os.path.join(OUT, "unclip-tiny")
+    unet = settle(diffusers.UNet2DConditionModel(
+        sample_size=16, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4, cross_attention_dim=32,
+        attention_head_dim=(2, 2), down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), use_linear_projection=True, class_embed_type="projection",
+        projection_class_embeddings_input_dim=2 * SPACE), 95)
+    mean, std = noise(96, 1, SPACE).half().float() / 4, (1 + noise(97, 1, SPACE).abs()).half().float()
+    config = {"_class_name": "PNDMScheduler", "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+              "num_train_timesteps": 1000, "prediction_type": "v_prediction", "set_alpha_to_one": False, "skip_prk_steps": True,
+              "steps_offset": 1, "timestep_spacing": "leading"}
+    os.makedirs(os.path.join(folder, "scheduler"), exist_ok=True)
+    for path, value in (("scheduler/scheduler_config.json", config),
+                        ("model_index.json", {"_class_name": "StableUnCLIPImg2ImgPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
+                                              "image_normalizer": ["stable_diffusion", "StableUnCLIPImageNormalizer"],
+                                              "scheduler": ["diffusers", "PNDMScheduler"]})):
+        with open(os.path.join(folder, path), "w") as f:
+            json.dump(value, f, indent=2)
+    write(os.path.join(folder, "unet", "diffusion_pytorch_model.safetensors"), half(unet.state_dict()))
+    with open(os.path.join(folder, "unet", "config.json"), "w") as f:
+        f.write(unet.to_json_string())
+    write(os.path.join(folder, "image_normalizer", "diffusion_pytorch_model.safetensors"), {"mean": mean, "std": std})
+    vae = diffusers.AutoencoderKL.from_config(json.load(open(os.path.join(TINY, "vae", "config.json"))))
+    vae.load_state_dict(read(os.path.join(TINY, "vae", "diffusion_pytorch_model.safetensors")))
+    vae.eval()
+    visual, other = clip_model(checkout)[1].visual, picture(61, 40)
+    context, negative = noise(90, 1, 7, 32), noise(91, 1, 7, 32)
+    golden = {"context": context, "negative": negative, "picture": torch.from_numpy(other)}
+    from diffusers.models.embeddings import get_timestep_embedding
+    for level in (0, 250):
+        generator = torch.Generator().manual_seed(78)
+        noising = diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2")
+        scheduler = diffusers.PNDMScheduler.from_config(config)
+        scheduler.set_timesteps(5)
+        with torch.no_grad():
+            embeds = visual(prepare(other)[None].permute(0, 3, 1, 2))
+            at = torch.tensor([level])
+            embeds = noising.add_noise((embeds - mean) / std, torch.randn(embeds.shape, generator=generator), at) * std + mean
+            labels = torch.cat([embeds, get_timestep_embedding(at, SPACE, flip_sin_to_cos=True, downscale_freq_shift=0)], 1)
+            x = torch.randn((1, 4, 16, 12), generator=generator)
+            for t in scheduler.timesteps:
+                out = unet(torch.cat([x] * 2), t, torch.cat([negative, context]), return_dict=False,
+                           class_labels=torch.cat([torch.zeros_like(labels), labels]))[0]
+                blank, told = out.chunk(2)
+                x = scheduler.step(blank + 3.0 * (told - blank), t, x, return_dict=False)[0]
+            image = vae.decode(x / vae.config.scaling_factor, return_dict=False)[0]
+        golden[f"level_{level}"] = (image / 2 + 0.5).clamp(0, 1)[0].permute(1, 2, 0)
+        golden[f"labels_{level}"] = labels
+    write(os.path.join(OUT, "varied.golden.safetensors"), golden)
+
+
 def load_diffusers(checkout):
     stub = types.ModuleType("safetensors")
     stub.torch = types.ModuleType("safetensors.torch")
@@ -447,5 +499,6 @@ if __name__ == "__main__":
     control(library)
     adapter(library)
     steered(library, sys.argv[1])
+    varied(library, sys.argv[1])
     Image.fromarray(picture(61, 40)).save(os.path.join(OUT, "picture.png"))
     Image.fromarray(picture(24, 32)).save(os.path.join(OUT, "hint.png"))

@@ -283,6 +283,43 @@ static void the_plan_counts_the_control(void **state)
     assert_true(two.weights == one.weights && two.activations > one.activations);
 }
 
+/* The same drawings, from another model and another file of references. */
+static void variations_are_those_of_diffusers(void **state)
+{
+    (void)state;
+    tensor_file *before = all.reference;
+    kiln_session *session = all.session;
+    kiln_model *unclip = NULL;
+    kiln_error err = {0};
+    kiln_model_options m = kiln_model_defaults();
+    m.precision = KILN_PRECISION_F32;
+    m.vae = TEST_DATA "/sd1-tiny/vae";
+    if (kiln_model_open(DATA "unclip-tiny", &m, &unclip, &err) != KILN_OK ||
+        kiln_session_new(unclip, &all.session, &err) != KILN_OK ||
+        tensor_file_open(DATA "varied.golden.safetensors", &all.reference, &err) != KILN_OK)
+        fail_msg("%s", err.text);
+    kiln_draw_options o = base_options();
+    kiln_variation v = {.encoder = all.clip, .picture = all.picture};
+    o.seed = 78;
+    o.variation = &v;
+    compare("level_0", &o);
+    v.noise_level = 250;
+    compare("level_250", &o);
+    kiln_image *one = drawn(&o), *out = NULL;
+    assert_non_null(strstr(kiln_image_text(one, "parameters"), "Image variation: noise level 250"));
+    kiln_image_free(one);
+    v.noise_level = 1000;
+    assert_int_equal(kiln_draw(all.session, &o, &out, &err), KILN_BAD_ARGUMENT);
+    kiln_session_free(all.session);
+    (void)kiln_model_close(unclip);
+    tensor_file_close(all.reference);
+    all.session = session;
+    all.reference = before;
+    v.noise_level = 0;
+    assert_int_equal(kiln_draw(all.session, &o, &out, &err), KILN_MISMATCH);
+    assert_non_null(strstr(err.text, "unCLIP"));
+}
+
 static void refused(const kiln_draw_options *o, kiln_status status, const char *word)
 {
     kiln_image *out = NULL;
@@ -348,10 +385,14 @@ static void what_is_none_is_told_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(drawings_are_those_of_diffusers), cmocka_unit_test(nothing_said_is_nothing_changed),
-        cmocka_unit_test(several_controls_add_up),         cmocka_unit_test(every_kind_of_pass_is_steered),
-        cmocka_unit_test(the_plan_counts_the_control),     cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(drawings_are_those_of_diffusers),
+        cmocka_unit_test(nothing_said_is_nothing_changed),
+        cmocka_unit_test(several_controls_add_up),
+        cmocka_unit_test(every_kind_of_pass_is_steered),
+        cmocka_unit_test(the_plan_counts_the_control),
+        cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(what_is_none_is_told_apart),
+        cmocka_unit_test(variations_are_those_of_diffusers),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
