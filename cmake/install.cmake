@@ -34,7 +34,7 @@ if(TARGET kiln_command)
     install(TARGETS kiln_command RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 install(FILES ${PROJECT_SOURCE_DIR}/include/kiln/kiln.h ${PROJECT_SOURCE_DIR}/include/kiln/train.h
-    ${PROJECT_SOURCE_DIR}/include/kiln/upscale.h ${PROJECT_SOURCE_DIR}/include/kiln/vision.h
+    ${PROJECT_SOURCE_DIR}/include/kiln/edit.h ${PROJECT_SOURCE_DIR}/include/kiln/upscale.h ${PROJECT_SOURCE_DIR}/include/kiln/vision.h
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/kiln)
 install(FILES ${PROJECT_SOURCE_DIR}/docs/kiln.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(DIRECTORY DESTINATION ${CMAKE_INSTALL_DATADIR}/kiln)

@@ -8,6 +8,17 @@
 
 const option draw_option_table[] = {
     {"init", 'i', OPTION_TEXT, AT(init), "PICTURE", NULL, 0, 0, NULL, "start from this picture"},
+    {"hires-scale", 0, OPTION_NUMBER, AT(hires_scale), "X", "none", 1, 16, NULL,
+     "draw a second pass so many times larger over the picture (hires fix)"},
+    {"hires-size", 0, OPTION_SIZE, AT(hires_size), "WxH", NULL, 1, 16384, NULL,
+     "the size of that pass instead"},
+    {"hires-upscaler", 0, OPTION_TEXT, AT(hires_upscaler), "NAME", "Latent", 0, 0, NULL,
+     "what enlarges in between: Latent, \"Latent (bicubic)\", \"Latent (nearest-exact)\" and so on, lanczos, "
+     "or an upscaler's file"},
+    {"hires-steps", 0, OPTION_INTEGER, AT(hires_steps), "N", "as the first", 0, 1000, NULL,
+     "steps of that pass"},
+    {"hires-denoise", 0, OPTION_NUMBER, AT(hires_strength), "X", "0.7", 0, 1, NULL,
+     "how far that pass leaves the first"},
     {0},
 };
 
@@ -83,6 +94,11 @@ draw_values draw_values_of(const kiln_draw_options *o)
         .cfg_rescale = o->cfg_rescale,
         .strength = o->strength,
         .image_cfg = o->image_cfg,
+        .hires_scale = o->hires_scale,
+        .hires_strength = o->hires_strength,
+        .hires_size = {o->hires_width, o->hires_height},
+        .hires_upscaler = o->hires_upscaler,
+        .hires_steps = o->hires_steps,
         .eta = o->eta,
         .guidance = o->guidance,
         .sampling = o->sampling,
@@ -115,6 +131,12 @@ void draw_values_apply(const draw_values *v, kiln_draw_options *o)
     o->batch = v->batch;
     o->strength = v->strength;
     o->image_cfg = v->image_cfg;
+    o->hires_scale = v->hires_scale;
+    o->hires_strength = v->hires_strength;
+    o->hires_width = v->hires_size.width;
+    o->hires_height = v->hires_size.height;
+    o->hires_upscaler = v->hires_upscaler;
+    o->hires_steps = v->hires_steps;
     o->vae_tile = v->vae_tile;
     o->memory_limit = v->memory;
     o->preview_every = v->preview ? v->preview_every : 0;

@@ -14,6 +14,10 @@ typedef struct draw_values {
     model_choice model;
     const char *prompt, *negative, *output;
     int steps, clip_skip, batch, vae_tile, preview_every;
+    double hires_scale, hires_strength;
+    picture_size hires_size;
+    const char *hires_upscaler;
+    int hires_steps;
     double cfg, cfg_rescale, image_cfg, strength, eta;
     picture_size size;
     seed_choice seed;

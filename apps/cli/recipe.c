@@ -75,8 +75,8 @@ bool recipe_is_steered(const kiln_recipe *recipe)
 
 void recipe_warn_of_rest(const kiln_recipe *recipe, const char *path)
 {
-    if (has_second_pass(recipe))
-        warn("%s had a second pass at another size (hires fix), which is not drawn in this version", path);
+    if (kiln_recipe_field(recipe, "First pass size"))
+        warn("%s had a second pass as old versions recorded it, which is not drawn", path);
     if (kiln_recipe_field(recipe, "Face restoration"))
         warn("%s had its faces restored afterwards, which is not done in this version", path);
 }

@@ -198,31 +198,34 @@ KILN_API KILN_CHECKED kiln_status kiln_decode_latents(kiln_session *, const kiln
 
 /* How the answers with and without the prompt are joined, beyond the guidance scale. Zeros: plain guidance. */
 typedef struct kiln_guidance {
-    double skip_early;       /* 0..1: share of the steps at the beginning that go without (A1111: Skip Early CFG) */
-    double end;              /* 0..1: guidance ends after this share of the steps; 0: it does not */
-    double minimum_sigma;    /* below this noise level every other step goes without (A1111: NGMS); 0: none does */
+    double skip_early; /* 0..1: share of the steps at the beginning that go without (A1111: Skip Early CFG) */
+    double end;        /* 0..1: guidance ends after this share of the steps; 0: it does not */
+    double
+        minimum_sigma; /* below this noise level every other step goes without (A1111: NGMS); 0: none does */
     bool minimum_every_step; /* ... every step */
     double mimic_scale;      /* dynamic thresholding: the milder scale whose contrast is kept; 0: off */
     double mimic_percentile; /* 0.5..1: of what is larger, so much is clipped first; 0 means 1 */
-    double perpendicular;    /* 0..10: strength of the negative prompt where it does not touch the prompt; 0: as usual */
+    double
+        perpendicular; /* 0..10: strength of the negative prompt where it does not touch the prompt; 0: as usual */
 } kiln_guidance;
 
 /* Numbers of the samplers and noise schedules, beyond eta. Zeros: the usual ones. */
 typedef struct kiln_sampling {
-    double s_churn, s_tmin, s_tmax; /* fresh noise of Euler, Heun and DPM2 (Karras et al. 2022): amount, and the
+    double s_churn, s_tmin,
+        s_tmax;                  /* fresh noise of Euler, Heun and DPM2 (Karras et al. 2022): amount, and the
                                        levels between which it is added; s_tmax 0: no upper limit */
-    double s_noise;                 /* factor of all fresh noise; 0: 1 */
-    double sigma_min, sigma_max;    /* ends of the noise schedule; 0: the model's */
-    double rho;                     /* exponent of Karras and Polyexponential; 0: 7, and 1 */
+    double s_noise;              /* factor of all fresh noise; 0: 1 */
+    double sigma_min, sigma_max; /* ends of the noise schedule; 0: the model's */
+    double rho;                  /* exponent of Karras and Polyexponential; 0: 7, and 1 */
 } kiln_sampling;
 
 typedef struct kiln_draw_options {
-    const char *prompt;     /* UTF-8; "" is allowed */
-    const char *negative;   /* NULL: none (SDXL then uses a zero context, others the empty prompt) */
-    int width, height;      /* px; 0: the model's own size */
-    int steps;              /* 20 */
-    double cfg;             /* guidance scale, 7; 1 turns guidance off */
-    double cfg_rescale;     /* 0..1, 0 */
+    const char *prompt;   /* UTF-8; "" is allowed */
+    const char *negative; /* NULL: none (SDXL then uses a zero context, others the empty prompt) */
+    int width, height;    /* px; 0: the model's own size */
+    int steps;            /* 20 */
+    double cfg;           /* guidance scale, 7; 1 turns guidance off */
+    double cfg_rescale;   /* 0..1, 0 */
     kiln_guidance guidance;
     kiln_sampling sampling;
     uint64_t seed;          /* of the first picture; picture k of a batch has seed + k */
@@ -241,9 +244,17 @@ typedef struct kiln_draw_options {
     const struct kiln_image_prompt *image_prompts;
     const struct kiln_variation *variation;
     int control_count, image_prompt_count;
-    int vae_tile;         /* px; 0: chosen by memory and size; -1: never tile */
-    int64_t memory_limit; /* bytes; 0: what the machine has. What does not fit is refused before it starts */
-    int preview_every;    /* steps between previews in progress; 0: none */
+    /* A second, larger pass over what was drawn ("Hires. fix" of A1111); not with `init`. */
+    double hires_scale;            /* 1..16; 0: none */
+    int hires_width, hires_height; /* px, instead of the scale; 0 */
+    const char *
+        hires_upscaler; /* "Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)",
+                                       "Latent (nearest)", "Latent (nearest-exact)", or what kiln_upscaler_open takes */
+    int hires_steps;    /* 0: as many as the first */
+    double hires_strength; /* 0..1, 0.7 */
+    int vae_tile;          /* px; 0: chosen by memory and size; -1: never tile */
+    int64_t memory_limit;  /* bytes; 0: what the machine has. What does not fit is refused before it starts */
+    int preview_every;     /* steps between previews in progress; 0: none */
     kiln_progress_function progress;
     void *user; /* for progress */
 } kiln_draw_options;

@@ -16,6 +16,9 @@ typedef struct place {
  * picture stays grey (ITU-R 601 luma of what is drawn). */
 void composite(image *picture, place, const float *drawn, const float *share);
 
+/* Replace all colours of a picture of drawn's size; its alpha stays. */
+void composite_colours(image *picture, const float *drawn);
+
 /* Take a slow difference in colour between `drawn` and `original` away, which an autoencoder leaves even where nothing was
  * changed. Where `kept` [height, width] is not 0 both should be equal: their difference there, blurred by `sigma` px, is
  * added to the drawn part, fading with the distance from what is kept. */

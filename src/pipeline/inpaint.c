@@ -109,16 +109,20 @@ static region choose_region(const kiln_model *m, const kiln_inpaint_options *o, 
     return r;
 }
 
-/* Everything but the drawing. */
+/* Everything but the drawing; the mask is that of the region. */
 static kiln_status prepare(kiln_session *s, const kiln_inpaint_options *o, mask **m, region *r,
                            kiln_error *err)
 {
     *m = NULL;
+    mask *whole = NULL;
     kiln_status status = inpaint_check(o, err);
     if (status == KILN_OK)
-        status = make_mask(o, m, err);
-    if (status == KILN_OK)
-        *r = choose_region(s->model, o, *m);
+        status = make_mask(o, &whole, err);
+    if (status == KILN_OK) {
+        *r = choose_region(s->model, o, whole);
+        status = mask_crop(whole, r->box, m, err);
+    }
+    mask_free(whole);
     return status;
 }
 
@@ -165,7 +169,7 @@ static kiln_status paint_all(kiln_session *s, const kiln_inpaint_options *o, kil
     kiln_status status = prepare(s, o, &m, &where, err);
     if (status == KILN_OK) {
         inpainting p;
-        status = inpaint_open(&p, s, o, o->picture->picture, m, where, err);
+        status = inpaint_open(&p, s, o, o->picture->picture, m, where, NULL, err);
         for (int k = 0; status == KILN_OK && k < o->draw.batch; k++)
             status = paint_one(&p, k, &out[k], err);
         inpaint_close(&p);

@@ -12,21 +12,31 @@
 #include "pipeline/region.h"
 #include "pipeline/work.h"
 
-typedef struct inpainting {
+typedef struct inpainting inpainting;
+
+/* Another start than the picture itself: change `start`, [height, width, 3] of the region. */
+typedef struct inpaint_fill {
+    kiln_status (*fill)(const void *self, const inpainting *, float *start, kiln_error *);
+    const void *self;
+} inpaint_fill;
+
+struct inpainting {
     const kiln_inpaint_options *options;
     kiln_draw_options draw; /* the options' with the size of the region */
     const image *picture;   /* borrowed */
-    const mask *mask;       /* borrowed: final, of the picture's size */
+    const mask *mask;       /* borrowed: final, of the size of the region's box */
     region region;
     work work;
     soft_inpainting soft;
     mask *pixel_mask, *latent_mask; /* of the region: at the size of the drawing, and of its latents */
-    float *original, *start;        /* [height, width, 3] of the region: as it is, and what is drawn from */
-} inpainting;
+    bool touched;            /* a latent is drawn when any of its pixels is, not only when half of it is */
+    float *original, *start; /* [height, width, 3] of the region: as it is, and what is drawn from */
+};
 
-/* Close also after a failure; everything given is borrowed until then. */
+/* Close also after a failure; everything given is borrowed until then. With a fill (NULL: none) latents are drawn when any
+ * of their pixels is, so that nothing of the fill is kept. */
 kiln_status inpaint_open(inpainting *, kiln_session *, const kiln_inpaint_options *, const image *picture,
-                         const mask *, region, kiln_error *);
+                         const mask *, region, const inpaint_fill *, kiln_error *);
 /* Mix picture `index` into `onto`, a copy of the picture. */
 kiln_status inpaint_paint(inpainting *, int index, image *onto, kiln_error *);
 void inpaint_close(inpainting *);

@@ -19,15 +19,12 @@ static masked_content content_of(const char *name)
     return strcmp(name, "latent nothing") == 0 ? CONTENT_NOTHING : CONTENT_PICTURE;
 }
 
-/* A mask so thin that no latent is half covered would draw nothing: then whatever it touches is drawn. */
-static void touch_latents(const mask *pixels, mask *latents)
+/* Whatever has a pixel of at least `least` is drawn. */
+static void touch_latents(const mask *pixels, float least, mask *latents)
 {
-    mask_box box;
-    if (mask_bounds(latents, &box))
-        return;
     for (int y = 0; y < pixels->height; y++)
         for (int x = 0; x < pixels->width; x++)
-            if (pixels->values[(size_t)y * (size_t)pixels->width + (size_t)x] > 0)
+            if (pixels->values[(size_t)y * (size_t)pixels->width + (size_t)x] >= least)
                 latents->values[(size_t)(y * latents->height / pixels->height) * (size_t)latents->width +
                                 (size_t)(x * latents->width / pixels->width)] = 1;
 }
@@ -40,12 +37,17 @@ static kiln_status make_masks(inpainting *p, kiln_error *err)
         status = mask_resize(p->pixel_mask, r->latent_width, r->latent_height, &p->latent_mask, err);
     if (status != KILN_OK || p->options->soft)
         return status;
+    mask_box box;
     mask_round(p->latent_mask);
-    touch_latents(p->pixel_mask, p->latent_mask);
+    if (p->touched)
+        touch_latents(p->pixel_mask, 1, p->latent_mask);
+    /* So thin that no latent is half covered: nothing would be drawn. */
+    else if (!mask_bounds(p->latent_mask, &box))
+        touch_latents(p->pixel_mask, 1e-3f, p->latent_mask);
     return KILN_OK;
 }
 
-static kiln_status make_start(inpainting *p, kiln_error *err)
+static kiln_status make_start(inpainting *p, const inpaint_fill *fill, kiln_error *err)
 {
     kiln_status status = region_pixels(&p->region, p->picture, &p->original, err);
     if (status != KILN_OK)
@@ -55,23 +57,30 @@ static kiln_status make_start(inpainting *p, kiln_error *err)
     if (!p->start)
         return fail(err, KILN_NO_MEMORY, "out of memory for the picture");
     memcpy(p->start, p->original, count * sizeof *p->start);
-    if (strcmp(p->options->content, "fill") == 0)
+    if (fill)
+        status = fill->fill(fill->self, p, p->start, err);
+    else if (strcmp(p->options->content, "fill") == 0)
         status = fill_blurred(p->start, p->pixel_mask->values, p->region.width, p->region.height, err);
     return status;
 }
 
 kiln_status inpaint_open(inpainting *p, kiln_session *s, const kiln_inpaint_options *o, const image *picture,
-                         const mask *m, region where, kiln_error *err)
+                         const mask *m, region where, const inpaint_fill *fill, kiln_error *err)
 {
-    *p = (inpainting){
-        .options = o, .draw = o->draw, .picture = picture, .mask = m, .region = where, .work.session = s};
+    *p = (inpainting){.options = o,
+                      .draw = o->draw,
+                      .picture = picture,
+                      .mask = m,
+                      .region = where,
+                      .work.session = s,
+                      .touched = fill != NULL};
     p->draw.width = where.width;
     p->draw.height = where.height;
     kiln_status status = work_open(&p->work, s, &p->draw, (request_kind){.picture = true, .mask = true}, err);
     if (status == KILN_OK)
         status = make_masks(p, err);
     if (status == KILN_OK)
-        status = make_start(p, err);
+        status = make_start(p, fill, err);
     if (status != KILN_OK)
         return status;
     p->soft = (soft_inpainting){(float)o->soft_bias, (float)o->soft_preservation, (float)o->soft_contrast};
@@ -118,7 +127,7 @@ static kiln_status match_colours(const inpainting *p, float *drawn, kiln_error *
  * drawn: half a mask is wholly drawn already. */
 static kiln_status make_share(const inpainting *p, const float *x, mask **out, kiln_error *err)
 {
-    kiln_status status = mask_crop(p->mask, p->region.box, out, err);
+    kiln_status status = mask_crop(p->mask, (mask_box){0, 0, p->mask->width, p->mask->height}, out, err);
     if (status != KILN_OK)
         return status;
     size_t count = (size_t)p->region.box.width * (size_t)p->region.box.height;

@@ -1,6 +1,7 @@
 /* recipe.c - a drawing's recipe as A1111's infotext, and back. */
-#include "pipeline/guiding.h"
 #include "pipeline/recipe.h"
+#include "pipeline/guiding.h"
+#include "pipeline/hires.h"
 #include "pipeline/request.h"
 
 #include <errno.h>
@@ -169,6 +170,7 @@ void kiln_recipe_apply(const kiln_recipe *r, kiln_draw_options *o)
     recipe_get_real(r, "CFG scale", &o->cfg);
     recipe_get_real(r, "Denoising strength", &o->strength);
     recipe_get_real(r, "Image CFG scale", &o->image_cfg);
+    hires_read_fields(r, o);
     recipe_get_real(r, "Eta", &o->eta);
     recipe_get_real(r, "CFG rescale", &o->cfg_rescale);
     guiding_read_fields(r->text, &o->guidance, &o->sampling);

@@ -1,5 +1,6 @@
 /* recipe_inpaint.c - what an inpainting adds to a picture's recipe, under A1111's names, and back. */
 #include "pipeline/inpaint.h"
+#include "pipeline/outpaint_parts.h"
 #include "pipeline/recipe.h"
 
 #include <stdio.h>
@@ -72,4 +73,62 @@ void kiln_recipe_apply_inpaint(const kiln_recipe *r, kiln_inpaint_options *o)
     o->soft = says(r, "Soft inpainting enabled", "True");
     for (size_t i = 0; i < sizeof soft_keys / sizeof *soft_keys; i++)
         recipe_get_real(r, soft_keys[i].key, (double *)((char *)o + soft_keys[i].offset));
+}
+
+/* ------------------------------------------------------------------------------------ outpainting */
+
+static const struct {
+    const char *key;
+    size_t offset;
+} outpaint_keys[] = {
+    {"Outpaint left", offsetof(kiln_outpaint_options, left)},
+    {"Outpaint right", offsetof(kiln_outpaint_options, right)},
+    {"Outpaint up", offsetof(kiln_outpaint_options, up)},
+    {"Outpaint down", offsetof(kiln_outpaint_options, down)},
+    {"Outpaint feather", offsetof(kiln_outpaint_options, feather)},
+    {"Outpaint step", offsetof(kiln_outpaint_options, step)},
+    {"Outpaint repeat", offsetof(kiln_outpaint_options, repeat)},
+};
+
+static void add_outpaint(const void *options, struct infotext *t)
+{
+    const kiln_outpaint_options *o = options;
+    (void)!infotext_set(t, "Outpaint fill", o->fill, NULL);
+    for (size_t i = 0; i < sizeof outpaint_keys / sizeof *outpaint_keys; i++)
+        recipe_set_real(t, outpaint_keys[i].key, *(const int *)((const char *)o + outpaint_keys[i].offset));
+    recipe_set_real(t, "Color variation", o->variation);
+    if (!o->match_colour)
+        (void)!infotext_set(t, "Match colour", "False", NULL);
+}
+
+kiln_status outpaint_recipe(const outpainting *p, work *w, char **text, kiln_error *err)
+{
+    /* The words and the seed as they were given, not as the window had them. */
+    kiln_draw_options draw = p->options->draw;
+    const kiln_draw_options *own = w->request.options;
+    draw.width = p->plan.window_width;
+    draw.height = p->plan.window_height;
+    w->request.options = &draw;
+    w->request.add_fields = add_outpaint;
+    w->request.add_self = p->options;
+    kiln_status status = work_wait_for_hash(w, err);
+    *text = status == KILN_OK ? request_infotext(w->session, &w->request, p->index) : NULL;
+    w->request.options = own;
+    return status != KILN_OK || *text ? status
+                                      : fail(err, KILN_NO_MEMORY, "out of memory for the picture's text");
+}
+
+void kiln_recipe_apply_outpaint(const kiln_recipe *r, kiln_outpaint_options *o)
+{
+    kiln_recipe_apply(r, &o->draw);
+    for (size_t i = 0; i < sizeof outpaint_keys / sizeof *outpaint_keys; i++) {
+        int *place = (int *)((char *)o + outpaint_keys[i].offset);
+        double v = *place;
+        recipe_get_real(r, outpaint_keys[i].key, &v);
+        *place = v >= 0 && v <= 65535 ? (int)v : *place;
+    }
+    recipe_get_real(r, "Color variation", &o->variation);
+    const char *fill = kiln_recipe_field(r, "Outpaint fill");
+    o->fill = fill ? fill : o->fill;
+    o->match_colour = !says(r, "Match colour", "False");
 }

@@ -55,16 +55,11 @@ kiln_status region_pixels(const region *r, const image *picture, float **out, ki
 
 kiln_status region_mask(const region *r, const mask *m, mask **out, kiln_error *err)
 {
-    mask *part = NULL;
-    *out = NULL;
-    kiln_status status = mask_crop(m, r->box, &part, err);
-    if (status == KILN_OK && !r->own_scale)
-        status = mask_resize(part, r->width, r->height, out, err);
-    else if (status == KILN_OK)
-        status = mask_new(r->width, r->height, out, err);
-    if (status == KILN_OK && r->own_scale)
-        copy_rows(part->values, part->width, part->height, (*out)->values, r->width, 1);
-    mask_free(part);
+    if (!r->own_scale)
+        return mask_resize(m, r->width, r->height, out, err);
+    kiln_status status = mask_new(r->width, r->height, out, err);
+    if (status == KILN_OK)
+        copy_rows(m->values, m->width, m->height, (*out)->values, r->width, 1);
     return status;
 }
 

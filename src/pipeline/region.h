@@ -12,7 +12,7 @@ typedef struct region {
 
 /* The part as a tensor [height, width, 3] in -1..1; free(). Beyond the box the edge goes on. */
 kiln_status region_pixels(const region *, const image *, float **out, kiln_error *);
-/* The same of a mask; 0 beyond the box. */
+/* The same of a mask of the box's size; 0 beyond it. */
 kiln_status region_mask(const region *, const mask *, mask **out, kiln_error *);
 /* A drawing of the region's size to the size of its box, [box.height, box.width, 3]; free(). */
 kiln_status region_back(const region *, const float *drawn, float **out, kiln_error *);

@@ -24,7 +24,9 @@ kiln_draw_options kiln_draw_defaults(void)
                                .clip_skip = 1,
                                .batch = 1,
                                .strength = 0.75,
-                               .image_cfg = 1.5};
+                               .image_cfg = 1.5,
+                               .hires_upscaler = "Latent",
+                               .hires_strength = 0.7};
 }
 
 uint64_t kiln_seed_random(void)

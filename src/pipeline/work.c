@@ -295,7 +295,7 @@ kiln_status work_decode(work *w, const float *x, float *pixels, kiln_error *err)
 }
 
 /* The infotext names the model's hash, which a thread began to compute when the drawing began. */
-static kiln_status wait_for_hash(const work *w, kiln_error *err)
+kiln_status work_wait_for_hash(const work *w, kiln_error *err)
 {
     int64_t done = 0, size = 0;
     kiln_status status = KILN_OK;
@@ -306,7 +306,7 @@ static kiln_status wait_for_hash(const work *w, kiln_error *err)
 
 kiln_status work_sign(work *w, kiln_image *picture, kiln_error *err)
 {
-    kiln_status status = wait_for_hash(w, err);
+    kiln_status status = work_wait_for_hash(w, err);
     char *text = status == KILN_OK ? request_infotext(w->session, &w->request, w->index) : NULL;
     if (status == KILN_OK && !text)
         status = fail(err, KILN_NO_MEMORY, "out of memory for the picture's text");

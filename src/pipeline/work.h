@@ -39,7 +39,7 @@ typedef struct work {
     work_source source;
     drawing drawing;
     repaint repaint;
-    steering *steering;            /* owned */
+    steering *steering;                    /* owned */
     kiln_map *positive, *negative, *empty; /* owned */
     float *extra;                  /* channels that the UNet takes besides the latents, or NULL; owned */
     float *image, *noise_at_start; /* [C,h,w], with a mask; owned */
@@ -62,6 +62,8 @@ kiln_status work_pixels(kiln_session *, const kiln_draw_options *, const work_so
 
 /* A picture of `pixels` with the recipe as its text; waits for the model's hash. */
 kiln_status work_sign(work *, kiln_image *, kiln_error *);
+/* Until the infotext can name the model's hash. */
+kiln_status work_wait_for_hash(const work *, kiln_error *);
 /* Tell the caller's progress function; KILN_CANCELLED when it says so. */
 kiln_status work_tell(const work *, const char *stage, int64_t done, int64_t total, const kiln_image *preview,
                       kiln_error *);
