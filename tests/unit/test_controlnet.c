@@ -270,6 +270,59 @@ static void the_unet_takes_what_it_says(void **state)
     probe_close(parts);
 }
 
+/* Shuffle models say the same at every place: the mean. */
+static void global_pooling_gives_means(void **state)
+{
+    (void)state;
+    static const char set[] = "control-tiny";
+    controlnet_config c = parsed(DATA "control-tiny/config.json");
+    c.global_pool = true;
+    opened o = open_plan(DATA "control-tiny/diffusion_pytorch_model.safetensors", "", DIALECT_CANONICAL,
+                         control_graph(&c), control_graph(&c));
+    give_conditions(&o, set, false);
+    give(&o, "hint_embedding", set, "hint_embedding", true);
+    run_now(&o);
+    shape s;
+    float *plain = reference_floats(reference, "control-tiny.control_1", &s);
+    const float *found = run_output(o.plan.run, "control_1");
+    int64_t channels = s.dim[1], positions = s.dim[2] * s.dim[3];
+    for (int64_t i = 0; i < s.dim[0] * channels; i++) {
+        double mean = 0;
+        for (int64_t p = 0; p < positions; p++)
+            mean += (double)plain[i * positions + p] / (double)positions;
+        for (int64_t p = 0; p < positions; p++) {
+            double there = (double)found[(i / channels * positions + p) * channels + i % channels];
+            assert_true(fabs(there - mean) < 1e-5);
+        }
+    }
+    free(plain);
+    close_plan(&o);
+}
+
+static void read_config(const char *text, kiln_status expected, const char *word)
+{
+    controlnet_config c;
+    kiln_error err = {0};
+    assert_int_equal(controlnet_config_parse(text, strlen(text), "config.json", &c, &err), expected);
+    if (expected != KILN_OK && !strstr(err.text, word))
+        fail_msg("'%s' does not say '%s'", err.text, word);
+}
+
+static void odd_configurations_are_refused(void **state)
+{
+    (void)state;
+    read_config("{", KILN_BAD_FORMAT, "not valid JSON");
+    read_config("[]", KILN_BAD_FORMAT, "object");
+    read_config("{\"_class_name\": \"T2IAdapter\"}", KILN_UNSUPPORTED, "T2IAdapter");
+    read_config("{\"conditioning_channels\": 1, \"block_out_channels\": [8, 16]}", KILN_UNSUPPORTED, "RGB");
+    read_config("{\"controlnet_conditioning_channel_order\": \"grb\"}", KILN_UNSUPPORTED, "grb");
+    read_config("{\"block_out_channels\": [8, 16]}", KILN_BAD_FORMAT, "down_block_types");
+    read_config("{\"block_out_channels\": [8, 16], \"norm_num_groups\": 4, \"attention_head_dim\": 2, "
+                "\"down_block_types\": [\"DownBlock2D\", \"CrossAttnDownBlock2D\"], "
+                "\"controlnet_conditioning_channel_order\": \"bgr\"}",
+                KILN_OK, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +330,8 @@ int main(void)
         cmocka_unit_test(the_authors_names_give_the_same),
         cmocka_unit_test(diffusers_names_tell_the_configuration),
         cmocka_unit_test(the_unet_takes_what_it_says),
+        cmocka_unit_test(global_pooling_gives_means),
+        cmocka_unit_test(odd_configurations_are_refused),
     };
     return cmocka_run_group_tests(tests, open_reference, close_reference);
 }
