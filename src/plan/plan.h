@@ -43,6 +43,16 @@ int plan_step_count(const plan *);
 
 kiln_status run_new(const plan *, run **out, kiln_error *);
 void run_free(run *);
+/* Memory in which runs take turns: each begins by writing its inputs, and what it leaves there lasts until another is
+ * filled or made. For plans of different sizes of which one works at a time, as those of a training. */
+typedef struct run_memory run_memory;
+run_memory *run_memory_new(void);
+/* After its runs. */
+void run_memory_free(run_memory *);
+/* Changes when the memory moves, because a larger run was made in it: what run_input and run_output of its runs gave
+ * before is then void. */
+int run_memory_generation(const run_memory *);
+kiln_status run_new_within(const plan *, run_memory *, run **out, kiln_error *);
 /* Where to write an input and to read an output or a tap: plain f32 (I32 for ids) in the graph's shape; valid for the
  * life of the run. NULL when there is no such name. */
 void *run_input(run *, const char *name);

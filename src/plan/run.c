@@ -1,4 +1,4 @@
-/* run.c - executing a plan: one arena per run, no allocation after run_new. */
+/* run.c - executing a plan: one arena per run, or one in which runs take turns; no allocation after run_new. */
 #define _POSIX_C_SOURCE 200809L
 #include "plan/internal.h"
 
@@ -10,38 +10,81 @@
 #include <string.h>
 #include <time.h>
 
-struct run {
-    const plan *plan;
+struct run_memory {
     unsigned char *arena;
-    const float **live; /* by parameter */
+    size_t bytes;
+    int generation;
 };
 
-kiln_status run_new(const plan *p, run **out, kiln_error *err)
+struct run {
+    const plan *plan;
+    run_memory own, *memory; /* memory: own, or one that others work in, too */
+    const float **live;      /* by parameter */
+};
+
+run_memory *run_memory_new(void)
+{
+    return calloc(1, sizeof(run_memory));
+}
+
+static void memory_fini(run_memory *m)
+{
+    pages_free(m->arena, m->bytes);
+    m->arena = NULL;
+    m->bytes = 0;
+}
+
+void run_memory_free(run_memory *m)
+{
+    if (m)
+        memory_fini(m);
+    free(m);
+}
+
+int run_memory_generation(const run_memory *m)
+{
+    return m->generation;
+}
+
+/* What was there is not kept. */
+static bool memory_grow(run_memory *m, size_t bytes)
+{
+    if (m->arena && bytes <= m->bytes)
+        return true;
+    memory_fini(m);
+    m->arena = pages_new(bytes);
+    m->bytes = m->arena ? bytes : 0;
+    m->generation++;
+    return m->arena != NULL;
+}
+
+kiln_status run_new_within(const plan *p, run_memory *memory, run **out, kiln_error *err)
 {
     *out = NULL;
     run *r = calloc(1, sizeof *r);
-    if (r) {
-        r->arena = pages_new(p->arena_bytes);
-        r->live = calloc((size_t)p->work.parameter_count + 1, sizeof *r->live);
-    }
-    if (!r || !r->arena || !r->live) {
-        if (r) {
-            pages_free(r->arena, p->arena_bytes);
-            free(r->live);
-        }
+    const float **live = calloc((size_t)p->work.parameter_count + 1, sizeof *live);
+    if (!r || !live || !memory_grow(memory ? memory : &r->own, p->arena_bytes)) {
         free(r);
+        free(live);
         return fail(err, KILN_NO_MEMORY, "out of memory: %zu MB for the activations", p->arena_bytes >> 20);
     }
     r->plan = p;
+    r->live = live;
+    r->memory = memory ? memory : &r->own;
     *out = r;
     return KILN_OK;
+}
+
+kiln_status run_new(const plan *p, run **out, kiln_error *err)
+{
+    return run_new_within(p, NULL, out, err);
 }
 
 void run_free(run *r)
 {
     if (!r)
         return;
-    pages_free(r->arena, r->plan->arena_bytes);
+    memory_fini(&r->own);
     free(r->live);
     free(r);
 }
@@ -54,7 +97,7 @@ void run_parameter(run *r, int index, const float *data)
 
 static void *at_buffer(const run *r, int b)
 {
-    return b < 0 ? NULL : r->arena + r->plan->buffers[b].offset;
+    return b < 0 ? NULL : r->memory->arena + r->plan->buffers[b].offset;
 }
 
 void *run_input(run *r, const char *name)

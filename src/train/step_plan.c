@@ -21,6 +21,8 @@ void step_plans_free(kiln_training *t)
 {
     while (t->plan_count)
         plan_fini(&t->plans[--t->plan_count]);
+    run_memory_free(t->memory);
+    t->memory = NULL;
 }
 
 static void make_room(kiln_training *t)
@@ -104,9 +106,11 @@ static kiln_status compile(kiln_training *t, step_plan *p, kiln_error *err)
     return status;
 }
 
-static kiln_status open_run(const kiln_training *t, step_plan *p, kiln_error *err)
+static kiln_status open_run(kiln_training *t, step_plan *p, kiln_error *err)
 {
-    kiln_status status = run_new(p->plan, &p->run, err);
+    if (!t->memory && !(t->memory = run_memory_new()))
+        return fail(err, KILN_NO_MEMORY, "out of memory for a step");
+    kiln_status status = run_new_within(p->plan, t->memory, &p->run, err);
     for (int i = 0; i < p->graph->parameter_count && !status; i++) {
         const parameter_entry *e = parameters_find(t->parameters, p->graph->parameters[i].canonical);
         if (e && e->offset < t->parameters->trainable_size)
@@ -145,9 +149,11 @@ static kiln_status find_outputs(const kiln_training *t, step_plan *p, kiln_error
 {
     int count = t->parameters->trainable;
     p->loss = run_output(p->run, "loss");
+    p->generation = run_memory_generation(t->memory);
     if (!p->backward)
         return KILN_OK;
-    p->gradients = calloc((size_t)count, sizeof *p->gradients);
+    if (!p->gradients)
+        p->gradients = calloc((size_t)count, sizeof *p->gradients);
     if (!p->gradients)
         return fail(err, KILN_NO_MEMORY, "out of memory for a step");
     for (int i = 0; i < count; i++) {
@@ -167,7 +173,7 @@ kiln_status step_plan_get(kiln_training *t, const objective_shape *size, bool ba
         if (p->backward == backward && memcmp(&p->shape, size, sizeof *size) == 0) {
             p->used = ++t->clock;
             *out = p;
-            return KILN_OK;
+            return p->generation == run_memory_generation(t->memory) ? KILN_OK : find_outputs(t, p, err);
         }
     }
     make_room(t);

@@ -30,6 +30,7 @@ typedef struct step_plan {
     run *run;
     const float *loss;
     const float **gradients; /* by trainable parameter; NULL without backward */
+    int generation;          /* of the memory that loss and gradients lie in */
     uint64_t used;
 } step_plan;
 
@@ -58,7 +59,8 @@ struct kiln_training {
     packed_store *frozen; /* packed parameters that are not trained, of the networks that take part */
     step_plan plans[STEP_PLANS];
     int plan_count;
-    bool told_savings; /* of gradient checkpointing */
+    run_memory *memory; /* in which all of them run: one at a time */
+    bool told_savings;  /* of gradient checkpointing */
     uint64_t clock;
 
     optimizer *optimizer;

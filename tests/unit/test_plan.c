@@ -309,6 +309,58 @@ static void weights_with_nan_are_refused(void **state)
     graph_free(g);
 }
 
+/* out = in + in + in, of n numbers. */
+static graph *draw_sum(int n)
+{
+    graph *g = graph_new();
+    at a = graph_root(g);
+    value x = graph_input(g, "x", SHAPE1(n), DTYPE_F32);
+    graph_output(g, "y", op_add(a, op_add(a, x, x), x));
+    return g;
+}
+
+static void check_sum(const plan *p, run *r, int n)
+{
+    kiln_error err = {0};
+    float *x = run_input(r, "x");
+    for (int i = 0; i < n; i++)
+        x[i] = (float)i;
+    assert_int_equal(plan_run(p, r, NULL, NULL, NULL, &err), KILN_OK);
+    for (int i = 0; i < n; i++)
+        assert_true(run_output(r, "y")[i] == 3 * (float)i);
+}
+
+static void runs_take_turns_in_one_memory(void **state)
+{
+    (void)state;
+    static const int sizes[] = {1000, 50000, 10};
+    kiln_error err = {0};
+    graph *g[3];
+    plan *p[3];
+    run *r[3];
+    run_memory *memory = run_memory_new();
+    assert_non_null(memory);
+    int before = 0;
+    for (int i = 0; i < 3; i++) {
+        g[i] = draw_sum(sizes[i]);
+        p[i] = compiled(g[i], NULL, false, false, DTYPE_F32);
+        before = run_memory_generation(memory);
+        assert_int_equal(run_new_within(p[i], memory, &r[i], &err), KILN_OK);
+        /* It moves for a larger run only. */
+        assert_true((run_memory_generation(memory) != before) == (i < 2));
+        for (int k = 0; k <= i; k++)
+            check_sum(p[k], r[k], sizes[k]);
+    }
+    assert_ptr_equal(run_input(r[0], "x"), run_input(r[1], "x"));
+    for (int i = 0; i < 3; i++) {
+        run_free(r[i]);
+        plan_free(p[i]);
+        graph_free(g[i]);
+    }
+    run_memory_free(memory);
+    run_memory_free(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +371,7 @@ int main(void)
         cmocka_unit_test(parameters_have_both_names),
         cmocka_unit_test(cancel_stops_and_trace_sees_all),
         cmocka_unit_test(weights_with_nan_are_refused),
+        cmocka_unit_test(runs_take_turns_in_one_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
