@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* The frame in octaves of sigma: below and above it W is one bridge from 0, and one free increment. */
-enum { LOW_OCTAVE = -10, HIGH_OCTAVE = 14, DEPTH = 14, WORDS = 4 };
+enum { LOW_OCTAVE = -10, HIGH_OCTAVE = 14, DEPTH = 13, WAY_STEPS = DEPTH + 4, WORDS = 4 };
 
 /* Counters of the numbers that are no node's of the tree (those are numbered from 1, root first). */
 enum { AT_LOW = 1 << 24, AT_HIGH, OF_BITS };
@@ -17,6 +17,9 @@ struct brownian {
     float *at, *next; /* [n] W at `level`, and room for the other end */
     float level;
     bool known;
+    float *rows; /* [WAY_STEPS][stride] the numbers of the last way's nodes; owns `at` and `next` too */
+    size_t stride;
+    uint32_t kept[WAY_STEPS], kept_bits[WAY_STEPS];
 };
 
 /* Sixteen counters at a time, side by side, so that the compiler can use the processor's vectors. */
@@ -74,29 +77,29 @@ static inline float sine_of_turn(float t)
     return y * (1 + q * (-1.0f / 6 + q * (1.0f / 120 + q * (-1.0f / 5040 + q * series))));
 }
 
-/* sum += weight times Box and Muller's normal numbers: element 4 c + k of the block is number k of counter c. */
-static void add_normals(const words *x, float weight, float sum[BLOCK])
+/* Box and Muller's normal numbers: element 4 c + k of the block is number k of counter c. */
+static void make_normals(const words *x, float z[BLOCK])
 {
     for (int pair = 0; pair < WORDS; pair += 2) {
         float first[LANES], second[LANES];
         for (int i = 0; i < LANES; i++) {
             float u = ((float)(int32_t)(x->w[pair][i] >> 9) + 0.5f) * 0x1p-23f;
             float turn = (float)(int32_t)(x->w[pair + 1][i] >> 8) * 0x1p-24f;
-            float radius = weight * sqrtf(-2 * log_of(u));
+            float radius = sqrtf(-2 * log_of(u));
             first[i] = radius * sine_of_turn(turn - 0.75f);
             second[i] = radius * sine_of_turn(turn);
         }
         for (int i = 0; i < LANES; i++) {
-            sum[WORDS * i + pair] += first[i];
-            sum[WORDS * i + pair + 1] += second[i];
+            z[WORDS * i + pair] = first[i];
+            z[WORDS * i + pair + 1] = second[i];
         }
     }
 }
 
 /* One normal number of the tree per step of the way down, with its weight. */
 typedef struct way {
-    uint32_t node[DEPTH + 4], bits[DEPTH + 4];
-    float weight[DEPTH + 4];
+    uint32_t node[WAY_STEPS], bits[WAY_STEPS];
+    float weight[WAY_STEPS];
     int count;
 } way;
 
@@ -118,7 +121,7 @@ static uint32_t bits_of(float level)
  * down: at each split W(middle) = mean of the ends by their distance + spread of the bridge times a new number. */
 typedef struct end {
     double sigma;
-    double weight[DEPTH + 4];
+    double weight[WAY_STEPS];
 } end;
 
 static end between(const end *a, const end *b, double sigma, int used, double *spread)
@@ -170,21 +173,34 @@ static void find_way(way *to, float level)
         to->weight[k] = (float)m.weight[k];
 }
 
-static void value_at(const brownian *path, float level, float *out)
+/* The numbers of step k of the way, in its row: those of the ways' common beginning are there from the last time. */
+static const float *numbers_of(brownian *path, const way *steps, int k)
+{
+    float *row = path->rows + (size_t)k * path->stride;
+    if (path->kept[k] == steps->node[k] && path->kept_bits[k] == steps->bits[k])
+        return row;
+    for (size_t begin = 0; begin < path->n; begin += BLOCK) {
+        words x;
+        philox(steps->node[k], steps->bits[k], (uint32_t)(begin / WORDS), path->seed, &x);
+        make_normals(&x, row + begin);
+    }
+    path->kept[k] = steps->node[k];
+    path->kept_bits[k] = steps->bits[k];
+    return row;
+}
+
+static void value_at(brownian *path, float level, float *out)
 {
     way steps;
     find_way(&steps, level);
-    for (size_t begin = 0; begin < path->n; begin += BLOCK) {
-        float sum[BLOCK] = {0};
-        words x;
-        for (int k = 0; k < steps.count; k++) {
-            if (steps.weight[k] == 0)
-                continue;
-            philox(steps.node[k], steps.bits[k], (uint32_t)(begin / WORDS), path->seed, &x);
-            add_normals(&x, steps.weight[k], sum);
-        }
-        size_t count = path->n - begin < BLOCK ? path->n - begin : BLOCK;
-        memcpy(out + begin, sum, count * sizeof *sum);
+    memset(out, 0, path->n * sizeof *out);
+    for (int k = 0; k < steps.count; k++) {
+        float weight = steps.weight[k];
+        if (weight == 0)
+            continue;
+        const float *z = numbers_of(path, &steps, k);
+        for (size_t i = 0; i < path->n; i++)
+            out[i] += weight * z[i];
     }
 }
 
@@ -192,13 +208,16 @@ kiln_status brownian_new(brownian **out, uint64_t seed, size_t n, kiln_error *er
 {
     *out = NULL;
     brownian *path = calloc(1, sizeof *path);
-    if (path && n > 0 && n <= SIZE_MAX / sizeof(float) / 2)
-        path->at = calloc(2 * n, sizeof(float));
-    if (!path || !path->at) {
+    if (path && n > 0 && n <= SIZE_MAX / sizeof(float) / (WAY_STEPS + 2) - BLOCK) {
+        path->stride = (n + BLOCK - 1) / BLOCK * BLOCK;
+        path->rows = calloc((WAY_STEPS + 2) * path->stride, sizeof(float));
+    }
+    if (!path || !path->rows) {
         free(path);
         return fail(err, KILN_NO_MEMORY, "no memory for a Brownian path of %zu elements", n);
     }
-    path->next = path->at + n;
+    path->at = path->rows + WAY_STEPS * path->stride;
+    path->next = path->at + path->stride;
     path->n = n;
     path->seed = seed;
     *out = path;
@@ -209,7 +228,7 @@ void brownian_free(brownian *path)
 {
     if (!path)
         return;
-    free(path->at < path->next ? path->at : path->next);
+    free(path->rows);
     free(path);
 }
 
@@ -217,6 +236,7 @@ void brownian_reseed(brownian *path, uint64_t seed)
 {
     path->seed = seed;
     path->known = false;
+    memset(path->kept, 0, sizeof path->kept); /* no node is 0 */
 }
 
 void brownian_increment(brownian *path, float a, float b, float *out)

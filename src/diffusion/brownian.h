@@ -10,8 +10,8 @@
  *
  * W is a Levy-Ciesielski tree: its values at the ends of a fixed frame are drawn first, then at the middle (in log
  * sigma) of each interval given its ends, to a depth below which levels are told apart by their own bits. Every
- * normal number comes from Philox4x32-10 (Salmon et al. 2011) with the node and the element as its counter: nothing
- * is remembered but the last value asked for. (k-diffusion uses torchsde's BrownianTree to the same end; its numbers
+ * normal number comes from Philox4x32-10 (Salmon et al. 2011) with the node and the element as its counter; what is
+ * remembered of the last way through the tree saves time and changes nothing. (k-diffusion uses torchsde's BrownianTree to the same end; its numbers
  * cannot be had without torch, and are other ones.) */
 #ifndef KILN_DIFFUSION_BROWNIAN_H
 #define KILN_DIFFUSION_BROWNIAN_H

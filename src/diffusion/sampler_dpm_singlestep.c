@@ -30,7 +30,7 @@ static void advance(const sampling *s, float *x, const float *base, int i, int o
                     const float *noise)
 {
     const sampler_plan *plan = s->plan;
-    vp_level level[ORDERS], to = plan_level(plan, plan->sigmas[i + 1]);
+    vp_level level[ORDERS] = {{0, 0, 0}}, to = plan_level(plan, plan->sigmas[i + 1]);
     for (int k = 0; k < order; k++)
         level[k] = plan_level(plan, plan->sigmas[i - k]);
     vp_level from = level[order - 1];

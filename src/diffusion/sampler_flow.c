@@ -99,10 +99,10 @@ static kiln_status plan_euler(sampler_plan *plan, const sampler_request *request
     if (status)
         return status;
     int count = plan->count;
-    double last = even_level(plan, count - 1), end = last;
+    double last = even_level(plan, count - 1);
     double stretch = config->shift_terminal > 0 && last < 1 ? (1 - last) / (1 - config->shift_terminal) : 1;
     double high = 1 - (1 - even_level(plan, 0)) / stretch;
-    end = 1 - (1 - last) / stretch;
+    double end = 1 - (1 - last) / stretch;
     bool curve = config->use_karras_sigmas || config->use_exponential_sigmas || config->use_beta_sigmas;
     for (int i = 0; i < count; i++) {
         double sigma = 1 - (1 - even_level(plan, i)) / stretch;

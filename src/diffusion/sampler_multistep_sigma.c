@@ -66,7 +66,8 @@ static void weigh_deis(const float *sigma, int order, double w[ORDER])
         node[k] = vp_time((double)sigma[-k]);
     memset(w, 0, ORDER * sizeof *w);
     for (int g = 0; g < 5 * PARTS; g++) {
-        double u = vp_time(from + width * (g / 5 + 0.5 + 0.5 * point[g % 5]));
+        int part = g / 5;
+        double u = vp_time(from + width * (part + 0.5 + 0.5 * point[g % 5]));
         for (int k = 0; k < order; k++) {
             double value = gauss[g % 5] * width / 2;
             for (int j = 0; j < order; j++)
