@@ -180,8 +180,8 @@ static kiln_status blur(image *picture, double deviation, kiln_error *err)
     int reach = (int)ceil(3 * deviation), width = picture->width, height = picture->height,
         c = picture->channels;
     size_t count = (size_t)width * (size_t)height * (size_t)c;
-    float *weights = malloc((size_t)(reach + 1) * sizeof *weights), *a = malloc(count * sizeof *a),
-          *b = malloc(count * sizeof *b);
+    float *weights = calloc((size_t)reach + 1, sizeof *weights), *a = calloc(count, sizeof *a),
+          *b = calloc(count, sizeof *b);
     uint8_t *bytes = picture->pixels;
     if (!weights || !a || !b) {
         free(weights);

@@ -119,7 +119,7 @@ static size_t layers_count(const ip_adapter_config *c, int tokens)
 static kiln_status run_adapter(steering *s, const ip_adapter_config *c, int tokens, const side_plan *p,
                                float **out, kiln_error *err)
 {
-    *out = malloc(layers_count(c, tokens) * sizeof **out);
+    *out = malloc(layers_count(c, tokens) * sizeof **out + 1);
     kiln_status status = *out ? session_run(s->session, p->plan, p->run, err) : no_memory(err);
     float *to = *out;
     for (int l = 0; status == KILN_OK && l < c->layers; l++)
