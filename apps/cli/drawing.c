@@ -81,6 +81,8 @@ int drawing_read_command_line(drawing *d, const drawing_kind *kind, const comman
     if (d->values->like) {
         const char *path = d->values->like;
         status = recipe_read(path, &d->recipe, NULL);
+        if (status == EXIT_OK)
+            status = recipe_check_command(d->recipe, path, c->name);
         if (status)
             return status;
         kind->begin(kind->self, d->recipe);

@@ -73,6 +73,26 @@ bool recipe_is_steered(const kiln_recipe *recipe)
            kiln_recipe_field(recipe, "Image variation");
 }
 
+const char *recipe_command(const kiln_recipe *recipe)
+{
+    if (kiln_recipe_field(recipe, "Outpaint fill"))
+        return "outpaint";
+    if (kiln_recipe_field(recipe, "SD upscale size"))
+        return "redraw";
+    bool masked = kiln_recipe_field(recipe, "Inpaint area") || kiln_recipe_field(recipe, "Mask blur");
+    return masked ? "inpaint" : NULL;
+}
+
+int recipe_check_command(const kiln_recipe *recipe, const char *path, const char *command)
+{
+    const char *own = recipe_command(recipe);
+    if (!own || strcmp(own, command) == 0)
+        return EXIT_OK;
+    return complain_usage(
+        "%s was made by 'kiln %s' from another picture: 'kiln %s PICTURE --like %s' repeats it", path, own,
+        own, path);
+}
+
 void recipe_warn_of_rest(const kiln_recipe *recipe, const char *path)
 {
     if (kiln_recipe_field(recipe, "First pass size"))

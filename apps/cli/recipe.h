@@ -20,6 +20,11 @@ bool recipe_needs_picture(const kiln_recipe *);
 /* Whether ControlNets or image prompts took part, whose pictures it does not carry. */
 bool recipe_is_steered(const kiln_recipe *);
 
+/* "inpaint", "outpaint" or "redraw" when the picture was made so; NULL: it was drawn. */
+const char *recipe_command(const kiln_recipe *);
+/* Complain and give an exit status when the recipe is that of another subcommand than `command`; 0 when it is not. */
+int recipe_check_command(const kiln_recipe *, const char *path, const char *command);
+
 /* Warn of what the recipe asks for beyond what this version does. */
 void recipe_warn_of_rest(const kiln_recipe *, const char *path);
 

@@ -114,7 +114,9 @@ static int verify(const char *path, const verify_values *v)
     int status = recipe_read(path, &recipe, &there);
     if (status)
         return status;
-    if (!v->init && recipe_needs_picture(recipe))
+    if (recipe_command(recipe))
+        status = recipe_check_command(recipe, path, "draw");
+    else if (!v->init && recipe_needs_picture(recipe))
         status = complain_usage(
             "%s was drawn from another picture, which it does not carry: name it with --init", path);
     else if (recipe_is_steered(recipe) && !steering_given(&v->steering))
