@@ -73,7 +73,9 @@ typedef bool (*kiln_training_function)(void *user, const kiln_training_event *);
 typedef struct kiln_training_options {
     const char
         *resume; /* NULL: begin anew in a folder without checkpoints; "latest"; or a checkpoint's folder */
-    bool accept_changes; /* resume although the dataset, the base or the sizes of the model have changed */
+    /* Resume although the dataset, the base, or what the recipe says of a network's form has changed (the network keeps
+     * its form). */
+    bool accept_changes;
     kiln_training_function progress;
     void *user;
 } kiln_training_options;
