@@ -8,7 +8,9 @@
  *
  * The row is worked through in panels. For a panel dy is packed into A tiles (16 channels by 32 positions, transposed)
  * and x into rows of B tiles (pairs of positions by 16 channels); then 32 x 32 channels at a time are summed over the
- * whole panel in registers, tap after tap, and written or added to dw. */
+ * whole panel in registers, tap after tap, and written or added to dw. One of the two packed operands stays in the
+ * second-level cache meanwhile, the other is asked for in time. A small dw is kept as tiles until the last panel, and its
+ * taps are shared out too. */
 #include "backend/cpu/weights_gradient.h"
 
 #include "backend/cpu/amx.h"
@@ -23,8 +25,10 @@ enum {
     MOST_TAPS = 16,
     MOST_COPIES = 32,
     LONGEST_PANEL = 4096,
-    SHORTEST_PANEL = 512,
-    PANEL_BYTES = 1 << 20,
+    SHORTEST_PANEL = 256,
+    PANEL_BYTES = 3 << 18,    /* of both packed operands */
+    RESIDENT_BYTES = 1 << 20, /* of the packed operand that stays in the second-level cache */
+    KEPT_BYTES = 5 << 17,     /* of the sums that are kept as tiles */
     STREAMED = 1 << 20,
     STRIP = 64 /* pairs of positions that are packed at a time */
 };
@@ -41,7 +45,9 @@ struct weights_gradient {
     int phases, phase[MOST_COPIES];
     int tap_copy[MOST_TAPS];
     int64_t tap_pair[MOST_TAPS]; /* where the tap starts in its copy */
-    size_t x_at, total;
+    bool x_stays;                /* the packed x is the one that stays in the cache */
+    bool keeps;                  /* sums stay tiles until the last panel */
+    size_t x_at, sums_at, total;
 };
 
 #if defined(__x86_64__)
@@ -92,13 +98,16 @@ static bool place_taps(weights_gradient *g)
     return true;
 }
 
-/* Many taps read a tile many times, so it may come from far away, and adding to a large dw many times would cost more;
- * else the panel had better stay in the second-level cache. */
+/* Where sums are kept, both operands fit the cache. Else adding to dw once more costs as much as it is large: one operand
+ * stays in the cache, or, where many taps read a tile many times, neither must. */
 static int64_t longest_panel(const weights_gradient *g)
 {
-    if (g->taps > 1 || g->out_tiles * g->in_tiles > 2048)
-        return LONGEST_PANEL;
-    int64_t panel = PANEL_BYTES / (32 * (g->out_tiles + g->in_tiles));
+    int64_t y_bytes = 32 * g->out_tiles, x_bytes = 32 * g->in_tiles * g->copies; /* by position */
+    int64_t least = x_bytes < y_bytes ? x_bytes : y_bytes, panel = LONGEST_PANEL;
+    if (g->keeps)
+        panel = PANEL_BYTES / (x_bytes + y_bytes);
+    else if (g->taps == 1)
+        panel = RESIDENT_BYTES / least;
     return panel < SHORTEST_PANEL ? SHORTEST_PANEL : panel > LONGEST_PANEL ? LONGEST_PANEL : panel;
 }
 
@@ -106,13 +115,18 @@ static void size_panels(weights_gradient *g)
 {
     g->out_tiles = (g->out_channels + 15) / 16;
     g->in_tiles = (g->in_channels + 15) / 16;
+    g->x_stays = g->in_tiles * g->copies <= g->out_tiles;
+    int64_t squares = ((g->out_tiles + 1) / 2) * ((g->in_tiles + 1) / 2);
+    size_t sums = (size_t)(squares * g->taps * 4 * AMX_FLOATS) * sizeof(float);
+    g->keeps = sums <= KEPT_BYTES;
     int64_t longest = longest_panel(g), panels = (g->length + longest - 1) / longest;
     g->panel = ((g->length + panels - 1) / panels + 31) / 32 * 32;
     g->blocks = g->panel / 32;
     g->pairs = (g->panel + g->reach) / 2 + 1;
     size_t x_bytes = (size_t)(g->copies * g->in_tiles * g->pairs) * 64;
     g->x_at = (size_t)(g->out_tiles * g->blocks) * AMX_HALVES * sizeof(uint16_t);
-    g->total = g->x_at + x_bytes;
+    g->sums_at = g->x_at + x_bytes;
+    g->total = g->sums_at + (g->keeps ? sums : 0);
 }
 
 kiln_status weights_gradient_new(const product_request *r, int upsample, const cpu_features *features,
@@ -222,15 +236,17 @@ AVX512 static void pack_y(const weights_gradient *g, const uint16_t *dy, int64_t
 {
     int32_t index[32];
     find_in_y(g, start + block * 32, 32, index);
-    for (int64_t i = 0; i < 32; i += 2)
-        fetch_rows(dy, index + i, 2, g->out_channels);
     for (int64_t t = 0; t < g->out_tiles; t++) {
         uint16_t *tile = to + (t * g->blocks + block) * AMX_HALVES;
         __mmask16 m = first_lanes(g->out_channels - t * 16);
         __m512i r[16];
 #pragma GCC unroll 16
-        for (int i = 0; i < 16; i++)
+        for (int i = 0; i < 16; i++) {
+            /* An even tile asks for the line of one row, an odd one for that of the other. */
+            if (index[2 * i + t % 2] >= 0)
+                fetch_ahead(dy + index[2 * i + t % 2] * g->out_channels + t / 2 * 32);
             r[i] = pair_rows(dy + t * 16, index + 2 * i, g->out_channels, m);
+        }
         transpose16(r);
 #pragma GCC unroll 16
         for (int i = 0; i < 16; i++)
@@ -265,19 +281,40 @@ static void pack_strip(const weights_gradient *g, const uint16_t *x, int64_t sta
     }
 }
 
-/* c[i][j] = sum over blocks of a[i] b[j]; i < rows, j < columns. */
+/* Memory to ask for while summing: so many lines with each block, up to `end`. */
+typedef struct ahead {
+    const char *next, *end;
+    int64_t lines;
+} ahead;
+
+static inline void fetch_some(ahead *f)
+{
+    for (int64_t i = 0; i < f->lines && f->next < f->end; i++, f->next += FETCH_LINE)
+        _mm_prefetch(f->next, _MM_HINT_T1);
+}
+
+/* c[i][j] = sum over blocks of a[i] b[j], plus c if `more`; i < rows, j < columns. */
 AMX static inline __attribute__((always_inline)) void sum_tiles(int rows, int columns, const uint16_t *a,
                                                                 int64_t a_step, const uint16_t *b,
-                                                                int64_t b_step, float *c, int64_t blocks)
+                                                                int64_t b_step, float *c, bool more,
+                                                                int64_t blocks, ahead *f)
 {
     amx_fence();
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    if (more) {
+        _tile_loadd(0, c, 64);
+        _tile_loadd(1, c + AMX_FLOATS, 64);
+        _tile_loadd(2, c + 2 * AMX_FLOATS, 64);
+        _tile_loadd(3, c + 3 * AMX_FLOATS, 64);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
     for (int64_t k = 0; k < blocks; k++, a += AMX_HALVES, b += AMX_HALVES) {
         _tile_loadd(4, a, 64);
         _tile_loadd(6, b, 64);
+        fetch_some(f);
         _tile_dpbf16ps(0, 4, 6);
         if (columns > 1) {
             _tile_loadd(7, b + b_step, 64);
@@ -352,27 +389,89 @@ AVX512 static void store_tiles(const weights_gradient *g, const float *c, int64_
     _mm_sfence();
 }
 
-/* Two by two tiles of channels, all taps. */
-AMX static void sum_pair(const weights_gradient *g, const uint16_t *y, const uint16_t *x, int64_t out_tile,
-                         int64_t in_tile, bool add, float *dw)
+/* What a panel is summed from. */
+typedef struct panel {
+    const uint16_t *y, *x; /* packed */
+    float *sums;           /* where they are kept as tiles */
+    bool first, last;
+} panel;
+
+/* Two by two tiles of channels, one tap. */
+AMX static void sum_tap(const weights_gradient *g, const panel *p, int64_t out_tile, int64_t in_tile, int tap,
+                        bool more, float *c, ahead *f)
 {
-    _Alignas(64) float c[MOST_TAPS * 4 * AMX_FLOATS];
     int64_t a_step = g->blocks * AMX_HALVES, b_step = g->pairs * 32;
     bool tall = out_tile + 1 < g->out_tiles, wide = in_tile + 1 < g->in_tiles;
-    const uint16_t *a = y + out_tile * a_step;
-    for (int tap = 0; tap < g->taps; tap++) {
-        const uint16_t *b = x + (g->tap_copy[tap] * g->in_tiles + in_tile) * b_step + g->tap_pair[tap] * 32;
-        float *to = c + tap * 4 * AMX_FLOATS;
-        if (tall && wide)
-            sum_tiles(2, 2, a, a_step, b, b_step, to, g->blocks);
-        else if (tall)
-            sum_tiles(2, 1, a, a_step, b, b_step, to, g->blocks);
-        else if (wide)
-            sum_tiles(1, 2, a, a_step, b, b_step, to, g->blocks);
-        else
-            sum_tiles(1, 1, a, a_step, b, b_step, to, g->blocks);
+    const uint16_t *a = p->y + out_tile * a_step;
+    const uint16_t *b = p->x + (g->tap_copy[tap] * g->in_tiles + in_tile) * b_step + g->tap_pair[tap] * 32;
+    if (tall && wide)
+        sum_tiles(2, 2, a, a_step, b, b_step, c, more, g->blocks, f);
+    else if (tall)
+        sum_tiles(2, 1, a, a_step, b, b_step, c, more, g->blocks, f);
+    else if (wide)
+        sum_tiles(1, 2, a, a_step, b, b_step, c, more, g->blocks, f);
+    else
+        sum_tiles(1, 1, a, a_step, b, b_step, c, more, g->blocks, f);
+}
+
+/* Squares of 2 x 2 tiles are numbered so that the operand that stays changes fastest. */
+static void find_square(const weights_gradient *g, int64_t square, int64_t *out_tile, int64_t *in_tile)
+{
+    int64_t out_pairs = (g->out_tiles + 1) / 2, in_pairs = (g->in_tiles + 1) / 2;
+    *out_tile = (g->x_stays ? square / in_pairs : square % out_pairs) * 2;
+    *in_tile = (g->x_stays ? square % in_pairs : square / out_pairs) * 2;
+}
+
+/* A share of the next tiles of the operand that does not stay, while this square is summed. */
+static ahead next_tiles(const weights_gradient *g, const panel *p, int64_t square)
+{
+    int64_t inner = g->x_stays ? (g->in_tiles + 1) / 2 : (g->out_tiles + 1) / 2, next = square / inner + 1;
+    int64_t tiles = g->x_stays ? g->out_tiles : g->in_tiles, tile = (int64_t)g->pairs * 64;
+    if (2 * next >= tiles || g->copies > 2)
+        return (ahead){NULL, NULL, 0};
+    if (g->x_stays)
+        tile = g->blocks * AMX_HALVES * (int64_t)sizeof(uint16_t);
+    /* Where there are two copies of x, the first and the second half of the squares ask for one each. */
+    int64_t turn = square % inner, turns = inner, copy = 0;
+    if (!g->x_stays && g->copies == 2 && inner > 1) {
+        turns = (inner + 1) / 2;
+        copy = turn / turns;
+        turn %= turns;
     }
-    store_tiles(g, c, out_tile, in_tile, add, dw);
+    int64_t bytes = 2 * next + 1 < tiles ? 2 * tile : tile, share = (bytes / turns + 63) / 64 * 64;
+    const char *from = (const char *)(g->x_stays ? p->y : p->x) + (copy * tiles + 2 * next) * tile;
+    const char *at_turn = from + turn * share, *end = at_turn + share;
+    end = end > from + bytes ? from + bytes : end;
+    return (ahead){at_turn, end, share / FETCH_LINE / (g->taps * g->blocks) + 1};
+}
+
+/* A square, all taps, straight to dw. */
+static void sum_square(const weights_gradient *g, const panel *p, int64_t square, float *dw)
+{
+    _Alignas(64) float c[MOST_TAPS * 4 * AMX_FLOATS];
+    int64_t out_tile, in_tile;
+    find_square(g, square, &out_tile, &in_tile);
+    ahead f = next_tiles(g, p, square);
+    for (int tap = 0; tap < g->taps; tap++)
+        sum_tap(g, p, out_tile, in_tile, tap, false, c + tap * 4 * AMX_FLOATS, &f);
+    store_tiles(g, c, out_tile, in_tile, !p->first, dw);
+}
+
+/* One tap of a square, to the tiles that are kept. */
+static void sum_kept(const weights_gradient *g, const panel *p, int64_t square, int tap)
+{
+    int64_t out_tile, in_tile;
+    find_square(g, square, &out_tile, &in_tile);
+    ahead none = {NULL, NULL, 0};
+    sum_tap(g, p, out_tile, in_tile, tap, !p->first, p->sums + (square * g->taps + tap) * 4 * AMX_FLOATS,
+            &none);
+}
+
+static void store_kept(const weights_gradient *g, const panel *p, int64_t square, float *dw)
+{
+    int64_t out_tile, in_tile;
+    find_square(g, square, &out_tile, &in_tile);
+    store_tiles(g, p->sums + square * g->taps * 4 * AMX_FLOATS, out_tile, in_tile, false, dw);
 }
 
 AMX static void configure(void)
@@ -388,12 +487,17 @@ void weights_gradient_run(const weights_gradient *g, const void *x, const void *
                           int threads)
 {
     uint16_t *y_tiles = scratch, *x_tiles = (uint16_t *)(void *)((char *)scratch + g->x_at);
-    int64_t strips = (g->pairs + STRIP - 1) / STRIP, out_pairs = (g->out_tiles + 1) / 2,
-            in_pairs = (g->in_tiles + 1) / 2;
+    int64_t strips = (g->pairs + STRIP - 1) / STRIP,
+            squares = ((g->out_tiles + 1) / 2) * ((g->in_tiles + 1) / 2);
 #pragma omp parallel num_threads(threads)
     {
         configure();
         for (int64_t start = 0; start < g->length; start += g->panel) {
+            const panel p = {.y = y_tiles,
+                             .x = x_tiles,
+                             .sums = (float *)(void *)((char *)scratch + g->sums_at),
+                             .first = start == 0,
+                             .last = start + g->panel >= g->length};
 #pragma omp for schedule(static) nowait
             for (int64_t i = 0; i < g->blocks; i++)
                 pack_y(g, dy, start, i, y_tiles);
@@ -401,8 +505,14 @@ void weights_gradient_run(const weights_gradient *g, const void *x, const void *
             for (int64_t i = 0; i < strips; i++)
                 pack_strip(g, x, start, i * STRIP, x_tiles);
 #pragma omp for schedule(static)
-            for (int64_t i = 0; i < out_pairs * in_pairs; i++)
-                sum_pair(g, y_tiles, x_tiles, i % out_pairs * 2, i / out_pairs * 2, start > 0, dw);
+            for (int64_t i = 0; i < squares * (g->keeps ? g->taps : 1); i++)
+                if (g->keeps)
+                    sum_kept(g, &p, i / g->taps, (int)(i % g->taps));
+                else
+                    sum_square(g, &p, i, dw);
+#pragma omp for schedule(static)
+            for (int64_t i = 0; i < (g->keeps && p.last ? squares : 0); i++)
+                store_kept(g, &p, i, dw);
         }
         release();
     }
