@@ -42,6 +42,8 @@ kiln_status config_close(config_reader *reader)
 
 static const char *kind_of(const json_t *value)
 {
+    if (!value)
+        return "nothing";
     switch (json_typeof(value)) {
     case JSON_OBJECT:
         return "an object";

@@ -28,8 +28,10 @@ static int read_size(config_reader *r, const char *field, int absent, bool *exac
     const json_t *edge = json_object_get(found, "shortest_edge"), *height = json_object_get(found, "height");
     if (exact)
         *exact = !edge;
-    if (!edge && !json_equal(height, json_object_get(found, "width")))
+    if (!edge && !json_equal(height, json_object_get(found, "width"))) {
         config_fail(r, KILN_UNSUPPORTED, "'%s' is no square, which is not supported", field);
+        return absent;
+    }
     return config_number(r, field, edge ? edge : height, 1, 4096);
 }
 

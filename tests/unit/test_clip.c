@@ -6,6 +6,8 @@
 #include "pipeline/image_api.h"
 #include "pipeline/map.h"
 
+#include <unistd.h>
+
 #include "reference_tensors.h"
 
 #define DATA TEST_DATA "/vision/"
@@ -237,6 +239,65 @@ static void what_is_no_vision_encoder_is_refused(void **state)
     refused(DATA "nothing-here", KILN_NOT_FOUND, "nothing-here");
 }
 
+/* A folder with the weights and configuration of clip-tiny, and a preprocessor_config.json of its own. */
+static kiln_status open_prepared(const char *folder, const char *text, kiln_clip **clip, kiln_error *err)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/preprocessor_config.json", folder);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    return kiln_clip_open(folder, NULL, clip, err);
+}
+
+static void preparations_are_read_or_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        kiln_status status;
+        int short_side;
+    } cases[] = {
+        {"{}", KILN_OK, 32},
+        {"{\"size\": 40, \"crop_size\": 32}", KILN_OK, 40},
+        {"{\"size\": {\"shortest_edge\": 48}, \"resample\": 2}", KILN_OK, 48},
+        {"{\"size\": {\"height\": 32, \"width\": 32}}", KILN_OK, 32},
+        {"{\"size\": {\"height\": 32, \"width\": 33}}", KILN_UNSUPPORTED, 0},
+        {"{\"size\": {}}", KILN_UNSUPPORTED, 0},
+        {"{\"size\": \"large\"}", KILN_BAD_FORMAT, 0},
+        {"{\"crop_size\": 31}", KILN_MISMATCH, 0},
+        {"{\"image_mean\": [0.5]}", KILN_BAD_FORMAT, 0},
+        {"{\"image_std\": [0.5, 0, 0.5]}", KILN_BAD_FORMAT, 0},
+        {"{\"do_normalize\": false}", KILN_UNSUPPORTED, 0},
+        {"nothing", KILN_BAD_FORMAT, 0},
+    };
+    char folder[] = "/tmp/kiln-clip-XXXXXX", path[128];
+    assert_non_null(mkdtemp(folder));
+    static const char *const files[] = {"model.safetensors", "config.json"};
+    for (int i = 0; i < 2; i++) {
+        char from[512];
+        snprintf(from, sizeof from, DATA "clip-tiny/%s", files[i]);
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        assert_int_equal(symlink(from, path), 0);
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kiln_clip *clip = NULL;
+        kiln_error err = {0};
+        kiln_status status = open_prepared(folder, cases[i].text, &clip, &err);
+        if (status != cases[i].status)
+            fail_msg("%s: %s (%s)", cases[i].text, kiln_status_text(status), err.text);
+        if (status == KILN_OK)
+            assert_int_equal(clip->parts->preparation.short_side, cases[i].short_side);
+        kiln_clip_close(clip);
+    }
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, i < 2 ? files[i] : "preprocessor_config.json");
+        assert_int_equal(unlink(path), 0);
+    }
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +308,7 @@ int main(void)
         cmocka_unit_test(likeness_is_a_cosine),
         cmocka_unit_test(odd_pictures_are_encoded),
         cmocka_unit_test(what_is_no_vision_encoder_is_refused),
+        cmocka_unit_test(preparations_are_read_or_refused),
     };
     return cmocka_run_group_tests(tests, open_reference, close_reference);
 }
