@@ -90,6 +90,12 @@ const char *upscale_kind_name(upscale_kind);
  * drawn here, by name. DAT's window is told but for which side is which: the smaller one is taken for the rows. */
 kiln_status upscale_config_from_tensors(const tensor_finder *, upscale_config *out, kiln_error *err);
 
+/* An SRVGGNetCompact for colours. */
+upscale_config upscale_compact(int features, int convolutions, int scale);
+/* The config.json of one: num_feat, num_conv, upscale, num_in_ch and num_out_ch, the names of its published code. */
+kiln_status upscale_config_parse(const char *json, size_t length, const char *name, upscale_config *out,
+                                 kiln_error *err);
+
 /* "picture" [batch,height,width,C] -> "enlarged" [batch,height*scale,width*scale,C]. `folded`: SPAN's convolutions in
  * their short form, see upscale_has_folded. Errors stay in the graph. */
 void upscale_draw(graph *, const upscale_config *, bool folded, int batch, int height, int width);

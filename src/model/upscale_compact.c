@@ -20,6 +20,36 @@ kiln_status compact_config_from_tensors(const tensor_finder *f, upscale_config *
     return KILN_OK;
 }
 
+upscale_config upscale_compact(int features, int convolutions, int scale)
+{
+    return (upscale_config){.kind = UPSCALE_COMPACT,
+                            .channels = 3,
+                            .scale = scale,
+                            .unshuffle = 1,
+                            .multiple = 1,
+                            .align = 1,
+                            .reach = convolutions + 2,
+                            .of.compact = {.features = features, .convolutions = convolutions}};
+}
+
+kiln_status upscale_config_parse(const char *json, size_t length, const char *name, upscale_config *out,
+                                 kiln_error *err)
+{
+    config_reader r;
+    kiln_error own;
+    config_open(&r, json, length, name, err ? err : &own);
+    config_only_word(&r, "_class_name", "SRVGGNetCompact");
+    config_only_word(&r, "act_type", "prelu");
+    int channels = config_int(&r, "num_in_ch", 3, 1, 3), result = config_int(&r, "num_out_ch", 3, 1, 3);
+    *out = upscale_compact(config_int(&r, "num_feat", 64, 1, 4096),
+                           config_int(&r, "num_conv", 16, 0, MAX_CONVOLUTIONS),
+                           config_int(&r, "upscale", 4, 1, 16));
+    out->channels = channels;
+    if (channels != result || channels == 2)
+        config_fail(&r, KILN_UNSUPPORTED, "a network from %d to %d channels is not known", channels, result);
+    return config_close(&r);
+}
+
 value compact_apply(at a, const upscale_config *c, value picture)
 {
     const compact_config *k = &c->of.compact;

@@ -89,6 +89,7 @@ static const char *original_prefix(const model_parts *parts, part_kind part)
                                                               : CLIP_PREFIX_SD1;
     case PART_TEXT_2:
         return xl ? CLIP_PREFIX_SDXL_2 : "conditioner.embedders.0.model.";
+    case PART_UPSCALER: /* a file of its own, without a prefix */
     case PART_COUNT:
         break;
     }

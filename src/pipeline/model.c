@@ -24,8 +24,9 @@ kiln_model_options kiln_model_defaults(void)
 /* ------------------------------------------------------------------------------------ networks */
 
 static const part_kind part_of[NETWORK_COUNT] = {
-    [NETWORK_TEXT_1] = PART_TEXT,     [NETWORK_TEXT_2] = PART_TEXT_2,   [NETWORK_UNET] = PART_UNET,
-    [NETWORK_VAE_ENCODER] = PART_VAE, [NETWORK_VAE_DECODER] = PART_VAE, [NETWORK_PREVIEW] = PART_COUNT,
+    [NETWORK_TEXT_1] = PART_TEXT,       [NETWORK_TEXT_2] = PART_TEXT_2,   [NETWORK_UNET] = PART_UNET,
+    [NETWORK_VAE_ENCODER] = PART_VAE,   [NETWORK_VAE_DECODER] = PART_VAE, [NETWORK_PREVIEW] = PART_COUNT,
+    [NETWORK_UPSCALER] = PART_UPSCALER,
 };
 
 bool model_has(const kiln_model *m, network_kind kind)
@@ -84,6 +85,9 @@ kiln_status model_draw_network(const kiln_model *m, network_kind kind, const net
             taesd_draw(g, &m->preview_taesd, s->batch, s->height, s->width);
         else
             vae_approx_draw(g, &m->preview_approx, s->batch, s->height, s->width);
+        break;
+    case NETWORK_UPSCALER:
+        upscale_draw(g, &m->parts->upscaler, false, s->batch, s->height, s->width);
         break;
     case NETWORK_COUNT:
         break;

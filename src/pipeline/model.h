@@ -18,6 +18,7 @@ typedef enum network_kind {
     NETWORK_UNET,
     NETWORK_VAE_ENCODER,
     NETWORK_VAE_DECODER,
+    NETWORK_UPSCALER, /* in training */
     NETWORK_PREVIEW,
     NETWORK_COUNT
 } network_kind;

@@ -46,11 +46,9 @@ static kiln_status add_networks(const kiln_training *t, model_folder *f, graph *
     static const struct {
         part_kind part;
         network_kind network;
-    } all[] = {{PART_UNET, NETWORK_UNET},
-               {PART_VAE, NETWORK_VAE_DECODER},
-               {PART_VAE, NETWORK_VAE_ENCODER},
-               {PART_TEXT, NETWORK_TEXT_1},
-               {PART_TEXT_2, NETWORK_TEXT_2}};
+    } all[] = {{PART_UNET, NETWORK_UNET},       {PART_VAE, NETWORK_VAE_DECODER},
+               {PART_VAE, NETWORK_VAE_ENCODER}, {PART_TEXT, NETWORK_TEXT_1},
+               {PART_TEXT_2, NETWORK_TEXT_2},   {PART_UPSCALER, NETWORK_UPSCALER}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (!f->parts->part[all[i].part].present)
             continue;

@@ -23,6 +23,11 @@ static void choose_networks(objective *o)
         o->networks = o->trained = 1u << NETWORK_VAE_ENCODER | 1u << NETWORK_VAE_DECODER;
         return;
     }
+    if (strcmp(r->method, "upscaler") == 0) {
+        o->kind = &objective_upscaler;
+        o->networks = o->trained = 1u << NETWORK_UPSCALER;
+        return;
+    }
     o->kind = &objective_denoise;
     o->latent = strcmp(r->method, "text_to_image") == 0;
     o->worded = model_has(o->model, NETWORK_TEXT_1) || model_has(o->model, NETWORK_TEXT_2);
@@ -44,6 +49,8 @@ static kiln_status check_parts(const objective *o, kiln_error *err)
         status = model_need(o->model, NETWORK_VAE_ENCODER, err);
         return status ? status : autoencode_check(o->model, err);
     }
+    if (o->kind == &objective_upscaler)
+        return model_need(o->model, NETWORK_UPSCALER, err);
     status = model_need(o->model, NETWORK_UNET, err);
     if (!status && o->latent)
         status = model_need(o->model, NETWORK_VAE_ENCODER, err);
@@ -116,7 +123,7 @@ static kiln_status open_caches(objective *o, const char *folder, kiln_error *err
 {
     char hash[128] = "";
     kiln_status status = KILN_OK;
-    if (!folder || o->kind == &objective_vae)
+    if (!folder || o->kind != &objective_denoise)
         return KILN_OK;
     if (o->latent && o->recipe->cache_latents) {
         status = network_hash(o->model, NETWORK_VAE_ENCODER, hash, err);

@@ -1,7 +1,7 @@
 /* objective.h - what one step of a training computes: the graph of its loss, and the numbers that go into it.
  *
- * A method is one file: objective_denoise.c (text_to_image and pixel: Ho et al. 2020; Rombach et al. 2022) and
- * objective_vae.c (Kingma and Welling 2014; Rombach et al. 2022, section 3.1). It answers which networks take part, how
+ * A method is one file: objective_denoise.c (text_to_image and pixel: Ho et al. 2020; Rombach et al. 2022),
+ * objective_vae.c (Kingma and Welling 2014; Rombach et al. 2022, section 3.1) and objective_upscaler.c (Wang et al. 2021). It answers which networks take part, how
  * the loss is drawn, and how a batch becomes inputs. All randomness of a sample comes from its noise_seed, so that a
  * step is a pure function of weights, step number and seed. */
 #ifndef KILN_TRAIN_OBJECTIVE_H
@@ -50,6 +50,9 @@ struct objective {
     bool flow, latent, worded;
     cache *latents, *texts; /* NULL: not kept */
     picture_keys *keys;     /* with `latents` */
+    /* Of an upscaler's validation: what bicubic resampling makes of the same small pictures. */
+    double bicubic_psnr;
+    int64_t bicubic_count;
 };
 
 /* Whether the text encoder is trained under this recipe. */
@@ -64,7 +67,11 @@ bool objective_needs_pixels(const objective *);
 
 /* ---- shared by the methods ---- */
 
-extern const objective_kind objective_denoise, objective_vae;
+extern const objective_kind objective_denoise, objective_vae, objective_upscaler;
+
+/* objective_vae.c: the loss of the difference between two pictures, as reconstruction_loss, gradient_weight and
+ * gradient_scales say. */
+value objective_picture_loss(const objective *, at, value error);
 
 /* Make the graph's input of that name the given value (drawn before it, of the same shape): how two models become one
  * graph. */

@@ -62,8 +62,7 @@ static value halved(at a, value x)
                     0);
 }
 
-/* The loss of the difference between two pictures. */
-static value picture_loss(const objective *o, at a, value error)
+value objective_picture_loss(const objective *o, at a, value error)
 {
     bool l2 = strcmp(o->recipe->reconstruction_loss, "l2") == 0;
     value loss = l2 ? mean_square(a, error) : mean_absolute(a, error);
@@ -101,7 +100,8 @@ static value draw(const objective *o, graph *g, const objective_shape *s)
     value z = op_add(a, mean, op_multiply(a, deviation, graph_input(g, "noise", latent, DTYPE_F32)));
     vae_draw_decoder(g, v, s->batch, s->height_px / f, s->width_px / f);
     graph_join(g, "latents", z);
-    value picture = graph_take_output(g, "image"), loss = picture_loss(o, a, subtract(a, picture, image));
+    value picture = graph_take_output(g, "image"),
+          loss = objective_picture_loss(o, a, subtract(a, picture, image));
     graph_output(g, "reconstruction", picture); /* for the validation */
     double share =
         (double)shape_count(latent) / ((double)s->batch * s->height_px * s->width_px * v->in_channels);

@@ -35,16 +35,17 @@ static bool pattern_is_empty(const char *patterns)
 
 /* ------------------------------------------------------------------------------------ collecting */
 
-static const network_kind kinds[] = {NETWORK_UNET, NETWORK_TEXT_1, NETWORK_TEXT_2, NETWORK_VAE_ENCODER,
-                                     NETWORK_VAE_DECODER};
+static const network_kind kinds[] = {NETWORK_UNET,        NETWORK_TEXT_1,      NETWORK_TEXT_2,
+                                     NETWORK_VAE_ENCODER, NETWORK_VAE_DECODER, NETWORK_UPSCALER};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 static kiln_status draw_small(const kiln_model *m, network_kind kind, graph **out, kiln_error *err)
 {
-    part_kind part = kind == NETWORK_UNET     ? PART_UNET
-                     : kind == NETWORK_TEXT_1 ? PART_TEXT
-                     : kind == NETWORK_TEXT_2 ? PART_TEXT_2
-                                              : PART_VAE;
+    part_kind part = kind == NETWORK_UNET       ? PART_UNET
+                     : kind == NETWORK_UPSCALER ? PART_UPSCALER
+                     : kind == NETWORK_TEXT_1   ? PART_TEXT
+                     : kind == NETWORK_TEXT_2   ? PART_TEXT_2
+                                                : PART_VAE;
     *out = probe_draw(m->parts, part, kind == NETWORK_VAE_ENCODER, err);
     return *out ? KILN_OK : err ? err->status : KILN_MISMATCH;
 }

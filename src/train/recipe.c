@@ -279,14 +279,14 @@ typedef struct reading {
 
 static kiln_status read_heading(reading *r, char *text, kiln_error *err)
 {
-    static const char *const prefixes[] = {"unet", "vae", "text_encoder"};
+    static const char *const prefixes[] = {"unet", "vae", "text_encoder", "upscaler"};
     char *end = strchr(text, ']');
     if (!end || (*trimmed(end + 1) && *trimmed(end + 1) != '#'))
         return fail(err, KILN_BAD_ARGUMENT, "%s: line %d: a heading is [name], not '%s'", r->name, r->line,
                     text);
     *end = '\0';
     r->section[0] = '\0';
-    for (int i = 0; i < 3; i++)
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
         if (strcmp(trimmed(text + 1), prefixes[i]) == 0)
             snprintf(r->section, sizeof r->section, "%s.", prefixes[i]);
     return KILN_OK;

@@ -43,6 +43,10 @@ typedef struct recipe_vae {
     double scaling_factor;
 } recipe_vae;
 
+typedef struct recipe_upscaler {
+    int num_feat, num_conv, upscale;
+} recipe_upscaler;
+
 typedef struct recipe_text {
     const char *base, *tokenizer, *hidden_act;
     int hidden_size, intermediate_size, num_hidden_layers, num_attention_heads;
@@ -89,6 +93,10 @@ typedef struct recipe {
     const char *reconstruction_loss;
     double kl_weight, gradient_weight;
     int gradient_scales;
+    /* how an upscaler's pictures are made small */
+    double degrade_blur, degrade_noise;
+    int degrade_jpeg;
+    bool degrade_second_order;
     /* saving */
     int64_t save_every_n_steps;
     int save_every_n_epochs, save_last_n;
@@ -107,6 +115,7 @@ typedef struct recipe {
     recipe_unet unet;
     recipe_vae vae;
     recipe_text text_encoder;
+    recipe_upscaler upscaler;
 } recipe;
 
 typedef enum recipe_kind {

@@ -39,8 +39,8 @@
     }
 
 static const recipe_key keys[] = {
-    CHOICE("method", method, "text_to_image", "text_to_image|vae|pixel", "general",
-           "what is trained: the denoiser of a latent model, the VAE, or a denoiser of pixels"),
+    CHOICE("method", method, "text_to_image", "text_to_image|vae|pixel|upscaler", "general",
+           "what is trained: the denoiser of a latent model, the VAE, a denoiser of pixels, or an upscaler"),
     TEXT("base", base, "", "general",
          "the model to start from: a folder or a checkpoint; none: from nothing"),
     TEXT("output_dir", output_dir, "training", "general", "the folder of this run"),
@@ -171,13 +171,24 @@ static const recipe_key keys[] = {
            "prediction_type flow: shift of the times towards noise, also of drawing; auto keeps the base's"),
     BOOL("zero_init", zero_init, "true", "loss",
          "from nothing: the last layer of each residual block starts at zero, as in the code of CompVis"),
-    CHOICE("reconstruction_loss", reconstruction_loss, "l1", "l1|l2", "loss", "method vae"),
+    CHOICE("reconstruction_loss", reconstruction_loss, "l1", "l1|l2", "loss", "methods vae and upscaler"),
     NUMBER("kl_weight", kl_weight, 0, 1e6, "1e-6", "loss",
            "method vae: pull of the latents towards a normal distribution"),
-    NUMBER("gradient_weight", gradient_weight, 0, 1e6, "1", "loss",
-           "method vae: weight of the differences between neighbouring pixels, which keeps edges sharp"),
+    NUMBER(
+        "gradient_weight", gradient_weight, 0, 1e6, "1", "loss",
+        "vae and upscaler: weight of the differences between neighbouring pixels, which keeps edges sharp"),
     INTEGER("gradient_scales", gradient_scales, 1, 5, "3", "loss",
-            "method vae: at how many sizes, each half of the one before"),
+            "vae and upscaler: at how many sizes, each half of the one before"),
+
+    NUMBER(
+        "degrade_blur", degrade_blur, 0, 20, "0", "degradations",
+        "method upscaler: most of the Gaussian blur before a picture is made small, in px of the large one"),
+    NUMBER("degrade_noise", degrade_noise, 0, 128, "0", "degradations",
+           "most of the noise on the small one, as a deviation of 0..255; grey half of the time"),
+    INTEGER("degrade_jpeg", degrade_jpeg, 0, 100, "0", "degradations",
+            "lowest JPEG quality, up to 95, for half of the pictures; 0: none"),
+    BOOL("degrade_second_order", degrade_second_order, "false", "degradations",
+         "go through blur, resizing, noise and JPEG twice, as Real-ESRGAN"),
 
     STEPS("save_every_n_steps", save_every_n_steps, "500", "saving", "0: never"),
     INTEGER("save_every_n_epochs", save_every_n_epochs, 0, 10000000, "0", "saving", "0: never"),
@@ -247,6 +258,12 @@ static const recipe_key keys[] = {
             "text_encoder", ""),
     CHOICE("text_encoder.hidden_act", text_encoder.hidden_act, "quick_gelu", "quick_gelu|gelu",
            "text_encoder", ""),
+
+    INTEGER("upscaler.num_feat", upscaler.num_feat, 1, 4096, "48", "upscaler",
+            "method upscaler, from nothing: features of an SRVGGNetCompact"),
+    INTEGER("upscaler.num_conv", upscaler.num_conv, 0, 256, "12", "upscaler",
+            "convolutions between its first and its last"),
+    INTEGER("upscaler.upscale", upscaler.upscale, 1, 16, "2", "upscaler", "times"),
 };
 
 static const char *const aliases[][2] = {

@@ -206,6 +206,9 @@ static const char *base_of(const recipe *r, part_kind k)
 static bool is_wanted(const recipe *r, part_kind k)
 {
     bool pixel = strcmp(r->method, "pixel") == 0, vae = strcmp(r->method, "vae") == 0;
+    bool upscaler = strcmp(r->method, "upscaler") == 0;
+    if (upscaler || k == PART_UPSCALER)
+        return upscaler && k == PART_UPSCALER;
     switch (k) {
     case PART_UNET:
         return !vae;
@@ -231,6 +234,8 @@ static kiln_status take_part(start *s, part_kind k, const char *base, kiln_error
         s->parts.unet = from->unet;
     else if (k == PART_VAE)
         s->parts.vae = from->vae;
+    else if (k == PART_UPSCALER)
+        s->parts.upscaler = from->upscaler;
     else {
         s->parts.text = from->text;
         s->parts.family = from->family;
@@ -242,10 +247,10 @@ static kiln_status take_part(start *s, part_kind k, const char *base, kiln_error
 /* In the order in which parts depend on each other: the UNet's sizes follow from the other two. */
 static kiln_status describe_parts(start *s, kiln_error *err)
 {
-    static const part_kind order[] = {PART_VAE, PART_TEXT, PART_UNET};
+    static const part_kind order[] = {PART_VAE, PART_TEXT, PART_UNET, PART_UPSCALER};
     const recipe *r = s->recipe;
     kiln_status status = KILN_OK;
-    for (int i = 0; i < 3 && !status; i++) {
+    for (int i = 0; i < 4 && !status; i++) {
         part_kind k = order[i];
         const char *base = base_of(r, k);
         if (!is_wanted(r, k))
@@ -258,6 +263,9 @@ static kiln_status describe_parts(start *s, kiln_error *err)
                           "vae.base is missing: a latent model needs a trained VAE (method = vae makes one)");
         else if (k == PART_VAE)
             describe_vae(r, &s->parts.vae);
+        else if (k == PART_UPSCALER)
+            s->parts.upscaler =
+                upscale_compact(r->upscaler.num_feat, r->upscaler.num_conv, r->upscaler.upscale);
         else if (k == PART_TEXT)
             status = describe_text(r, &s->parts.text, err);
         else {

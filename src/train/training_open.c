@@ -183,7 +183,8 @@ static kiln_status open_data(kiln_training *t, kiln_error *err)
     kiln_status status = folder_path(sizes, t->folder, "picture-sizes", err);
     if (status)
         return status;
-    bool worded = strcmp(r->method, "vae") != 0 && (strcmp(r->method, "pixel") != 0 || r->conditional);
+    bool worded = strcmp(r->method, "vae") != 0 && strcmp(r->method, "upscaler") != 0 &&
+                  (strcmp(r->method, "pixel") != 0 || r->conditional);
     o.folder = r->train_data_dir;
     o.reg_folder = or_null(r->reg_data_dir);
     o.validation_folder = or_null(r->validation_data_dir);
@@ -223,6 +224,8 @@ static kiln_status check_sizes(const kiln_training *t, kiln_error *err)
         parts->part[PART_VAE].present && strcmp(t->recipe.method, "pixel") != 0 ? vae_factor(&parts->vae) : 1;
     if (parts->part[PART_UNET].present && strcmp(t->recipe.method, "vae") != 0)
         step <<= parts->unet.levels - 1;
+    if (parts->part[PART_UPSCALER].present)
+        step = parts->upscaler.scale * parts->upscaler.multiple;
     for (int i = 0; i < dataset_bucket_count(t->data); i++) {
         const dataset_bucket *b = dataset_bucket_at(t->data, i);
         if (b->width_px % step || b->height_px % step)

@@ -179,11 +179,16 @@ static void end(validation *v)
 kiln_status training_validate(kiln_training *t, double *loss, double *psnr, kiln_error *err)
 {
     validation v = {.training = t};
+    t->objective->bicubic_psnr = 0;
+    t->objective->bicubic_count = 0;
     kiln_status status = begin(&v, err);
     for (int64_t i = 0; i < v.count && !status; i++)
         if (!v.done[i])
             status = measure_or_name(&v, gather(&v, i), err);
     *loss = v.measured ? v.loss / (double)v.measured : (double)NAN;
+    if (!status && t->objective->bicubic_count)
+        training_tell(t, KILN_TRAINING_INFORMATION, "bicubic resampling: PSNR %.2f dB",
+                      t->objective->bicubic_psnr / (double)t->objective->bicubic_count);
     *psnr = v.compared ? v.psnr / (double)v.compared : (double)NAN;
     end(&v);
     return status;

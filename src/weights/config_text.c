@@ -251,6 +251,20 @@ static char *text_encoder_text(const clip_text_config *c)
     return finish(&w);
 }
 
+/* The names are those of the published code's arguments. */
+static char *upscaler_text(const upscale_config *c)
+{
+    config_writer w = {.object = json_object()};
+    put_text(&w, "_class_name", "SRVGGNetCompact");
+    put_text(&w, "act_type", "prelu");
+    put_int(&w, "num_conv", c->of.compact.convolutions);
+    put_int(&w, "num_feat", c->of.compact.features);
+    put_int(&w, "num_in_ch", c->channels);
+    put_int(&w, "num_out_ch", c->channels);
+    put_int(&w, "upscale", c->scale);
+    return finish(&w);
+}
+
 char *part_config_text(const model_parts *parts, part_kind kind)
 {
     if (parts->part[kind].config)
@@ -264,6 +278,8 @@ char *part_config_text(const model_parts *parts, part_kind kind)
         return text_encoder_text(&parts->text);
     case PART_TEXT_2:
         return text_encoder_text(&parts->text_2);
+    case PART_UPSCALER:
+        return upscaler_text(&parts->upscaler);
     case PART_COUNT:
         break;
     }
@@ -318,6 +334,8 @@ char *model_index_text(const model_parts *parts, const char *note)
     put_class(&w, "vae", part[PART_VAE].present, "diffusers", "AutoencoderKL");
     put_class(&w, "text_encoder", part[PART_TEXT].present, "transformers", "CLIPTextModel");
     put_class(&w, "tokenizer", part[PART_TEXT].present, "transformers", "CLIPTokenizer");
+    if (part[PART_UPSCALER].present)
+        put_class(&w, "upscaler", true, "kiln", "SRVGGNetCompact");
     put_scheduler(&w, parts->scheduler);
     put_class(&w, "feature_extractor", false, NULL, NULL);
     put_class(&w, "image_encoder", false, NULL, NULL);

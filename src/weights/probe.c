@@ -11,7 +11,8 @@
 
 const char *part_name(part_kind kind)
 {
-    static const char *const names[PART_COUNT] = {"unet", "vae", "text_encoder", "text_encoder_2"};
+    static const char *const names[PART_COUNT] = {"unet", "vae", "text_encoder", "text_encoder_2",
+                                                  "upscaler"};
     return (unsigned)kind < PART_COUNT ? names[kind] : "";
 }
 
@@ -269,6 +270,8 @@ graph *probe_draw(const model_parts *parts, part_kind kind, bool encoder, kiln_e
         vae_draw_encoder(g, &parts->vae, 1, factor, factor);
     else if (kind == PART_VAE)
         vae_draw_decoder(g, &parts->vae, 1, 1, 1);
+    else if (kind == PART_UPSCALER)
+        upscale_draw(g, &parts->upscaler, false, 1, parts->upscaler.multiple, parts->upscaler.multiple);
     else
         clip_text_draw(g, kind == PART_TEXT ? &parts->text : &parts->text_2, &small_text);
     if (graph_finish(g, err)) {

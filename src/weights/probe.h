@@ -11,6 +11,7 @@
 
 #include "model/clip_text.h"
 #include "model/unet.h"
+#include "model/upscale.h"
 #include "model/vae.h"
 #include "weights/binding.h"
 
@@ -23,9 +24,9 @@ typedef enum model_family {
     FAMILY_OTHER
 } model_family;
 
-typedef enum part_kind { PART_UNET, PART_VAE, PART_TEXT, PART_TEXT_2, PART_COUNT } part_kind;
+typedef enum part_kind { PART_UNET, PART_VAE, PART_TEXT, PART_TEXT_2, PART_UPSCALER, PART_COUNT } part_kind;
 
-/* "unet", "vae", "text_encoder", "text_encoder_2": the names of diffusers' folders. */
+/* "unet", "vae", "text_encoder", "text_encoder_2": the names of diffusers' folders; and "upscaler". */
 const char *part_name(part_kind);
 
 typedef struct model_part {
@@ -58,6 +59,7 @@ typedef struct model_parts {
     vae_config vae;
     clip_text_config text,
         text_2; /* layers in use: the last one of an SD 2.x file, which is never run, is left out */
+    upscale_config upscaler; /* in training only: a network of its own, in a folder like the others */
     const char *tokenizer, *tokenizer_2; /* folders; NULL where the model has none */
     const char *scheduler; /* text of scheduler_config.json; the family's custom where there is none */
     bool scheduler_assumed;

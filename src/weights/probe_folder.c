@@ -20,6 +20,8 @@ static part_kind kind_of_config(const json_t *config)
         return PART_UNET;
     if (class_name && strcmp(class_name, "AutoencoderKL") == 0)
         return PART_VAE;
+    if (class_name && strcmp(class_name, "SRVGGNetCompact") == 0)
+        return PART_UPSCALER;
     if (text_class && strcmp(text_class, "CLIPTextModelWithProjection") == 0)
         return PART_TEXT_2;
     if (text_class || (type && strncmp(type, "clip", 4) == 0))
@@ -41,6 +43,8 @@ kiln_status part_parse_config(model_parts *parts, part_kind kind, const char *te
         return clip_text_config_parse(text, length, name, &parts->text, err);
     case PART_TEXT_2:
         return clip_text_config_parse(text, length, name, &parts->text_2, err);
+    case PART_UPSCALER:
+        return upscale_config_parse(text, length, name, &parts->upscaler, err);
     case PART_COUNT:
         break;
     }
