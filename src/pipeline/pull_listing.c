@@ -109,8 +109,12 @@ void hub_listing_fini(hub_listing *listing)
 /* ------------------------------------------------------------------------------ choosing */
 
 /* The folders that a model is opened from. What else a repository holds (the safety checker, say) is not used. */
-static const char *const components[] = {"unet",        "vae",       "text_encoder", "text_encoder_2",
-                                         "transformer", "tokenizer", "tokenizer_2",  "scheduler"};
+static const char *const components[] = {
+    "unet",        "vae",       "text_encoder",  "text_encoder_2",    "transformer",      "tokenizer",
+    "tokenizer_2", "scheduler", "image_encoder", "feature_extractor", "image_normalizer",
+};
+/* A repository that is one part (a ControlNet, a CLIP model) holds its files at the top. */
+static const char top[] = "";
 
 /* A weights file's name in its parts: "model.fp16-00001-of-00002.safetensors". */
 typedef struct weights_name {
@@ -189,6 +193,8 @@ static bool weights_name_read(const char *name, weights_name *out)
 static const char *name_in(const hub_file *file, const char *component)
 {
     size_t n = strlen(component);
+    if (n == 0)
+        return strchr(file->path, '/') ? NULL : file->path;
     if (strncmp(file->path, component, n) != 0 || file->path[n] != '/' || strchr(file->path + n + 1, '/'))
         return NULL;
     return file->path + n + 1;
@@ -253,20 +259,46 @@ static kiln_status choose_only(hub_listing *listing, const char *only, kiln_erro
     return fail(err, KILN_NOT_FOUND, "there is no file '%s' in the repository", only);
 }
 
+static void choose_component(hub_listing *listing, const char *component, const char *variant)
+{
+    choose_weights(listing, component, variant);
+    for (size_t i = 0; i < listing->count; i++) {
+        const char *name = name_in(&listing->files[i], component);
+        if (name && is_data(name))
+            listing->files[i].chosen = true;
+    }
+}
+
+/* The files at the top, if weights are among them. */
+static bool choose_part(hub_listing *listing, const char *variant)
+{
+    weights_name w;
+    bool weights = false;
+    choose_component(listing, top, variant);
+    for (size_t i = 0; i < listing->count; i++)
+        weights = weights || (listing->files[i].chosen && weights_name_read(listing->files[i].path, &w));
+    for (size_t i = 0; !weights && i < listing->count; i++)
+        listing->files[i].chosen = false;
+    return weights;
+}
+
 kiln_status hub_listing_choose(hub_listing *listing, const char *only, const char *variant, kiln_error *err)
 {
     if (only)
         return choose_only(listing, only, err);
-    bool pipeline = false;
+    bool pipeline = false, part = false;
     const char *checkpoint = NULL;
     for (size_t i = 0; i < listing->count; i++) {
         hub_file *file = &listing->files[i];
         file->chosen = strcmp(file->path, "model_index.json") == 0;
         pipeline = pipeline || file->chosen;
+        part = part || strcmp(file->path, "config.json") == 0;
         if (!strchr(file->path, '/') &&
             (ends_with(file->path, ".safetensors") || ends_with(file->path, ".ckpt")))
             checkpoint = file->path;
     }
+    if (!pipeline && part && choose_part(listing, variant))
+        return KILN_OK;
     if (!pipeline && checkpoint)
         return fail(err, KILN_NOT_FOUND,
                     "the repository has no model_index.json, so it is no pipeline: ask for one file of it, "
@@ -274,13 +306,7 @@ kiln_status hub_listing_choose(hub_listing *listing, const char *only, const cha
                     checkpoint);
     if (!pipeline)
         return fail(err, KILN_NOT_FOUND, "the repository has no model_index.json, so it is no pipeline");
-    for (size_t c = 0; c < sizeof components / sizeof *components; c++) {
-        choose_weights(listing, components[c], variant);
-        for (size_t i = 0; i < listing->count; i++) {
-            const char *name = name_in(&listing->files[i], components[c]);
-            if (name && is_data(name))
-                listing->files[i].chosen = true;
-        }
-    }
+    for (size_t c = 0; c < sizeof components / sizeof *components; c++)
+        choose_component(listing, components[c], variant);
     return KILN_OK;
 }

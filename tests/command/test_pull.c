@@ -77,6 +77,34 @@ static void takes_the_variant_and_the_shards(void **state)
     hub_free(h);
 }
 
+/* A repository that is one part of a model: a ControlNet, a CLIP model. */
+static void takes_a_part(void **state)
+{
+    (void)state;
+    hub *h = hub_new();
+    hub_file(h, "config.json", FILE_URL("config.json"), "{}", 2);
+    hub_file(h, "diffusion_pytorch_model.fp16.safetensors",
+             FILE_URL("diffusion_pytorch_model.fp16.safetensors"), "half", 4);
+    hub_list(h, "diffusion_pytorch_model.bin", "x", 1);
+    hub_list(h, "images/a.png", "x", 1);
+    hub_list(h, "other.safetensors", "x", 1);
+    hub_start(h);
+    h->options.variant = "fp16";
+    assert_int_equal(hub_pull(h), KILN_OK);
+    assert_file(h, "config.json", "{}", 2);
+    assert_file(h, "diffusion_pytorch_model.fp16.safetensors", "half", 4);
+    assert_int_equal(h->server.requests, 3);
+    hub_free(h);
+    /* A configuration alone is none. */
+    h = hub_new();
+    hub_list(h, "config.json", "{}", 2);
+    hub_list(h, "v1.safetensors", "x", 1);
+    hub_start(h);
+    assert_int_equal(hub_pull(h), KILN_NOT_FOUND);
+    assert_non_null(strstr(h->err.text, "v1.safetensors"));
+    hub_free(h);
+}
+
 static void takes_one_file(void **state)
 {
     (void)state;
@@ -545,6 +573,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_what_a_pipeline_needs),
         cmocka_unit_test(takes_the_variant_and_the_shards),
+        cmocka_unit_test(takes_a_part),
         cmocka_unit_test(takes_one_file),
         cmocka_unit_test(continues_a_part),
         cmocka_unit_test(continues_after_a_cut),
