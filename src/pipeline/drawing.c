@@ -214,7 +214,7 @@ static kiln_status predict(void *self, const float *x, float timestep, float *ou
         return status;
     join_answers(n, x, sigma, output, drawing_elements(d));
     if (d->repaint)
-        repaint_output(d->repaint, d->sampler->config.prediction, x, sigma, output);
+        repaint_output(d->repaint, d->sampler, x, sigma, output);
     return KILN_OK;
 }
 

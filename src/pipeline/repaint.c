@@ -3,23 +3,16 @@
 
 #include <math.h>
 
-/* The network's output of a prediction type and x_0, one from the other, at a latent
- * x = alpha x_0 + spread noise: output = a x + b x_0. */
+/* The network's output and x_0, one from the other, at what the network sees: output = a x + b x_0. */
 typedef struct conversion {
     float of_x, of_x0;
 } conversion;
 
-static conversion output_of_x0(prediction_type type, float sigma)
+static conversion output_of_x0(const sampler_plan *plan, float sigma)
 {
-    float alpha = 1 / sqrtf(1 + sigma * sigma), spread = sigma * alpha;
-    switch (type) {
-    case PREDICTION_V: /* alpha noise - spread x_0, with noise = (x - alpha x_0) / spread */
-        return (conversion){alpha / spread, -1 / spread};
-    case PREDICTION_SAMPLE:
-        return (conversion){0, 1};
-    default:
-        return (conversion){1 / spread, -alpha / spread};
-    }
+    float of_x, of_output;
+    sampler_x0_line(plan, sigma, &of_x, &of_output);
+    return (conversion){-of_x / of_output, 1 / of_output};
 }
 
 /* The share of the drawing at a position: the mask, softened by the noise level. */
@@ -53,11 +46,11 @@ static float length_ratio(const repaint *r, const float *kept, const float *draw
     return (float)(pow(a + b, 1 / (double)power) / (sqrt((double)sum) + 1e-5));
 }
 
-void repaint_output(const repaint *r, prediction_type type, const float *x, float sigma, float *output)
+void repaint_output(const repaint *r, const sampler_plan *plan, const float *x, float sigma, float *output)
 {
     if (r->way != REPAINT_DENOISED || !(sigma > 0))
         return;
-    conversion to = output_of_x0(type, sigma);
+    conversion to = output_of_x0(plan, sigma);
     enum { MOST = 64 };
     for (size_t i = 0; i < r->positions; i++) {
         float t = share(r, i, sigma), drawn[MOST], ratio = 1;

@@ -34,7 +34,7 @@ typedef struct repaint {
 
 /* Put the image into the network's raw output where it is kept. x: what the network saw (variance preserving, [C,h,w]), of
  * noise level sigma. */
-void repaint_output(const repaint *, prediction_type, const float *x, float sigma, float *output);
+void repaint_output(const repaint *, const sampler_plan *, const float *x, float sigma, float *output);
 /* After step `step` (from 1) of the plan, with REPAINT_NOISED; else nothing. */
 void repaint_step(const repaint *, const sampler_plan *, int step, float *x, float *scratch);
 /* When all is done: what is wholly kept is the image's latent exactly. */
