@@ -7,7 +7,6 @@
 #include "base/error.h"
 
 #include <stdbool.h>
-#include <stdint.h>
 
 /* The colours around, ever more blurred the farther they are: A1111's "fill". The known part is blurred by 256, 64, 16, 4
  * and 2 px with the unknown part as transparency, and the layers are laid over each other (1, 1, 2, 4, 2 times). */
@@ -24,8 +23,10 @@ void fill_mirror(float *picture, int width, int height, fill_box known);
 /* Noise with the spectrum and the colours of the known part: what outpainting begins with when the picture is to go on,
  * not to be copied ("Outpainting mk2" of A1111, from its description). The known part, faded out towards the unknown one,
  * gives the amplitude of each frequency; the phases are random; then the noise is given the known part's distribution of
- * each colour. `variation` (0..1) is how much of the noise is of each colour's own. */
+ * each colour. `noise` is [FILL_NOISES, height, width], normal numbers: those that all colours share, and of each colour
+ * its own, of which there is a share of `variation` (0..1). */
+enum { FILL_NOISES = 4 };
 kiln_status fill_spectrum(float *picture, const float *mask, int width, int height, double variation,
-                          uint64_t seed, kiln_error *);
+                          const float *noise, kiln_error *);
 
 #endif

@@ -1,7 +1,6 @@
 /* fill_spectrum.c - noise like a picture: see fill_spectrum in fill.h. */
 #include "image/fill.h"
 
-#include "diffusion/noise.h"
 #include "image/fourier.h"
 #include "image/soften.h"
 
@@ -14,10 +13,9 @@ typedef struct spectrum {
     int width, height, columns, rows;
     wave *known, *noise;
     float *window;        /* [height, width]: 1 well inside the known part, falling to 0 towards its edges */
-    float *shared, *own;  /* [height * width] normal numbers: those of all colours, and of one */
+    const float *normal;  /* [FILL_NOISES, height * width] */
     float *shaped;        /* [height, width] */
     float *sample, *rank; /* values to sort */
-    noise_source source;
 } spectrum;
 
 /* Fade the known part out, so that its border is no edge in the spectrum: half a Gaussian, from the mask blurred. */
@@ -52,13 +50,14 @@ static kiln_status shape_noise(spectrum *s, const float *picture, int channel, f
     memset(s->known, 0, count * sizeof *s->known);
     memset(s->noise, 0, count * sizeof *s->noise);
     float mean = (float)weighted_mean(s, picture, channel);
-    noise_fill(&s->source, s->own, (size_t)s->width * (size_t)s->height);
+    const float *shared = s->normal,
+                *own = s->normal + (size_t)(1 + channel) * (size_t)s->width * (size_t)s->height;
     for (int y = 0; y < s->height; y++)
         for (int x = 0; x < s->width; x++) {
             size_t i = (size_t)y * (size_t)s->width + (size_t)x,
                    k = (size_t)y * (size_t)s->columns + (size_t)x;
             s->known[k].re = (picture[i * 3 + (size_t)channel] - mean) * s->window[i];
-            s->noise[k].re = (1 - variation) * s->shared[i] + variation * s->own[i];
+            s->noise[k].re = (1 - variation) * shared[i] + variation * own[i];
         }
     kiln_status status = fourier_plane(s->known, s->columns, s->rows, 0, err);
     if (status == KILN_OK)
@@ -115,25 +114,21 @@ static void match_colours(spectrum *s, const float *mask, float *picture, int ch
     }
 }
 
-static kiln_status open_spectrum(spectrum *s, int width, int height, uint64_t seed, kiln_error *err)
+static kiln_status open_spectrum(spectrum *s, int width, int height, const float *noise, kiln_error *err)
 {
     size_t pixels = (size_t)width * (size_t)height;
-    *s = (spectrum){.width = width, .height = height};
+    *s = (spectrum){.width = width, .height = height, .normal = noise};
     s->columns = fourier_size(width);
     s->rows = fourier_size(height);
     size_t count = (size_t)s->columns * (size_t)s->rows;
     s->known = malloc(count * sizeof *s->known);
     s->noise = malloc(count * sizeof *s->noise);
     s->window = malloc(pixels * sizeof *s->window);
-    s->shared = malloc(pixels * sizeof *s->shared);
-    s->own = malloc(pixels * sizeof *s->own);
     s->shaped = malloc(pixels * sizeof *s->shaped);
     s->sample = malloc(pixels * sizeof *s->sample);
     s->rank = malloc(pixels * sizeof *s->rank);
-    if (!s->known || !s->noise || !s->window || !s->shared || !s->own || !s->shaped || !s->sample || !s->rank)
+    if (!s->known || !s->noise || !s->window || !s->shaped || !s->sample || !s->rank)
         return fail(err, KILN_NO_MEMORY, "out of memory to fill a picture with noise");
-    noise_init(&s->source, NOISE_TORCH, seed);
-    noise_fill(&s->source, s->shared, pixels);
     return KILN_OK;
 }
 
@@ -142,8 +137,6 @@ static void close_spectrum(spectrum *s)
     free(s->known);
     free(s->noise);
     free(s->window);
-    free(s->shared);
-    free(s->own);
     free(s->shaped);
     free(s->sample);
     free(s->rank);
@@ -151,12 +144,12 @@ static void close_spectrum(spectrum *s)
 }
 
 kiln_status fill_spectrum(float *picture, const float *mask, int width, int height, double variation,
-                          uint64_t seed, kiln_error *err)
+                          const float *noise, kiln_error *err)
 {
     spectrum *s = malloc(sizeof *s);
     if (!s)
         return fail(err, KILN_NO_MEMORY, "out of memory to fill a picture with noise");
-    kiln_status status = open_spectrum(s, width, height, seed, err);
+    kiln_status status = open_spectrum(s, width, height, noise, err);
     if (status == KILN_OK)
         status = make_window(s, mask, err);
     for (int c = 0; status == KILN_OK && c < 3; c++) {

@@ -1,6 +1,7 @@
 /* outpaint_fill.c - what a window of an outpainting starts from where nothing is known. */
 #include "pipeline/outpaint_parts.h"
 
+#include "diffusion/noise.h"
 #include "image/fill.h"
 #include "image/soften.h"
 
@@ -37,13 +38,18 @@ static kiln_status fill_noise(const outpaint_start *s, const inpainting *p, cons
     const kiln_outpaint_options *o = s->outpainting->options;
     int width = p->region.width, height = p->region.height;
     size_t pixels = (size_t)width * (size_t)height;
-    float *noise = malloc(pixels * 3 * sizeof *noise), *soft = malloc(pixels * sizeof *soft);
-    kiln_status status =
-        noise && soft ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory to fill a picture with noise");
+    float *noise = malloc(pixels * 3 * sizeof *noise), *soft = malloc(pixels * sizeof *soft),
+          *normal = malloc(pixels * FILL_NOISES * sizeof *normal);
+    noise_source *source = malloc(sizeof *source);
+    kiln_status status = noise && soft && normal && source
+                             ? KILN_OK
+                             : fail(err, KILN_NO_MEMORY, "out of memory to fill a picture with noise");
     if (status == KILN_OK) {
         memcpy(noise, p->original, pixels * 3 * sizeof *noise);
         memcpy(soft, unknown, pixels * sizeof *soft);
-        status = fill_spectrum(noise, unknown, width, height, o->variation, s->seed, err);
+        noise_init(source, NOISE_TORCH, s->seed);
+        noise_fill(source, normal, pixels * FILL_NOISES);
+        status = fill_spectrum(noise, unknown, width, height, o->variation, normal, err);
     }
     if (status == KILN_OK)
         status = soften(soft, width, height, 1, o->feather / 2.0, err);
@@ -54,6 +60,8 @@ static kiln_status fill_noise(const outpaint_start *s, const inpainting *p, cons
     }
     free(noise);
     free(soft);
+    free(normal);
+    free(source);
     return status;
 }
 

@@ -1,4 +1,4 @@
-/* floors: base tensor formats diffusion image
+/* floors: base tensor formats image
  *
  * test_mask.c - masks: where they come from, how they grow and soften, the boxes around them; what fills a hole; what is mixed
  * into a picture and what is not. */
@@ -242,7 +242,14 @@ static void noise_has_spectrum_and_colours(void **state)
             for (int c = 0; c < 3; c++)
                 p[(y * WIDTH + x) * 3 + c] = 0.2f * (float)c + 0.5f * sinf((float)y * 6.2831853f / 8);
         }
-    assert_int_equal(fill_spectrum(p, m, WIDTH, HEIGHT, 0.05, 7, NULL), KILN_OK);
+    float *noise = malloc(FILL_NOISES * WIDTH * HEIGHT * sizeof *noise);
+    uint32_t random = 7;
+    for (int i = 0; i < FILL_NOISES * WIDTH * HEIGHT; i++) {
+        random = random * 1664525 + 1013904223;
+        noise[i] = (float)(random >> 8) / 8388608.0f - 1;
+    }
+    assert_int_equal(fill_spectrum(p, m, WIDTH, HEIGHT, 0.05, noise, NULL), KILN_OK);
+    free(noise);
     for (int c = 0; c < 3; c++) {
         float values[2][64 * HEIGHT];
         int counts[2] = {0, 0};
