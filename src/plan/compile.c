@@ -209,8 +209,10 @@ static kiln_status rewrite(plan *p, kiln_error *err)
     r.ending = calloc((size_t)n, sizeof *r.ending);
     p->types = calloc((size_t)p->work.node_capacity, sizeof *p->types);
     p->buffer_of = malloc((size_t)p->work.node_capacity * sizeof *p->buffer_of);
+    p->offset_of = calloc((size_t)p->work.node_capacity, sizeof *p->offset_of);
     kiln_status status = KILN_OK;
-    if (!live || !r.nodes || !r.moved || !r.wide || !r.users || !r.ending || !p->types || !p->buffer_of)
+    if (!live || !r.nodes || !r.moved || !r.wide || !r.users || !r.ending || !p->types || !p->buffer_of ||
+        !p->offset_of)
         status = fail(err, KILN_NO_MEMORY, "out of memory while planning");
     else {
         mark_live(p, live);
@@ -264,6 +266,31 @@ static kiln_status take_plain(plan *p, step *s, int k, int index, kiln_error *er
     size_t bytes = (size_t)shape_count(p->work.parameters[index].shape) * sizeof(float);
     return packed_take(p->packed, &p->work, index, NULL, 0, bytes, NULL, NULL, &s->taken[k], &s->parameter[k],
                        err);
+}
+
+/* Where in its input the value of a slice along the first axis begins. */
+static size_t slice_offset(const plan *p, int i)
+{
+    const node *n = &p->work.nodes[i];
+    int64_t inner = 1;
+    for (int k = 1; k < n->shape.rank; k++)
+        inner *= n->shape.dim[k];
+    return (size_t)(n->attributes.slice.start * inner) * dtype_size(p->types[i]);
+}
+
+/* Whether a value only looks at memory of another: a reshape, or a part in one piece. Kernels expect values to begin
+ * with a line of the cache, so other parts are copied; so are parts of parameters, which live elsewhere. */
+static bool is_view(const plan *p, int i)
+{
+    const node *n = &p->work.nodes[i];
+    if (n->op == OP_RESHAPE)
+        return true;
+    if (n->op != OP_SLICE || n->attributes.slice.axis != 0 || p->types[i] != p->types[n->input[0].index])
+        return false;
+    int root = n->input[0].index;
+    while (p->work.nodes[root].op == OP_RESHAPE || p->work.nodes[root].op == OP_SLICE)
+        root = p->work.nodes[root].input[0].index;
+    return p->work.nodes[root].op != OP_PARAMETER && slice_offset(p, i) % 64 == 0;
 }
 
 /* The parameter that a value is, perhaps under another shape; -1: none. */
@@ -326,9 +353,9 @@ static void last_uses(const plan *p, int *last)
         for (int k = 0; k < n->input_count; k++)
             last[n->input[k].index] = s;
     }
-    /* A reshape reads its input for as long as anything reads the reshape. */
+    /* A view reads its input for as long as anything reads the view. */
     for (int i = p->work.node_count - 1; i > 0; i--)
-        if (p->work.nodes[i].op == OP_RESHAPE && last[i] > last[p->work.nodes[i].input[0].index])
+        if (is_view(p, i) && last[i] > last[p->work.nodes[i].input[0].index])
             last[p->work.nodes[i].input[0].index] = last[i];
 }
 
@@ -337,7 +364,7 @@ static void keep_outputs(const plan *p, int *last)
     for (int i = 0; i < p->output_count; i++) {
         int v = p->outputs[i].value.index;
         last[v] = INT_MAX;
-        while (p->work.nodes[v].op == OP_RESHAPE)
+        while (is_view(p, v))
             last[v = p->work.nodes[v].input[0].index] = INT_MAX;
     }
 }
@@ -388,16 +415,19 @@ static kiln_status lay_out(plan *p, kiln_error *err)
         p->buffer_of[i] = -1;
     for (int i = 1; status == KILN_OK && i < p->work.node_count; i++) {
         const node *n = &p->work.nodes[i];
-        if (n->op == OP_RESHAPE)
+        if (is_view(p, i)) {
             p->buffer_of[i] = p->buffer_of[n->input[0].index];
-        else if (n->op == OP_INPUT)
+            p->offset_of[i] = p->offset_of[n->input[0].index] + (n->op == OP_SLICE ? slice_offset(p, i) : 0);
+        } else if (n->op == OP_INPUT)
             status = give_buffer(p, i, -1, last, err);
         else if (n->op != OP_PARAMETER) {
             status = give_buffer(p, i, s, last, err);
             step *t = &p->steps[s++];
             t->output = p->buffer_of[i];
-            for (int k = 0; k < n->input_count; k++)
+            for (int k = 0; k < n->input_count; k++) {
                 t->input[k] = n->input[k].index ? p->buffer_of[n->input[k].index] : -1;
+                t->offset[k] = p->offset_of[n->input[k].index];
+            }
             if (t->kernel.scratch_bytes && status == KILN_OK)
                 t->scratch = new_buffer(p, t->kernel.scratch_bytes, s - 1, s - 1);
         }
@@ -453,7 +483,7 @@ static kiln_status prepare_steps(plan *p, kiln_error *err)
     kiln_status status = tell_loading(p, 0, total, err);
     for (int i = 1; status == KILN_OK && i < p->work.node_count; i++) {
         op_kind op = p->work.nodes[i].op;
-        if (op == OP_INPUT || op == OP_PARAMETER || op == OP_RESHAPE)
+        if (op == OP_INPUT || op == OP_PARAMETER || is_view(p, i))
             continue;
         status = prepare_step(p, i, err);
         if (status != KILN_OK)
@@ -521,6 +551,7 @@ void plan_free(plan *p)
     free(p->work.nodes);
     free(p->types);
     free(p->buffer_of);
+    free(p->offset_of);
     free(p->steps);
     free(p->buffers);
     free(p->outputs);

@@ -13,7 +13,8 @@ typedef struct buffer {
 typedef struct step {
     int node; /* in plan->work.nodes */
     kernel kernel;
-    int input[OP_MAX_INPUTS]; /* buffer, or -1 */
+    int input[OP_MAX_INPUTS];     /* buffer, or -1 */
+    size_t offset[OP_MAX_INPUTS]; /* of the input in its buffer */
     const void *parameter[OP_MAX_INPUTS];
     packed *taken[OP_MAX_INPUTS]; /* plain parameters this step holds */
     int live[OP_MAX_INPUTS];      /* 1 + the live parameter behind an input; 0: none */
@@ -24,9 +25,10 @@ typedef struct step {
 struct plan {
     plan_options options;
     packed_store *packed;
-    graph work;     /* the graph after fusion: own nodes, everything else shared with the caller's graph */
-    dtype *types;   /* storage type by node */
-    int *buffer_of; /* buffer by node, -1: none */
+    graph work;        /* the graph after fusion: own nodes, everything else shared with the caller's graph */
+    dtype *types;      /* storage type by node */
+    int *buffer_of;    /* buffer by node, -1: none */
+    size_t *offset_of; /* where in it the node's value begins: views of a part begin within */
     step *steps;
     int step_count;
     buffer *buffers;

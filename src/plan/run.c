@@ -100,6 +100,12 @@ static void *at_buffer(const run *r, int b)
     return b < 0 ? NULL : r->memory->arena + r->plan->buffers[b].offset;
 }
 
+/* An input of a step. */
+static const void *at_input(const run *r, const step *s, int k)
+{
+    return s->input[k] < 0 ? NULL : (const unsigned char *)at_buffer(r, s->input[k]) + s->offset[k];
+}
+
 void *run_input(run *r, const char *name)
 {
     const graph *g = &r->plan->work;
@@ -111,9 +117,13 @@ void *run_input(run *r, const char *name)
 
 const float *run_output(run *r, const char *name)
 {
-    for (int i = 0; i < r->plan->output_count; i++)
-        if (strcmp(r->plan->outputs[i].name, name) == 0)
-            return at_buffer(r, r->plan->buffer_of[r->plan->outputs[i].value.index]);
+    const plan *p = r->plan;
+    for (int i = 0; i < p->output_count; i++) {
+        int v = p->outputs[i].value.index;
+        if (strcmp(p->outputs[i].name, name) == 0)
+            return (const float *)(const void *)((const char *)at_buffer(r, p->buffer_of[v]) +
+                                                 p->offset_of[v]);
+    }
     return NULL;
 }
 
@@ -152,7 +162,7 @@ static kiln_status run_step(const run *r, int i, trace_function trace, void *tra
     for (int k = 0; k < p->work.nodes[s->node].input_count; k++)
         a.input[k] = s->parameter[k] ? s->parameter[k]
                      : s->live[k]    ? (const void *)r->live[s->live[k] - 1]
-                                     : at_buffer(r, s->input[k]);
+                                     : at_input(r, s, k);
     for (int k = 0; k < OP_MAX_INPUTS; k++)
         if (s->live[k] && !a.input[k])
             return fail(err, KILN_INTERNAL, "the live parameter '%s' has no data",
