@@ -231,7 +231,7 @@ static room room_now(const kiln_upscaler *u, int64_t limit)
 /* The last steps: the picture that was made, the result, and what resampling keeps in between. */
 static int64_t ending_bytes(const upscale_job *job, const image *from, int scale)
 {
-    const upscale_pass *last = &job->passes[job->pass_count - 1];
+    const upscale_pass *last = &job->passes[job->pass_count ? job->pass_count - 1 : 0];
     int channels = job->colours + job->alpha;
     int64_t made = job->pass_count
                        ? picture_bytes((int64_t)last->width * scale, (int64_t)last->height * scale,
