@@ -220,6 +220,47 @@ static void a_reshape_has_the_type_of_what_it_views(void **state)
     graph_free(g);
 }
 
+/* Parts of a value in one piece are not copied, whoever else reads the value, and through a reshape; other parts are. */
+static void parts_are_looked_at(void **state)
+{
+    (void)state;
+    graph *g = graph_new();
+    at a = graph_root(g);
+    value x = graph_input(g, "x", SHAPE2(6, 16), DTYPE_F32), y = op_scale(a, x, 2, 1);
+    value flat = op_reshape(a, y, SHAPE1(96));
+    graph_output(g, "part", op_slice(a, y, 0, 2, 3));
+    graph_output(g, "part of a part", op_slice(a, op_slice(a, flat, 0, 32, 48), 0, 16, 16));
+    graph_output(g, "changed", op_scale(a, op_slice(a, y, 0, 4, 2), -1, 0));
+    graph_output(g, "whole", op_scale(a, y, 3, 0));
+    packed_store *store = packed_store_new((parameter_source){.read = read_named});
+    plan *p = compiled(g, store, false, false, DTYPE_F32);
+    assert_int_equal(plan_step_count(p), 3); /* the scales */
+    graph_output(g, "askew", op_slice(a, flat, 0, 3, 5));
+    plan *with_copy = compiled(g, store, false, false, DTYPE_F32);
+    assert_int_equal(plan_step_count(with_copy), 4);
+    run *r;
+    assert_int_equal(run_new(with_copy, &r, NULL), KILN_OK);
+    float *in = run_input(r, "x");
+    for (int i = 0; i < 96; i++)
+        in[i] = (float)i;
+    assert_int_equal(plan_run(with_copy, r, NULL, NULL, NULL, NULL), KILN_OK);
+    for (int i = 0; i < 48; i++)
+        assert_true(fabsf(run_output(r, "part")[i] - (float)(2 * (32 + i) + 1)) < 1e-6f);
+    for (int i = 0; i < 16; i++)
+        assert_true(fabsf(run_output(r, "part of a part")[i] - (float)(2 * (48 + i) + 1)) < 1e-6f);
+    for (int i = 0; i < 32; i++)
+        assert_true(fabsf(run_output(r, "changed")[i] + (float)(2 * (64 + i) + 1)) < 1e-6f);
+    for (int i = 0; i < 96; i++)
+        assert_true(fabsf(run_output(r, "whole")[i] - (float)(3 * (2 * i + 1))) < 1e-6f);
+    for (int i = 0; i < 5; i++)
+        assert_true(fabsf(run_output(r, "askew")[i] - (float)(2 * (3 + i) + 1)) < 1e-6f);
+    run_free(r);
+    plan_free(p);
+    plan_free(with_copy);
+    packed_store_free(store);
+    graph_free(g);
+}
+
 static void errors_name_the_place(void **state)
 {
     (void)state;
@@ -367,6 +408,7 @@ int main(void)
         cmocka_unit_test(fusion_and_reuse_change_nothing),
         cmocka_unit_test(bf16_storage_stays_close),
         cmocka_unit_test(a_reshape_has_the_type_of_what_it_views),
+        cmocka_unit_test(parts_are_looked_at),
         cmocka_unit_test(errors_name_the_place),
         cmocka_unit_test(parameters_have_both_names),
         cmocka_unit_test(cancel_stops_and_trace_sees_all),
