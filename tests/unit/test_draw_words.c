@@ -230,8 +230,8 @@ static void maps_that_do_not_fit(void **state)
         {"conditioning", "context", "[77,32]", 77 * 32, 1, KILN_BAD_ARGUMENT, "context"},
         {"conditioning", "other", "[1,77,32]", 77 * 32, 1, KILN_BAD_ARGUMENT, "context"},
         {"latents", "context", "[1,77,32]", 77 * 32, 1, KILN_BAD_ARGUMENT, "not a conditioning"},
-        {"conditioning", "context", "[1,77,32]", 77 * 32, NAN, KILN_BAD_ARGUMENT, "NaN"},
-        {"conditioning", "context", "[1,77,32]", 77 * 32, INFINITY, KILN_BAD_ARGUMENT, "NaN"},
+        {"conditioning", "context", "[1,77,32]", 77 * 32, NAN, KILN_BAD_FORMAT, "NaN"},
+        {"conditioning", "context", "[1,77,32]", 77 * 32, INFINITY, KILN_BAD_FORMAT, "NaN"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         kiln_map *m = map_of(cases[i].kind, cases[i].name, cases[i].shape, cases[i].elements, cases[i].value);
