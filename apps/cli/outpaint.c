@@ -78,10 +78,13 @@ static bool read_target(const char *text, int *width, int *height, bool *proport
     picture_size size;
     const char *colon = strchr(text, ':');
     *proportions = colon != NULL;
+    *width = *height = 0;
     if (!colon) {
         bool good = value_size(text, 1, 65500, &size);
-        *width = good ? size.width : 0;
-        *height = good ? size.height : 0;
+        if (good) {
+            *width = size.width;
+            *height = size.height;
+        }
         return good;
     }
     char first[16];
@@ -140,7 +143,8 @@ static int apply_values(outpaint_run *r)
     bool proportions;
     int width = kiln_image_width(r->picture) + v->left + v->right,
         height = kiln_image_height(r->picture) + v->up + v->down;
-    (void)read_target(v->to, &to_width, &to_height, &proportions);
+    if (!read_target(v->to, &to_width, &to_height, &proportions))
+        return EXIT_FAILED; /* refused before */
     if (kiln_outpaint_to(o, width, height, to_width, to_height, proportions, v->anchor, &err) != KILN_OK)
         return complain_error(&err);
     o->left += v->left;

@@ -122,11 +122,11 @@ static kiln_status open_spectrum(spectrum *s, int width, int height, const float
     s->rows = fourier_size(height);
     size_t count = (size_t)s->columns * (size_t)s->rows;
     s->known = malloc(count * sizeof *s->known);
-    s->noise = malloc(count * sizeof *s->noise);
+    s->noise = calloc(count, sizeof *s->noise);
     s->window = malloc(pixels * sizeof *s->window);
-    s->shaped = malloc(pixels * sizeof *s->shaped);
-    s->sample = malloc(pixels * sizeof *s->sample);
-    s->rank = malloc(pixels * sizeof *s->rank);
+    s->shaped = calloc(pixels, sizeof *s->shaped);
+    s->sample = calloc(pixels, sizeof *s->sample);
+    s->rank = calloc(pixels, sizeof *s->rank);
     if (!s->known || !s->noise || !s->window || !s->shaped || !s->sample || !s->rank)
         return fail(err, KILN_NO_MEMORY, "out of memory to fill a picture with noise");
     return KILN_OK;

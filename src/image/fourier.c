@@ -52,7 +52,7 @@ static void transform_line(wave *line, int n, const wave *roots)
 kiln_status fourier_plane(wave *plane, int width, int height, int back, kiln_error *err)
 {
     int longest = width > height ? width : height;
-    wave *roots = malloc((size_t)longest * sizeof *roots), *line = malloc((size_t)longest * sizeof *line);
+    wave *roots = calloc((size_t)longest, sizeof *roots), *line = calloc((size_t)longest, sizeof *line);
     if (!roots || !line) {
         free(roots);
         free(line);

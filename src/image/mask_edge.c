@@ -125,8 +125,8 @@ kiln_status mask_blur(mask *m, double sigma, kiln_error *err)
     if (!(sigma > 0) || reach < 1)
         return KILN_OK;
     size_t longest = (size_t)(m->width > m->height ? m->width : m->height);
-    double *taps = malloc((size_t)(2 * reach + 1) * sizeof *taps), sum = 0;
-    float *in = malloc(longest * sizeof *in), *out = malloc(longest * sizeof *out);
+    double *taps = calloc((size_t)(2 * reach + 1), sizeof *taps), sum = 0;
+    float *in = calloc(longest, sizeof *in), *out = calloc(longest, sizeof *out);
     bool good = taps && in && out;
     for (int k = -reach; good && k <= reach; k++)
         sum += taps[k + reach] = exp(-0.5 * k * k / (sigma * sigma));

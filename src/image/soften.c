@@ -62,7 +62,7 @@ kiln_status soften(float *values, int width, int height, int channels, double si
     if (!(sigma > 0))
         return KILN_OK;
     size_t longest = (size_t)(width > height ? width : height), depth = (size_t)channels;
-    float *a = malloc(longest * sizeof *a), *c = malloc(longest * sizeof *c);
+    float *a = calloc(longest, sizeof *a), *c = calloc(longest, sizeof *c);
     box b = box_of(sigma);
     bool good = a && c;
     for (size_t y = 0; good && y < (size_t)height; y++)

@@ -236,5 +236,6 @@ void reference_channel_attention_backward(const op_call *c)
 double flops_channel_attention(const graph *g, const node *n)
 {
     shape Q = graph_node(g, n->input[0])->shape;
-    return 4.0 * (double)shape_count(Q) * (double)(Q.dim[2] / n->attributes.channel_attention.heads);
+    int64_t width = Q.dim[2] / n->attributes.channel_attention.heads;
+    return 4.0 * (double)shape_count(Q) * (double)width;
 }

@@ -122,7 +122,8 @@ static void group_means(const op_call *c, int64_t n, int64_t g, double *mean, do
 {
     int64_t C = op_last(c->shape), width = C / c->node->attributes.norm.groups;
     const float *w = c->input[1], *sums = (const float *)c->input[5] + 2 * n * C;
-    double count = (double)(op_rows(c->shape) / c->shape.dim[0] * width);
+    int64_t elements = op_rows(c->shape) / c->shape.dim[0] * width;
+    double count = (double)elements;
     *mean = *product = 0;
     for (int64_t k = g * width; k < (g + 1) * width; k++) {
         *mean += (double)sums[k] * w[k] / count;

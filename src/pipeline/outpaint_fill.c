@@ -71,7 +71,7 @@ kiln_status outpaint_fill(const void *self, const inpainting *p, float *start, k
     const char *fill = s->outpainting->options->fill;
     int width = p->region.width, height = p->region.height;
     size_t pixels = (size_t)width * (size_t)height;
-    float *unknown = malloc(pixels * sizeof *unknown);
+    float *unknown = calloc(pixels, sizeof *unknown);
     fill_box box = known_box(s);
     if (!unknown)
         return fail(err, KILN_NO_MEMORY, "out of memory to fill a picture");

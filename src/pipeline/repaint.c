@@ -53,7 +53,7 @@ void repaint_output(const repaint *r, const sampler_plan *plan, const float *x, 
     conversion to = output_of_x0(plan, sigma);
     enum { MOST = 64 };
     for (size_t i = 0; i < r->positions; i++) {
-        float t = share(r, i, sigma), drawn[MOST], ratio = 1;
+        float t = share(r, i, sigma), drawn[MOST] = {0}, ratio = 1;
         if (t >= 1)
             continue;
         for (int c = 0; c < r->channels && c < MOST; c++) {
@@ -61,9 +61,10 @@ void repaint_output(const repaint *r, const sampler_plan *plan, const float *x, 
             drawn[c] = (output[k] - to.of_x * x[k]) / to.of_x0;
         }
         if (r->soft && t > 0) {
-            float kept[MOST];
+            float kept[MOST] = {0};
             repaint one = *r;
             one.positions = 1;
+            one.channels = r->channels < MOST ? r->channels : MOST;
             for (int c = 0; c < r->channels && c < MOST; c++)
                 kept[c] = r->image[(size_t)c * r->positions + i];
             ratio = length_ratio(&one, kept, drawn, t);

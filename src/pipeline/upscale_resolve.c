@@ -205,7 +205,7 @@ static kiln_status choose_tiles(kiln_upscaler *u, upscale_job *job, int i, int t
             return too_little(job, i, r, err);
     }
     status = estimate(u, job, i, r, &pixels, err);
-    for (int attempt = 0; status == KILN_OK && !good && attempt < 8; attempt++, pixels *= 0.6) {
+    for (int attempt = 0; status == KILN_OK && !good && attempt < 8; attempt++) {
         before = *p;
         set_tiles_of(u, job, p, pixels);
         if (attempt && same_tiles(&before, p))
@@ -213,6 +213,7 @@ static kiln_status choose_tiles(kiln_upscaler *u, upscale_job *job, int i, int t
         job->work.memory.peak = peak;
         job->work.memory.activations = activations;
         status = fits(u, job, i, r, &good, err);
+        pixels *= 0.6;
     }
     return status != KILN_OK || good ? status : too_little(job, i, r, err);
 }

@@ -16,7 +16,7 @@ static int common_multiple(int a, int b)
         x = y;
         y = rest;
     }
-    return a / x * b;
+    return x && a ? a / x * b : 1;
 }
 
 upscale_strip upscale_strip_of(int picture, int multiple, int align, int tile, int overlap, int scale)

@@ -58,7 +58,7 @@ static void blur_line(const float *from, float *to, int length, size_t step, con
 
 static kiln_status blur(sheet *s, double deviation, kiln_error *err)
 {
-    float kernel[2 * WIDEST_KERNEL + 1], sum = 0;
+    float kernel[2 * WIDEST_KERNEL + 1] = {0}, sum = 0;
     int reach = (int)ceil(3 * deviation);
     if (deviation < 0.05)
         return KILN_OK;
@@ -67,7 +67,7 @@ static kiln_status blur(sheet *s, double deviation, kiln_error *err)
         sum += kernel[k + reach] = (float)exp(-0.5 * k * k / (deviation * deviation));
     for (int k = 0; k <= 2 * reach; k++)
         kernel[k] /= sum;
-    float *other = malloc(sheet_count(s) * sizeof *other);
+    float *other = calloc(sheet_count(s), sizeof *other);
     if (!other)
         return fail(err, KILN_NO_MEMORY, "out of memory for a picture");
     size_t row = (size_t)s->width * 3;
@@ -81,7 +81,7 @@ static kiln_status blur(sheet *s, double deviation, kiln_error *err)
 
 static kiln_status resample(sheet *s, int width, int height, resize_filter filter, kiln_error *err)
 {
-    sheet next = {malloc((size_t)width * (size_t)height * 3 * sizeof(float)), width, height};
+    sheet next = {calloc((size_t)width * (size_t)height * 3, sizeof(float)), width, height};
     kiln_status status = next.numbers ? resize_floats(s->numbers, s->width, s->height, 3, next.numbers, width,
                                                       height, filter, err)
                                       : fail(err, KILN_NO_MEMORY, "out of memory for a picture");
@@ -165,7 +165,7 @@ static kiln_status pass(const degradation *d, sheet *s, int width, int height, u
 kiln_status degrade(const degradation *d, const float *large, int width, int height, uint64_t bits,
                     float *small, kiln_error *err)
 {
-    sheet s = {malloc((size_t)width * (size_t)height * 3 * sizeof(float)), width, height};
+    sheet s = {calloc((size_t)width * (size_t)height * 3, sizeof(float)), width, height};
     int w = width / d->scale, h = height / d->scale;
     kiln_status status = s.numbers ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory for a picture");
     for (size_t i = 0; status == KILN_OK && i < sheet_count(&s); i++)

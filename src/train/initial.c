@@ -95,14 +95,15 @@ static bool is_last_layer(const initial_weights *w, const char *name)
     return false;
 }
 
-static bool starts_at_zero(const initial_weights *w, const char *name)
+static bool starts_at_zero(const initial_weights *w, const parameter *p)
 {
+    const char *name = p->canonical;
+    if (w->part == PART_UPSCALER)
+        return p->role == ROLE_BIAS || (w->zero_init && is_last_layer(w, name));
     if (w->part == PART_TEXT)
         return ends_with(name, ".bias");
     if (!w->zero_init)
         return false;
-    if (w->part == PART_UPSCALER)
-        return is_last_layer(w, name);
     return contains_layer(name, ".conv2") || (w->part == PART_UNET && (contains_layer(name, ".proj_out") ||
                                                                        strncmp(name, "conv_out.", 9) == 0));
 }
@@ -127,14 +128,12 @@ static kiln_status read_initial(void *self, const parameter *p, int index, float
         fill(to, count, 0.25f); /* PReLU, as torch begins */
     else if (p->role == ROLE_NORM)
         fill(to, count, ends_with(p->canonical, ".weight") ? 1.0f : 0.0f);
-    else if (starts_at_zero(w, p->canonical))
+    else if (starts_at_zero(w, p))
         fill(to, count, 0.0f);
     else if (w->part == PART_TEXT)
         fill_normal(to, count, bits, text_deviation(w, p->canonical));
     else if (p->role == ROLE_EMBEDDING)
         fill_normal(to, count, bits, 1.0);
-    else if (w->part == PART_UPSCALER && p->role == ROLE_BIAS)
-        fill(to, count, 0.0f);
     else if (w->part == PART_UPSCALER)
         /* Nothing goes around its convolutions: torch's own bound would leave a thousandth of the signal after twelve. He
          * et al. 2015, for PReLUs of 1/4. */

@@ -9,8 +9,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ------------------------------------------------------------------------------ tests */
-
 static void takes_what_a_pipeline_needs(void **state)
 {
     (void)state;
