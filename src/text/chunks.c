@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #define BREAK_WORD "BREAK"
 
@@ -19,6 +18,7 @@ void chunks_free(token_chunks *chunks)
     if (!chunks)
         return;
     free(chunks->ids);
+    free(chunks->weights);
     free(chunks->length);
     free(chunks->end);
     *chunks = (token_chunks){0};
@@ -30,6 +30,8 @@ typedef struct cutting {
     chunk_options options;
     int32_t comma;
     int32_t open[CHUNK_TOKENS]; /* the window being filled */
+    float open_weights[CHUNK_TOKENS];
+    bool weighted;
     int open_count;
     int last_comma; /* its index in the open window, or -1 */
     int capacity;
@@ -51,7 +53,10 @@ static kiln_status grow(cutting *c, kiln_error *err)
     int *end = realloc(out->end, capacity * sizeof *end);
     if (end)
         out->end = end;
-    if (!ids || !length || !end)
+    float(*weights)[CHUNK_LENGTH] = c->weighted ? realloc(out->weights, capacity * sizeof *weights) : NULL;
+    if (weights)
+        out->weights = weights;
+    if (!ids || !length || !end || (c->weighted && !weights))
         return fail(err, KILN_NO_MEMORY, "not enough memory for %zu prompt windows", capacity);
     c->capacity = (int)capacity;
     return KILN_OK;
@@ -75,16 +80,22 @@ static kiln_status close_window(cutting *c, int keep, kiln_error *err)
         row[at++] = c->options.pad_id;
     while (end < CHUNK_LENGTH - 1 && row[end] != end_id)
         end++;
+    if (c->weighted) {
+        float *weights = out->weights[out->count];
+        for (int i = 0; i < CHUNK_LENGTH; i++)
+            weights[i] = i >= 1 && i <= keep ? c->open_weights[i - 1] : 1;
+    }
     out->length[out->count] = keep;
     out->end[out->count] = end;
     out->count++;
     c->open_count -= keep;
     memmove(c->open, c->open + keep, (size_t)c->open_count * sizeof *c->open);
+    memmove(c->open_weights, c->open_weights + keep, (size_t)c->open_count * sizeof *c->open_weights);
     c->last_comma = -1;
     return KILN_OK;
 }
 
-static kiln_status add_token(cutting *c, int32_t id, kiln_error *err)
+static kiln_status add_token(cutting *c, int32_t id, float weight, kiln_error *err)
 {
     kiln_status status = KILN_OK;
     bool full = c->open_count == CHUNK_TOKENS;
@@ -97,12 +108,14 @@ static kiln_status add_token(cutting *c, int32_t id, kiln_error *err)
     }
     if (!status && c->open_count == CHUNK_TOKENS)
         status = close_window(c, CHUNK_TOKENS, err);
-    if (!status)
+    if (!status) {
+        c->open_weights[c->open_count] = weight;
         c->open[c->open_count++] = id;
+    }
     return status;
 }
 
-static kiln_status add_text(cutting *c, const char *text, size_t length, kiln_error *err)
+static kiln_status add_text(cutting *c, const char *text, size_t length, float weight, kiln_error *err)
 {
     token_list tokens = {0};
     kiln_status status = tokenizer_encode_part(c->with, text, length, &tokens, err);
@@ -110,32 +123,10 @@ static kiln_status add_text(cutting *c, const char *text, size_t length, kiln_er
     if (c->options.one_window && limit > CHUNK_TOKENS)
         limit = CHUNK_TOKENS;
     for (size_t i = 0; !status && i < limit; i++)
-        status = add_token(c, tokens.ids[i], err);
+        status = add_token(c, tokens.ids[i], weight, err);
     c->out->dropped = tokens.count - limit;
     token_list_free(&tokens);
     return status;
-}
-
-/* Whether a word could go on at this side of a boundary. The text is valid UTF-8. */
-static bool word_before(const char *text, size_t at)
-{
-    size_t start = at;
-    utf8proc_int32_t c;
-    if (!at)
-        return false;
-    do
-        start--;
-    while (start > 0 && ((unsigned char)text[start] & 0xC0) == 0x80);
-    return utf8proc_iterate((const utf8proc_uint8_t *)text + start, (utf8proc_ssize_t)(at - start), &c) > 0 &&
-           clean_is_word(c);
-}
-
-static bool word_after(const char *text, size_t at, size_t length)
-{
-    utf8proc_int32_t c;
-    return at < length &&
-           utf8proc_iterate((const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(length - at), &c) > 0 &&
-           clean_is_word(c);
 }
 
 /* Where the next BREAK begins, at or after `from`; the text's length when there is none. */
@@ -143,8 +134,7 @@ static size_t find_break(const char *text, size_t from, size_t length)
 {
     const size_t size = strlen(BREAK_WORD);
     for (size_t i = from; i + size <= length; i++)
-        if (memcmp(text + i, BREAK_WORD, size) == 0 && !word_before(text, i) &&
-            !word_after(text, i + size, length))
+        if (memcmp(text + i, BREAK_WORD, size) == 0 && clean_is_apart(text, length, i, i + size))
             return i;
     return length;
 }
@@ -152,11 +142,11 @@ static size_t find_break(const char *text, size_t from, size_t length)
 static kiln_status cut(cutting *c, const char *prompt, size_t length, kiln_error *err)
 {
     if (c->options.one_window)
-        return add_text(c, prompt, length, err);
+        return add_text(c, prompt, length, 1, err);
     kiln_status status = KILN_OK;
     for (size_t from = 0; !status;) {
         size_t stop = find_break(prompt, from, length);
-        status = add_text(c, prompt + from, stop - from, err);
+        status = add_text(c, prompt + from, stop - from, 1, err);
         if (status || stop == length)
             break;
         status = close_window(c, c->open_count, err);
@@ -174,25 +164,50 @@ static kiln_status check_prompt(const char *prompt, size_t length, kiln_error *e
     return status ? fail_within(err, status, "the prompt") : KILN_OK;
 }
 
+static cutting begin(const tokenizer *t, const chunk_options *options, token_chunks *out)
+{
+    *out = (token_chunks){0};
+    return (cutting){.with = t,
+                     .options = options ? *options : chunk_options_of(t),
+                     .comma = tokenizer_lookup(t, ",</w>"),
+                     .last_comma = -1,
+                     .out = out};
+}
+
+static kiln_status finish(cutting *c, kiln_status status, kiln_error *err)
+{
+    if (!status && (c->open_count || !c->out->count))
+        status = close_window(c, c->open_count, err);
+    if (status)
+        chunks_free(c->out);
+    return status;
+}
+
 kiln_status chunks_of_prompt(const tokenizer *t, const char *prompt, const chunk_options *options,
                              token_chunks *out, kiln_error *err)
 {
-    *out = (token_chunks){0};
+    cutting c = begin(t, options, out);
     size_t length = strlen(prompt);
     kiln_status status = check_prompt(prompt, length, err);
     if (status)
         return status;
-    cutting c = {.with = t,
-                 .options = options ? *options : chunk_options_of(t),
-                 .comma = tokenizer_lookup(t, ",</w>"),
-                 .last_comma = -1,
-                 .out = out};
-    status = cut(&c, prompt, length, err);
-    if (!status && (c.open_count || !out->count))
-        status = close_window(&c, c.open_count, err);
+    return finish(&c, cut(&c, prompt, length, err), err);
+}
+
+kiln_status chunks_of_pieces(const tokenizer *t, const prompt_pieces *pieces, const chunk_options *options,
+                             token_chunks *out, kiln_error *err)
+{
+    cutting c = begin(t, options, out);
+    c.weighted = pieces->weighted;
+    kiln_status status = check_prompt(pieces->text, strlen(pieces->text), err);
     if (status)
-        chunks_free(out);
-    return status;
+        return status;
+    for (size_t i = 0; !status && i < pieces->count; i++) {
+        const prompt_piece *p = &pieces->pieces[i];
+        status = p->ends_window ? close_window(&c, c.open_count, err)
+                                : add_text(&c, pieces->text + p->begin, p->length, (float)p->weight, err);
+    }
+    return finish(&c, status, err);
 }
 
 kiln_status chunks_extend(const tokenizer *t, token_chunks *chunks, int count, const chunk_options *options,
@@ -200,6 +215,7 @@ kiln_status chunks_extend(const tokenizer *t, token_chunks *chunks, int count, c
 {
     cutting c = {.with = t,
                  .options = options ? *options : chunk_options_of(t),
+                 .weighted = chunks->weights != NULL,
                  .capacity = chunks->count,
                  .out = chunks};
     kiln_status status = KILN_OK;

@@ -7,6 +7,7 @@
 #ifndef KILN_TEXT_CHUNKS_H
 #define KILN_TEXT_CHUNKS_H
 
+#include "text/prompt_attention.h"
 #include "text/tokenizer.h"
 
 #include <stdbool.h>
@@ -33,7 +34,8 @@ chunk_options chunk_options_of(const tokenizer *);
 typedef struct token_chunks {
     int count; /* at least 1 after success: an empty prompt is one empty window */
     int32_t (*ids)[CHUNK_LENGTH];
-    int *length;    /* tokens in each window, without start and end: 0 .. 75 */
+    float (*weights)[CHUNK_LENGTH]; /* of every position, 1 for what is no word; NULL: all are 1 */
+    int *length;                    /* tokens in each window, without start and end: 0 .. 75 */
     int *end;       /* position of the first end-of-text id: where the pooled vector is read */
     size_t dropped; /* with one_window: how many tokens of the prompt were left out */
 } token_chunks;
@@ -41,6 +43,10 @@ typedef struct token_chunks {
 /* `prompt` is NUL-terminated UTF-8. `options` NULL: chunk_options_of. Errors as tokenizer_encode; `*out` is
  * {0} after a failure. */
 kiln_status chunks_of_prompt(const tokenizer *, const char *prompt, const chunk_options *options,
+                             token_chunks *out, kiln_error *err);
+
+/* The same of a prompt that is read already, with its weights. Each piece is cut into words by itself. */
+kiln_status chunks_of_pieces(const tokenizer *, const prompt_pieces *, const chunk_options *options,
                              token_chunks *out, kiln_error *err);
 
 /* Add empty windows (start, end, padding) until there are `count`, so that a prompt and its negative have the

@@ -187,3 +187,30 @@ kiln_status clean_text(const char *text, size_t length, char **out, size_t *out_
     *out_length = lowered.length;
     return KILN_OK;
 }
+
+/* Whether a word could go on at this side of a boundary. The text is valid UTF-8. */
+static bool word_before(const char *text, size_t at)
+{
+    size_t start = at;
+    utf8proc_int32_t c;
+    if (!at)
+        return false;
+    do
+        start--;
+    while (start > 0 && ((unsigned char)text[start] & 0xC0) == 0x80);
+    return utf8proc_iterate((const utf8proc_uint8_t *)text + start, (utf8proc_ssize_t)(at - start), &c) > 0 &&
+           clean_is_word(c);
+}
+
+static bool word_after(const char *text, size_t at, size_t length)
+{
+    utf8proc_int32_t c;
+    return at < length &&
+           utf8proc_iterate((const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(length - at), &c) > 0 &&
+           clean_is_word(c);
+}
+
+bool clean_is_apart(const char *text, size_t length, size_t begin, size_t end)
+{
+    return !word_before(text, begin) && !word_after(text, end, length);
+}

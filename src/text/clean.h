@@ -22,5 +22,8 @@ kiln_status clean_text(const char *text, size_t length, char **out, size_t *out_
 
 /* A letter, a number or an underscore: Python's \w. */
 bool clean_is_word(int32_t code_point);
+/* Whether text[begin, end) is not part of a longer word on either side: Python's \b around a word. Safe for bytes that
+ * are not UTF-8. */
+bool clean_is_apart(const char *text, size_t length, size_t begin, size_t end);
 
 #endif
