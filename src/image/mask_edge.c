@@ -125,7 +125,7 @@ kiln_status mask_blur(mask *m, double sigma, kiln_error *err)
     if (!(sigma > 0) || reach < 1)
         return KILN_OK;
     size_t longest = (size_t)(m->width > m->height ? m->width : m->height);
-    double *taps = calloc((size_t)(2 * reach + 1), sizeof *taps), sum = 0;
+    double *taps = calloc(2 * (size_t)reach + 1, sizeof *taps), sum = 0;
     float *in = calloc(longest, sizeof *in), *out = calloc(longest, sizeof *out);
     bool good = taps && in && out;
     for (int k = -reach; good && k <= reach; k++)

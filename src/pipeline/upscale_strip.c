@@ -16,13 +16,15 @@ static int common_multiple(int a, int b)
         x = y;
         y = rest;
     }
-    return x && a ? a / x * b : 1;
+    int multiple = x ? a / x * b : 0;
+    return multiple > 0 ? multiple : 1;
 }
 
 upscale_strip upscale_strip_of(int picture, int multiple, int align, int tile, int overlap, int scale)
 {
     int unit = common_multiple(multiple, align);
-    upscale_strip s = {.length = round_up(picture, multiple), .count = 1, .unit = unit, .scale = scale};
+    upscale_strip s = {
+        .length = round_up(picture, multiple > 0 ? multiple : 1), .count = 1, .unit = unit, .scale = scale};
     s.size = s.length;
     if (tile <= 0 || tile >= s.length)
         return s;
