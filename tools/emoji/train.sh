@@ -5,7 +5,7 @@
 #   MINUTES=60       at most that long for each training of this call. An autoencoder whose time is up is taken as it is
 #   PUBLISH=1        afterwards put the latest denoiser into models/emoji
 #   THREADS=2        of each training (one per core)
-#   SCENES=100000    pictures of the dataset
+#   SCENES=100000    pictures of the dataset; the autoencoder has 60,000 smaller ones of its own, or as many if less
 #   WORK=training    where all of it lies; BUILD=build: the programs
 #   VAE_STEPS, STEPS steps of the trainings, instead of the recipes'
 #   FAST=1           tiny batches, no samples: to try this script
@@ -22,6 +22,7 @@ MINUTES=${MINUTES:-0}
 model=models/emoji
 recipes=$model/recipes
 scenes=$WORK/emoji-scenes
+small_scenes=$WORK/emoji-scenes-64
 vae=$WORK/emoji-vae
 denoiser=$WORK/emoji-denoiser
 kiln=$BUILD/kiln
@@ -52,12 +53,16 @@ build() {
     cmake --build "$BUILD" --target kiln_command emoji_scenes emoji_tokenizer
 }
 
+# make_scenes FOLDER COUNT [options of emoji_scenes]
 make_scenes() {
-    [ ! -f "$scenes/metadata.jsonl" ] || return 0
-    say "$SCENES scenes into $scenes"
-    begin_partial "$scenes"
-    "$BUILD/tools/emoji/emoji_scenes" "$partial" --count "$SCENES" --threads "$(nproc)"
-    mv "$partial" "$scenes"
+    to=$1
+    count=$2
+    shift 2
+    [ ! -f "$to/metadata.jsonl" ] || return 0
+    say "$count scenes into $to"
+    begin_partial "$to"
+    "$BUILD/tools/emoji/emoji_scenes" "$partial" --count "$count" --threads "$(nproc)" "$@"
+    mv "$partial" "$to"
 }
 
 make_tokenizer() {
@@ -82,10 +87,11 @@ watch_time() {
     watcher=$!
 }
 
-# train RUN RECIPE [more]: returns 0 at the end of the training and 1 when its time is up; ends all on anything else.
+# train RUN SCENES RECIPE [more]: returns 0 at the end of the training and 1 when its time is up; ends all on anything else.
 train() {
     run=$1
-    shift
+    pictures=$2
+    shift 2
     mkdir -p "$run"
     rm -f "$run/process" "$run/process.over"
     if [ "${FAST:-0}" = 1 ]; then
@@ -96,7 +102,7 @@ train() {
     status=0
     sh -c 'echo $$ >"$0"; exec "$@"' "$run/process" \
         "$kiln" train "$@" --output "$run" --resume latest --set "threads=${THREADS:-0}" \
-        --set "train_data_dir=$scenes" || status=$?
+        --set "train_data_dir=$pictures" || status=$?
     [ -z "$watcher" ] || kill "$watcher" 2>/dev/null || :
     watcher=
     rm -f "$run/process"
@@ -129,7 +135,7 @@ copy_model() {
 train_vae() {
     [ ! -d "$vae/model" ] || return 0
     say "the autoencoder in $vae"
-    train "$vae" $recipes/vae.train ${VAE_STEPS:+--set max_train_steps=$VAE_STEPS} ||
+    train "$vae" "$small_scenes" $recipes/vae.train ${VAE_STEPS:+--set max_train_steps=$VAE_STEPS} ||
         say "$MINUTES minutes are over: the autoencoder is taken as it is"
     begin_partial "$vae/model"
     copy_model "$(latest "$vae")" "$partial"
@@ -138,7 +144,7 @@ train_vae() {
 
 train_denoiser() {
     say "the denoiser in $denoiser"
-    train "$denoiser" $recipes/text_to_image.train --set "vae.base=$vae/model" \
+    train "$denoiser" "$scenes" $recipes/text_to_image.train --set "vae.base=$vae/model" \
         ${STEPS:+--set max_train_steps=$STEPS} ||
         say "$MINUTES minutes are over: the same command goes on"
 }
@@ -158,7 +164,8 @@ publish() {
 }
 
 build
-make_scenes
+make_scenes "$scenes" "$SCENES"
+make_scenes "$small_scenes" "$((SCENES < 60000 ? SCENES : 60000))" --size 64 --seed 5 --mix 40,40,20,0,0
 make_tokenizer
 train_vae
 train_denoiser
