@@ -195,7 +195,7 @@ static void validation_goes_in_batches(void **state)
     double loss[3], psnr[3], pixel[3];
     static const char *const batches[] = {"train_batch_size=1", "train_batch_size=2", "train_batch_size=4"};
     for (int i = 0; i < 3; i++) {
-        char run_name[16];
+        char run_name[24];
         snprintf(run_name, sizeof run_name, "vae-%d", i);
         run(case_recipe(&c, run_name, "method=vae", "resolution=16", "vae.block_out_channels=16, 16",
                         "vae.layers_per_block=1", "vae.norm_num_groups=4", "max_train_steps=1",
