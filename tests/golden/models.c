@@ -163,8 +163,10 @@ static void check_unet(const model_case *c)
     if (unet_config_parse(part.json, part.length, "unet/config.json", &config, &err)) {
         golden_failure(c->report, c->name, "unet", err.text);
     } else {
-        unet_shape size = {dim_of(golden, "unet.sample", 0), dim_of(golden, "unet.sample", 2),
-                           dim_of(golden, "unet.sample", 3), dim_of(golden, "unet.ctx", 1), 0};
+        unet_shape size = {.batch = dim_of(golden, "unet.sample", 0),
+                           .height = dim_of(golden, "unet.sample", 2),
+                           .width = dim_of(golden, "unet.sample", 3),
+                           .context_tokens = dim_of(golden, "unet.ctx", 1)};
         graph *g = graph_new();
         if (g)
             unet_draw(g, &config, &size);

@@ -74,8 +74,10 @@ static void check_text(const single_case *c, part_kind kind, const clip_text_con
 static void check_unet(const single_case *c)
 {
     const tensor_file *golden = c->golden;
-    unet_shape size = {dim_of(golden, "unet.sample", 0), dim_of(golden, "unet.sample", 2),
-                       dim_of(golden, "unet.sample", 3), dim_of(golden, "unet.ctx", 1), 0};
+    unet_shape size = {.batch = dim_of(golden, "unet.sample", 0),
+                       .height = dim_of(golden, "unet.sample", 2),
+                       .width = dim_of(golden, "unet.sample", 3),
+                       .context_tokens = dim_of(golden, "unet.ctx", 1)};
     graph *g = graph_new();
     if (g)
         unet_draw(g, &c->parts->unet, &size);
