@@ -56,6 +56,8 @@ const option drawing_option_table[] = {
     STEERING_OPTIONS(draw_values),
     {"clip-skip", 0, OPTION_INTEGER, AT(clip_skip), "N", "1", 1, 12, NULL,
      "which layer of the text encoder counts, from the last"},
+    {"emphasis", 0, OPTION_CHOICE, AT(emphasis), "HOW", "Original", 0, 0, "Original|No norm|Ignore|None",
+     "how the weights of (words:1.3) act"},
     {"eta", 0, OPTION_NUMBER, AT(eta), "X", "the sampler's own", 0, 10, NULL,
      "fresh noise in DDIM and the ancestral samplers"},
     {"cfg-rescale", 0, OPTION_NUMBER, AT(cfg_rescale), "X", "0", 0, 1, NULL,
@@ -91,6 +93,7 @@ draw_values draw_values_of(const kiln_draw_options *o)
         .vae_tile = o->vae_tile,
         .preview_every = 5,
         .cfg = o->cfg,
+        .emphasis = o->emphasis,
         .cfg_rescale = o->cfg_rescale,
         .strength = o->strength,
         .image_cfg = o->image_cfg,
@@ -119,6 +122,7 @@ void draw_values_apply(const draw_values *v, kiln_draw_options *o)
     o->height = v->size.height;
     o->steps = v->steps;
     o->cfg = v->cfg;
+    o->emphasis = v->emphasis;
     o->cfg_rescale = v->cfg_rescale;
     o->seed = v->seed.random ? kiln_seed_random() : v->seed.value;
     o->rng = v->rng;

@@ -18,6 +18,7 @@ typedef struct draw_values {
     picture_size hires_size;
     const char *hires_upscaler;
     int hires_steps;
+    const char *emphasis;
     double cfg, cfg_rescale, image_cfg, strength, eta;
     picture_size size;
     seed_choice seed;

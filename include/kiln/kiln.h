@@ -228,13 +228,14 @@ typedef struct kiln_draw_options {
     double cfg_rescale;   /* 0..1, 0 */
     kiln_guidance guidance;
     kiln_sampling sampling;
-    uint64_t seed;          /* of the first picture; picture k of a batch has seed + k */
-    const char *rng;        /* "cpu": torch's CPU generator; "nv": CUDA's Philox. Default "cpu" */
-    const char *sampler;    /* "DPM++ 2M" by default; "model": the folder's scheduler_config.json */
-    const char *schedule;   /* "Automatic", "Karras", "Uniform", ...; NULL: the sampler's own */
-    double eta;             /* noise of DDIM and the ancestral samplers; -1: the sampler's own default */
-    int clip_skip;          /* 1 */
-    int batch;              /* 1 */
+    uint64_t seed;        /* of the first picture; picture k of a batch has seed + k */
+    const char *rng;      /* "cpu": torch's CPU generator; "nv": CUDA's Philox. Default "cpu" */
+    const char *sampler;  /* "DPM++ 2M" by default; "model": the folder's scheduler_config.json */
+    const char *schedule; /* "Automatic", "Karras", "Uniform", ...; NULL: the sampler's own */
+    double eta;           /* noise of DDIM and the ancestral samplers; -1: the sampler's own default */
+    int clip_skip;        /* 1 */
+    const char *emphasis; /* how weights in a prompt act: "Original" (NULL), "No norm", "Ignore" or "None" */
+    int batch;            /* 1 */
     const kiln_image *init; /* start from this picture (img2img), resized to width x height */
     double strength;        /* 0..1, 0.75: how much of the schedule to run on it */
     double image_cfg;       /* 1.5: guidance by `init`, for models that change a picture by words */

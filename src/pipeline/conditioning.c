@@ -3,6 +3,7 @@
 
 #include "pipeline/map.h"
 #include "text/chunks.h"
+#include "text/prompt_parts.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ typedef struct encoding {
     unsigned outputs;
     int skip;
     const char *output; /* the plan's output that becomes context */
+    emphasis emphasis;
 } encoding;
 
 static const clip_text_config *encoder_config(const kiln_model *m, network_kind kind)
@@ -45,9 +47,10 @@ static int encoders_of(const kiln_model *m, encoding e[2], int clip_skip)
     return count;
 }
 
-static kiln_status cut(const kiln_model *m, encoding *e, int count, const char *prompt, kiln_error *err)
+static kiln_status cut(const kiln_model *m, encoding *e, int count, const conditioning_text *text,
+                       kiln_error *err)
 {
-    int longest = 1;
+    int longest = text->windows > 1 ? text->windows : 1;
     kiln_status status = KILN_OK;
     for (int i = 0; status == KILN_OK && i < count; i++) {
         const tokenizer *t = m->tokenizers[e[i].kind];
@@ -61,7 +64,7 @@ static kiln_status cut(const kiln_model *m, encoding *e, int count, const char *
                         m->path);
         chunk_options o = chunk_options_of(t);
         o.pad_id = m->pad_id[e[i].kind] >= 0 ? m->pad_id[e[i].kind] : o.pad_id;
-        status = chunks_of_prompt(t, prompt, &o, &e[i].chunks, err);
+        status = chunks_of_pieces(t, text->pieces, &o, &e[i].chunks, err);
         if (status == KILN_OK && e[i].chunks.count > longest)
             longest = e[i].chunks.count;
     }
@@ -71,6 +74,38 @@ static kiln_status cut(const kiln_model *m, encoding *e, int count, const char *
         status = chunks_extend(m->tokenizers[e[i].kind], &e[i].chunks, longest, &o, err);
     }
     return status;
+}
+
+static double mean_of(const float *rows, int row, int width)
+{
+    double sum = 0;
+    for (int t = 0; t < CHUNK_LENGTH; t++)
+        for (int i = 0; i < width; i++)
+            sum += (double)rows[(size_t)t * (size_t)row + (size_t)i];
+    return sum / ((double)CHUNK_LENGTH * width);
+}
+
+static void scale_row(float *row, int width, float factor)
+{
+    for (int i = 0; i < width; i++)
+        row[i] *= factor;
+}
+
+/* Weigh the states of a window: every position by its own; and then, in the original way, all of them so that their mean
+ * is what it was. */
+static void emphasize(const encoding *e, int w, float *context, int row)
+{
+    int width = e->config->width;
+    if (!e->chunks.weights || e->emphasis == EMPHASIS_IGNORE || e->emphasis == EMPHASIS_NONE)
+        return;
+    double before = mean_of(context, row, width);
+    for (int t = 0; t < CHUNK_LENGTH; t++)
+        scale_row(context + (size_t)t * (size_t)row, width, e->chunks.weights[w][t]);
+    double after = mean_of(context, row, width);
+    if (e->emphasis == EMPHASIS_NO_NORM || after == 0 || !isfinite(before / after))
+        return;
+    for (int t = 0; t < CHUNK_LENGTH; t++)
+        scale_row(context + (size_t)t * (size_t)row, width, (float)(before / after));
 }
 
 /* Encode window `w`; copies the hidden states to `context` (rows of `row` floats) and, from the first window, the pooled
@@ -95,6 +130,7 @@ static kiln_status encode_window(kiln_session *s, const encoding *e, const plan 
     for (int t = 0; t < CHUNK_LENGTH; t++)
         memcpy(context + (size_t)t * (size_t)row, hidden + (size_t)t * (size_t)e->config->width,
                (size_t)e->config->width * sizeof(float));
+    emphasize(e, w, context, row);
     if (embeds && w == 0)
         memcpy(pooled, embeds, (size_t)e->config->projection_channels * sizeof(float));
     return KILN_OK;
@@ -147,17 +183,18 @@ static kiln_status no_words(const kiln_model *m, kiln_map **out, kiln_error *err
     return status;
 }
 
-kiln_status conditioning_of_text(kiln_session *s, const char *prompt, int clip_skip, kiln_map **out,
-                                 kiln_error *err)
+kiln_status conditioning_of_pieces(kiln_session *s, const conditioning_text *text, kiln_map **out,
+                                   kiln_error *err)
 {
     *out = NULL;
     if (needs_no_words(s->model))
         return no_words(s->model, out, err);
     encoding e[2] = {{0}};
-    int count = encoders_of(s->model, e, clip_skip), width = 0, pooled_width = 0;
+    int count = encoders_of(s->model, e, text->clip_skip), width = 0, pooled_width = 0;
     kiln_status status =
-        count ? cut(s->model, e, count, prompt, err) : model_need(s->model, NETWORK_TEXT_1, err);
+        count ? cut(s->model, e, count, text, err) : model_need(s->model, NETWORK_TEXT_1, err);
     for (int i = 0; i < count; i++) {
+        e[i].emphasis = text->emphasis;
         width += e[i].config->width;
         if (e[i].outputs & CLIP_TEXT_EMBEDS)
             pooled_width = e[i].config->projection_channels;
@@ -180,7 +217,20 @@ kiln_status conditioning_of_text(kiln_session *s, const char *prompt, int clip_s
     return status;
 }
 
-kiln_status conditioning_tokens(const kiln_model *m, const char *prompt, int clip_skip, int *tokens,
+kiln_status conditioning_of_text(kiln_session *s, const char *prompt, int clip_skip, kiln_map **out,
+                                 kiln_error *err)
+{
+    *out = NULL;
+    prompt_pieces pieces;
+    kiln_status status = prompt_pieces_plain(prompt, &pieces, err);
+    if (status == KILN_OK)
+        status = conditioning_of_pieces(s, &(conditioning_text){.pieces = &pieces, .clip_skip = clip_skip},
+                                        out, err);
+    prompt_pieces_free(&pieces);
+    return status;
+}
+
+kiln_status conditioning_tokens(const kiln_model *m, const conditioning_text *text, int *tokens,
                                 kiln_error *err)
 {
     *tokens = 0;
@@ -189,8 +239,8 @@ kiln_status conditioning_tokens(const kiln_model *m, const char *prompt, int cli
         return KILN_OK;
     }
     encoding e[2] = {{0}};
-    int count = encoders_of(m, e, clip_skip);
-    kiln_status status = count ? cut(m, e, count, prompt, err) : model_need(m, NETWORK_TEXT_1, err);
+    int count = encoders_of(m, e, text->clip_skip);
+    kiln_status status = count ? cut(m, e, count, text, err) : model_need(m, NETWORK_TEXT_1, err);
     if (status == KILN_OK)
         *tokens = e[0].chunks.count * CHUNK_LENGTH;
     for (int i = 0; i < count; i++)
@@ -258,5 +308,15 @@ kiln_status kiln_encode_text(kiln_session *s, const char *prompt, int clip_skip,
     session_begin(s);
     if (!prompt)
         return fail(err, KILN_BAD_ARGUMENT, "there is no prompt to encode");
-    return conditioning_of_text(s, prompt, clip_skip, out, err);
+    prompt_pieces pieces = {0};
+    char *text = NULL;
+    kiln_status status = prompt_without_comments(prompt, &text, err);
+    if (status == KILN_OK)
+        status = prompt_pieces_of(text, &pieces, err);
+    if (status == KILN_OK)
+        status = conditioning_of_pieces(s, &(conditioning_text){.pieces = &pieces, .clip_skip = clip_skip},
+                                        out, err);
+    prompt_pieces_free(&pieces);
+    free(text);
+    return status;
 }

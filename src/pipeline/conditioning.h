@@ -7,15 +7,32 @@
 #define KILN_PIPELINE_CONDITIONING_H
 
 #include "pipeline/session.h"
+#include "text/prompt_attention.h"
 
-/* A map of kind "conditioning": "context" [1,T,D], and "pooled" [1,P] where the family has it. */
+/* How weights act on the text encoders' states; the names are A1111's. */
+typedef enum emphasis {
+    EMPHASIS_ORIGINAL, /* every position times its weight, then all so that the mean stays */
+    EMPHASIS_NO_NORM,  /* without the latter */
+    EMPHASIS_IGNORE,   /* weights are read and do nothing */
+    EMPHASIS_NONE      /* brackets are words */
+} emphasis;
+
+/* A prompt as it is encoded. */
+typedef struct conditioning_text {
+    const prompt_pieces *pieces;
+    int clip_skip;
+    int windows; /* at least so many */
+    emphasis emphasis;
+} conditioning_text;
+
+kiln_status conditioning_of_pieces(kiln_session *, const conditioning_text *, kiln_map **out, kiln_error *);
+/* How many tokens that would give, and whether it could: the words are cut, nothing is run. */
+kiln_status conditioning_tokens(const kiln_model *, const conditioning_text *, int *tokens, kiln_error *);
+/* Plain words, in which only BREAK means something (captions). A map of kind "conditioning": "context" [1,T,D], and "pooled" [1,P] where the family has it. */
 kiln_status conditioning_of_text(kiln_session *, const char *prompt, int clip_skip, kiln_map **out,
                                  kiln_error *);
 /* A map of the same shapes as `like`, all zero: what SDXL takes where there is no negative prompt. */
 kiln_status conditioning_of_nothing(const kiln_map *like, kiln_map **out, kiln_error *);
-/* How many tokens conditioning_of_text would give, and whether it could: the words are cut, nothing is run. */
-kiln_status conditioning_tokens(const kiln_model *, const char *prompt, int clip_skip, int *tokens,
-                                kiln_error *);
 /* The tokens of a map that conditioning_check has seen. */
 int conditioning_map_tokens(const kiln_map *);
 /* Whether a map fits this model's UNet and holds numbers only; a sentence if not. */

@@ -8,15 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BRANCHES = 3, PASS_BATCH = 2 };
+enum { BRANCHES = 3 + PROMPT_MAX_PARTS, PASS_BATCH = 2 };
 
 /* One of the answers that guidance joins: with the prompt, with the negative one, and without the picture or without
  * any words. */
 typedef struct branch {
     const kiln_map *conditioning;
-    bool blank;    /* zeros for the extra channels */
-    bool told;     /* it is the prompt's */
-    float *answer; /* [C,h,w] */
+    const prompting *words; /* what `conditioning` follows; NULL: it stays */
+    int part;               /* of them */
+    bool blank;             /* zeros for the extra channels */
+    bool told;              /* it is the prompt's */
+    float *answer;          /* [C,h,w] */
 } branch;
 
 /* One pass of the UNet: a plan, its memory, and which branches fill its batch. */
@@ -31,12 +33,14 @@ typedef struct pass {
 typedef struct denoising {
     const drawing *drawing;
     const sampler_calls *calls; /* the caller's */
+    /* The prompt's first part, what it is guided by, and then its other parts from `other_parts` on. */
     branch branches[BRANCHES];
     pass passes[BRANCHES];
-    int branch_count, pass_count;
-    int step;       /* steps done */
-    bool guided;    /* in the last evaluation */
-    float *scratch; /* [C,h,w], with a repaint or a threshold */
+    int branch_count, pass_count, other_parts;
+    float *composed; /* [C,h,w]: the answer of all parts, where there are more or a weight; else NULL */
+    int step;        /* steps done */
+    bool guided;     /* in the last evaluation */
+    float *scratch;  /* [C,h,w], with a repaint or a threshold */
     int64_t positions;
     int channels, out_channels;
 } denoising;
@@ -61,13 +65,20 @@ static int64_t tokens_of(const kiln_map *map)
 static void list_branches(denoising *n)
 {
     const drawing *d = n->drawing;
-    n->branches[n->branch_count++] = (branch){.conditioning = d->conditioning, .told = true};
+    n->branches[n->branch_count++] =
+        (branch){.conditioning = d->conditioning, .words = d->words, .told = true};
+    branch negative = {.conditioning = d->negative, .words = d->negative_words};
     if (d->negative)
-        n->branches[n->branch_count++].conditioning = d->negative;
+        n->branches[n->branch_count++] = negative;
+    negative.blank = true;
     if (d->negative && d->edits)
-        n->branches[n->branch_count++] = (branch){.conditioning = d->negative, .blank = true};
+        n->branches[n->branch_count++] = negative;
     else if (d->negative && d->empty)
         n->branches[n->branch_count++].conditioning = d->empty;
+    n->other_parts = n->branch_count;
+    for (int i = 1; d->words && i < d->words->parts.count; i++)
+        n->branches[n->branch_count++] = (branch){
+            .conditioning = prompting_map(d->words, i, 0), .words = d->words, .part = i, .told = true};
 }
 
 /* What stays the same in every step: contexts, pooled states, time ids, extra channels, classes. */
@@ -118,6 +129,25 @@ static kiln_status open_pass(denoising *n, const branch *first, int batch, kiln_
     return KILN_OK;
 }
 
+/* Give every pass what its branches look at in this step: copies, where it changed. */
+static void follow_words(denoising *n)
+{
+    bool changed[BRANCHES] = {false};
+    for (int i = 0; i < n->branch_count; i++) {
+        branch *b = &n->branches[i];
+        const kiln_map *now = b->words ? prompting_map(b->words, b->part, n->step) : b->conditioning;
+        changed[i] = now != b->conditioning;
+        b->conditioning = now;
+    }
+    for (int i = 0, first = 0; i < n->pass_count; first += n->passes[i++].batch) {
+        bool any = false;
+        for (int b = 0; b < n->passes[i].batch; b++)
+            any = any || changed[first + b];
+        if (any)
+            fill_constants(n, &n->passes[i]);
+    }
+}
+
 /* Two branches share a pass where their contexts have as many tokens; the prompt's is alone where guidance pauses. */
 static kiln_status open_passes(denoising *n, kiln_error *err)
 {
@@ -157,17 +187,16 @@ static kiln_status run_pass(denoising *n, const pass *p, const float *x, float t
 }
 
 /* Guidance by words and by a picture: Brooks et al. 2023, arXiv:2211.09800, eq. 3. */
-static void guide_edit(const denoising *n, float *output, size_t count)
+static void guide_edit(const denoising *n, const float *both, float *output, size_t count)
 {
-    const float *both = n->branches[0].answer, *picture = n->branches[1].answer,
-                *neither = n->branches[2].answer;
+    const float *picture = n->branches[1].answer, *neither = n->branches[2].answer;
     float cfg = n->drawing->cfg, image_cfg = n->drawing->image_cfg;
     for (size_t i = 0; i < count; i++)
         output[i] = neither[i] + image_cfg * (picture[i] - neither[i]) + cfg * (both[i] - picture[i]);
 }
 
 /* Channel by channel, on x_0. */
-static void threshold(const denoising *n, const float *x, float sigma, float *output)
+static void threshold(const denoising *n, const float *with, const float *x, float sigma, float *output)
 {
     const drawing *d = n->drawing;
     size_t positions = (size_t)n->positions;
@@ -175,28 +204,57 @@ static void threshold(const denoising *n, const float *x, float sigma, float *ou
     sampler_x0_line(d->sampler, sigma, &line.of_seen, &line.of_answer);
     for (int c = 0; c < n->channels; c++) {
         size_t begin = (size_t)c * positions;
-        guide_threshold(output + begin, n->branches[0].answer + begin, n->branches[1].answer + begin,
-                        x + begin, line, d->mimic, (double)d->mimic_percentile, n->scratch, positions);
+        guide_threshold(output + begin, with + begin, n->branches[1].answer + begin, x + begin, line,
+                        d->mimic, (double)d->mimic_percentile, n->scratch, positions);
     }
+}
+
+/* The answer to the prompt. To one of several parts: Liu et al. 2022, arXiv:2206.01714, eq. 11, without the scale of the
+ * guidance, which comes after it. */
+static const float *told_answer(const denoising *n, size_t count)
+{
+    const float *first = n->branches[0].answer;
+    if (!n->composed)
+        return first;
+    const float *without = n->guided ? n->branches[1].answer : first;
+    const prompt_part *parts = n->drawing->words->parts.part;
+    for (size_t i = 0; i < count; i++)
+        n->composed[i] = without[i] + (float)parts[0].weight * (first[i] - without[i]);
+    for (int b = n->other_parts; b < n->branch_count; b++) {
+        const float *answer = n->branches[b].answer;
+        float weight = (float)parts[n->branches[b].part].weight;
+        for (size_t i = 0; i < count; i++)
+            n->composed[i] += weight * (answer[i] - without[i]);
+    }
+    return n->composed;
 }
 
 static void join_answers(const denoising *n, const float *x, float sigma, float *output, size_t count)
 {
     const drawing *d = n->drawing;
     float cfg = d->cfg * (float)d->sampler->guidance_factor;
-    const float *with = n->branches[0].answer, *without = n->branches[1].answer;
+    const float *with = told_answer(n, count), *without = n->branches[1].answer;
     if (!n->guided)
         memcpy(output, with, count * sizeof *output);
     else if (d->edits)
-        guide_edit(n, output, count);
+        guide_edit(n, with, output, count);
     else if (d->empty)
         guide_perpendicular(with, without, n->branches[2].answer, cfg, d->perpendicular, output, count);
     else
         guide(with, without, cfg, output, count);
     if (n->guided && d->mimic > 0)
-        threshold(n, x, sigma, output);
+        threshold(n, with, x, sigma, output);
     if (n->guided && d->cfg_rescale > 0)
         guide_rescale(output, with, d->cfg_rescale, count);
+}
+
+/* Whether a pass answers to the prompt, or to a part of it. */
+static bool tells(const pass *p)
+{
+    bool told = false;
+    for (int b = 0; b < p->batch; b++)
+        told = told || p->branches[b].told;
+    return told;
 }
 
 static kiln_status predict(void *self, const float *x, float timestep, float *output, kiln_error *err)
@@ -204,12 +262,14 @@ static kiln_status predict(void *self, const float *x, float timestep, float *ou
     denoising *n = self;
     const drawing *d = n->drawing;
     float sigma = sampler_level(d->sampler, timestep);
-    n->guided = n->branch_count > 1 &&
+    n->guided = n->other_parts > 1 &&
                 guidance_is_on(&d->interval, n->step, sampler_plan_steps(d->sampler), (double)sigma);
-    bool first_only = n->branch_count > 1 && !n->guided;
+    bool told_only = n->other_parts > 1 && !n->guided;
     kiln_status status = KILN_OK;
-    for (int i = 0; status == KILN_OK && i < (first_only ? 1 : n->pass_count); i++)
-        status = run_pass(n, &n->passes[i], x, timestep, err);
+    follow_words(n);
+    for (int i = 0; status == KILN_OK && i < n->pass_count; i++)
+        if (!told_only || tells(&n->passes[i]))
+            status = run_pass(n, &n->passes[i], x, timestep, err);
     if (status != KILN_OK)
         return status;
     join_answers(n, x, sigma, output, drawing_elements(d));
@@ -222,7 +282,7 @@ static kiln_status predict(void *self, const float *x, float timestep, float *ou
 static const float *unguided(void *self)
 {
     const denoising *n = self;
-    return n->guided ? n->branches[n->branch_count - 1].answer : NULL;
+    return n->guided ? n->branches[n->other_parts - 1].answer : NULL;
 }
 
 static kiln_status on_step(void *self, int step, int steps, float *x, const float *x0, kiln_error *err)
@@ -256,6 +316,9 @@ static kiln_status prepare(denoising *n, size_t count, kiln_error *err)
         good = (n->branches[i].answer = malloc(count * sizeof(float))) && good;
     if (n->drawing->repaint || n->drawing->mimic > 0)
         good = (n->scratch = malloc(count * sizeof(float))) && good;
+    const prompting *w = n->drawing->words;
+    if (w && (w->parts.count > 1 || w->parts.part[0].weight != 1))
+        good = (n->composed = malloc(count * sizeof(float))) && good;
     if (!good)
         return fail(err, KILN_NO_MEMORY, "out of memory for the latents");
     return open_passes(n, err);
@@ -287,5 +350,6 @@ kiln_status drawing_run(const drawing *d, const sampler_calls *calls, float *x, 
     for (int i = 0; i < n.branch_count; i++)
         free(n.branches[i].answer);
     free(n.scratch);
+    free(n.composed);
     return status;
 }

@@ -7,6 +7,7 @@
 
 #include "diffusion/guidance.h"
 #include "diffusion/sampler.h"
+#include "pipeline/prompting.h"
 #include "pipeline/repaint.h"
 #include "pipeline/session.h"
 #include "pipeline/steering.h"
@@ -19,6 +20,9 @@ typedef struct drawing {
     const sampler_plan *sampler; /* timesteps and noise levels */
     const kiln_map *conditioning;
     const kiln_map *negative; /* NULL: no guidance */
+    /* Where the words change over the steps, or have several parts: `conditioning` and `negative` are then what they
+     * begin with. NULL: those are all. */
+    const prompting *words, *negative_words;
     float cfg, cfg_rescale;
     guidance_interval interval;    /* when guidance is on */
     float mimic, mimic_percentile; /* dynamic thresholding, see guide_threshold(); mimic 0: none */

@@ -80,8 +80,9 @@ kiln_status hires_open(hires *h, const work *first, kiln_error *err)
 
 kiln_status hires_prepare(hires *h, const work *first, kiln_error *err)
 {
-    h->draw.conditioning = first->drawing.conditioning;
-    h->draw.negative_conditioning = first->drawing.negative;
+    /* Words that change do so over the second pass's own steps. */
+    h->draw.conditioning = first->drawing.words ? NULL : first->drawing.conditioning;
+    h->draw.negative_conditioning = first->drawing.negative_words ? NULL : first->drawing.negative;
     size_t pixels = (size_t)h->work.request.width * (size_t)h->work.request.height * 3;
     float *room = malloc((h->upscaler ? pixels : h->work.n) * sizeof *room);
     if (!room)

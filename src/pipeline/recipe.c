@@ -78,6 +78,8 @@ char *request_infotext(const kiln_session *s, const request *r, int index)
         recipe_set_real(t, "Image CFG scale", o->image_cfg);
     if (o->clip_skip > 1)
         set_format(t, "Clip skip", "%d", o->clip_skip);
+    if (o->emphasis && strcasecmp(o->emphasis, "Original") != 0)
+        set_format(t, "Emphasis", "%s", o->emphasis);
     set_format(t, "RNG", "%s", r->noise == NOISE_TORCH ? "CPU" : "NV");
     if (o->eta != -1)
         recipe_set_real(t, "Eta", o->eta);
@@ -176,6 +178,7 @@ void kiln_recipe_apply(const kiln_recipe *r, kiln_draw_options *o)
     guiding_read_fields(r->text, &o->guidance, &o->sampling);
     o->clip_skip = 1;
     read_int(r, "Clip skip", &o->clip_skip);
+    o->emphasis = infotext_get(r->text, "Emphasis");
     read_int(r, "VAE tile", &o->vae_tile);
     int width, height;
     if (infotext_get_size(r->text, "Size", &width, &height)) {

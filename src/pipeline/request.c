@@ -146,14 +146,25 @@ static kiln_status resolve_sampler(const kiln_session *s, request *r, kiln_error
     return sampler_plan_new(&r->sampler, s->model->schedule, &q, err);
 }
 
+kiln_status request_prompting(const request *r, bool negative, prompting_rules *out, kiln_error *err)
+{
+    const kiln_draw_options *o = r->options;
+    *out = (prompting_rules){.steps = o->steps, .clip_skip = o->clip_skip, .negative = negative};
+    return emphasis_of_name(o->emphasis, &out->emphasis, err);
+}
+
 /* A text is recorded with the picture, so it has to be UTF-8 even where it is not encoded (`tokens` NULL). */
 static kiln_status check_text(const kiln_session *s, const request *r, const char *what, const char *text,
                               int *tokens, kiln_error *err)
 {
     kiln_status status = KILN_OK;
-    if (tokens)
-        status = conditioning_tokens(s->model, text ? text : "", r->options->clip_skip, tokens, err);
-    else if (text && !text_is_utf8(text, strlen(text)))
+    prompting_rules rules;
+    if (tokens) {
+        status = request_prompting(r, tokens == &r->negative_tokens, &rules, err);
+        if (status == KILN_OK)
+            status = prompting_tokens(s->model, text ? text : "", &rules, tokens, err);
+    }
+    if (!tokens && text && !text_is_utf8(text, strlen(text)))
         status = fail(err, KILN_BAD_ARGUMENT, "the %s is not UTF-8", what);
     return status;
 }

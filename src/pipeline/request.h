@@ -51,6 +51,8 @@ void request_fini(request *);
 kiln_status request_plan_memory(kiln_session *, request *, kiln_error *);
 
 /* A number of the options within low..high; NaN never is. KILN_BAD_ARGUMENT names it. */
+/* How the prompt, or the negative one, is to be read. */
+kiln_status request_prompting(const request *, bool negative, prompting_rules *, kiln_error *);
 kiln_status request_check_number(const char *name, double given, double low, double high, kiln_error *);
 
 /* recipe.c: the infotext of picture `index`. Free with free(); NULL when memory is short. */

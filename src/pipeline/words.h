@@ -2,12 +2,14 @@
 #ifndef KILN_PIPELINE_WORDS_H
 #define KILN_PIPELINE_WORDS_H
 
-#include "pipeline/session.h"
+#include "kiln/kiln.h"
+#include "pipeline/prompting.h"
 
 typedef struct words {
     const kiln_map *positive,
-        *negative; /* the options' own, or those below; negative may be NULL: as the family has it */
-    kiln_map *own_positive, *own_negative;
+        *negative; /* the options' own, or those below; both may be NULL: the words are not one
+                      text, or the negative ones are as the family has them */
+    prompting *own_positive, *own_negative;
 } words;
 
 /* `options` are checked already. Close also after a failure. The text encoders' plans are forgotten afterwards. */

@@ -43,14 +43,23 @@ static kiln_status encode_negative(work *w, kiln_error *err)
     w->drawing.negative = o->negative_conditioning;
     if (w->drawing.negative)
         return KILN_OK;
-    kiln_status status = w->request.zero_negative
-                             ? conditioning_of_nothing(w->drawing.conditioning, &w->negative, err)
-                             : conditioning_of_text(w->session, o->negative ? o->negative : "", o->clip_skip,
-                                                    &w->negative, err);
-    w->drawing.negative = w->negative;
-    return status == KILN_OK
-               ? conditioning_check(w->session->model, w->negative, "the negative prompt's conditioning", err)
-               : status;
+    if (w->request.zero_negative) {
+        kiln_status status = conditioning_of_nothing(w->drawing.conditioning, &w->negative, err);
+        w->drawing.negative = w->negative;
+        return status == KILN_OK ? conditioning_check(w->session->model, w->negative,
+                                                      "the negative prompt's conditioning", err)
+                                 : status;
+    }
+    prompting_rules rules;
+    kiln_status status = request_prompting(&w->request, true, &rules, err);
+    if (status == KILN_OK)
+        status =
+            prompting_encode(w->session, o->negative ? o->negative : "", &rules, &w->negative_words, err);
+    if (status != KILN_OK)
+        return status;
+    w->drawing.negative = prompting_map(w->negative_words, 0, 0);
+    w->drawing.negative_words = prompting_is_plain(w->negative_words) ? NULL : w->negative_words;
+    return KILN_OK;
 }
 
 /* No words at all, which a perpendicular negative prompt is measured against. */
@@ -66,16 +75,28 @@ static kiln_status encode_empty(work *w, kiln_error *err)
     return status;
 }
 
-static kiln_status encode_words(work *w, kiln_error *err)
+static kiln_status encode_positive(work *w, kiln_error *err)
 {
     const kiln_draw_options *o = w->request.options;
+    w->drawing.conditioning = o->conditioning;
+    if (o->conditioning)
+        return KILN_OK;
+    prompting_rules rules;
+    kiln_status status = request_prompting(&w->request, false, &rules, err);
+    if (status == KILN_OK)
+        status = prompting_encode(w->session, o->prompt, &rules, &w->words, err);
+    if (status != KILN_OK)
+        return status;
+    w->drawing.conditioning = prompting_map(w->words, 0, 0);
+    w->drawing.words = prompting_is_plain(w->words) ? NULL : w->words;
+    return KILN_OK;
+}
+
+static kiln_status encode_words(work *w, kiln_error *err)
+{
     kiln_status status = work_tell(w, "text", 0, 0, NULL, err);
-    if (status == KILN_OK && !o->conditioning) {
-        status = conditioning_of_text(w->session, o->prompt, o->clip_skip, &w->positive, err);
-        if (status == KILN_OK)
-            status = conditioning_check(w->session->model, w->positive, "the prompt's conditioning", err);
-    }
-    w->drawing.conditioning = o->conditioning ? o->conditioning : w->positive;
+    if (status == KILN_OK)
+        status = encode_positive(w, err);
     if (status == KILN_OK && w->request.guided)
         status = encode_negative(w, err);
     if (status == KILN_OK && w->request.guided)
@@ -400,7 +421,8 @@ void work_close(work *w)
     }
     request_fini(&w->request);
     steering_free(w->steering);
-    kiln_map_free(w->positive);
+    prompting_free(w->words);
+    prompting_free(w->negative_words);
     kiln_map_free(w->negative);
     kiln_map_free(w->empty);
     free(w->extra);

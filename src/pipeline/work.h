@@ -39,10 +39,11 @@ typedef struct work {
     work_source source;
     drawing drawing;
     repaint repaint;
-    steering *steering;                    /* owned */
-    kiln_map *positive, *negative, *empty; /* owned */
-    float *extra;                  /* channels that the UNet takes besides the latents, or NULL; owned */
-    float *image, *noise_at_start; /* [C,h,w], with a mask; owned */
+    steering *steering;                /* owned */
+    prompting *words, *negative_words; /* owned */
+    kiln_map *negative, *empty;        /* owned */
+    float *extra;                      /* channels that the UNet takes besides the latents, or NULL; owned */
+    float *image, *noise_at_start;     /* [C,h,w], with a mask; owned */
     noise_source noise;
     int index;
     size_t n; /* elements of the latents */
