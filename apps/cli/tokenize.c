@@ -10,7 +10,8 @@
 
 typedef struct tokenize_values {
     const char *model, *tokenizer;
-    bool json;
+    bool json, explain;
+    int steps;
 } tokenize_values;
 
 static const option tokenize_options[] = {
@@ -19,6 +20,10 @@ static const option tokenize_options[] = {
     {"tokenizer", 0, OPTION_TEXT, offsetof(tokenize_values, tokenizer), "PATH", NULL, 0, 0, NULL,
      "folder with vocab.json and merges.txt, or a vocabulary file, instead"},
     {"json", 'j', OPTION_FLAG, offsetof(tokenize_values, json), NULL, NULL, 0, 0, NULL, "print JSON"},
+    {"explain", 'e', OPTION_FLAG, offsetof(tokenize_values, explain), NULL, NULL, 0, 0, NULL,
+     "show how the text is understood as a prompt: parts, schedule over the steps, windows, weights"},
+    {"steps", 's', OPTION_INTEGER, offsetof(tokenize_values, steps), "N", "20", 1, 1000, NULL,
+     "... in a drawing of so many steps"},
     {0},
 };
 
@@ -44,9 +49,20 @@ static void print_table(const int32_t *ids, const char *pieces, size_t count)
         printf("%5zu  %6d  %s\n", i, (int)ids[i], pieces);
 }
 
+static int explain(const char *path, const char *prompt, int steps)
+{
+    kiln_error err = {0};
+    char *text = NULL;
+    if (kiln_explain_prompt(path, prompt, steps, &text, &err) != KILN_OK)
+        return complain_error(&err);
+    printf("%s", text);
+    free(text);
+    return EXIT_OK;
+}
+
 static int run(const command *c, int argc, char **argv)
 {
-    tokenize_values values = {0};
+    tokenize_values values = {.steps = 20};
     arguments found;
     int status = arguments_parse(c, argc, argv, &values, &found);
     if (status)
@@ -61,6 +77,8 @@ static int run(const command *c, int argc, char **argv)
     if (!path || !path[0])
         return complain_usage(
             "no tokenizer: name a model with --model PATH or KILN_MODEL, or a folder with --tokenizer");
+    if (values.explain)
+        return explain(path, found.plain[0], values.steps);
     kiln_error err = {0};
     int32_t *ids = NULL;
     char *pieces = NULL;

@@ -408,6 +408,10 @@ KILN_API KILN_CHECKED kiln_status kiln_convert(const char *from, const char *to,
  * text of each token, NUL after each, in one block (free()). */
 KILN_API KILN_CHECKED kiln_status kiln_tokenize(const char *tokenizer_path, const char *text, int32_t **ids,
                                                 char **pieces, size_t *count, kiln_error *);
+/* How a prompt is understood in a drawing of so many steps, as lines to read: its parts and their weights, the text of
+ * each step, and each text's windows with the weight of every token that has one ("fox{1.1}"). *out: free(). */
+KILN_API KILN_CHECKED kiln_status kiln_explain_prompt(const char *tokenizer_path, const char *prompt,
+                                                      int steps, char **out, kiln_error *);
 
 typedef struct kiln_pull_options {
     const char *endpoint; /* "https://huggingface.co" */

@@ -1,6 +1,7 @@
 /* tokenize.c - the public call that shows how a text is cut into tokens. */
 #include "base/error.h"
 
+#include "pipeline/explain.h"
 #include "text/tokenizer.h"
 
 #include <stdio.h>
@@ -64,6 +65,19 @@ kiln_status kiln_tokenize(const char *path, const char *text, int32_t **ids, cha
         *pieces = NULL;
     }
     token_list_free(&list);
+    tokenizer_close(t);
+    return status;
+}
+
+kiln_status kiln_explain_prompt(const char *path, const char *prompt, int steps, char **out, kiln_error *err)
+{
+    *out = NULL;
+    tokenizer *t = NULL;
+    if (!path || !prompt)
+        return fail(err, KILN_BAD_ARGUMENT, "a tokenizer and a prompt are needed");
+    kiln_status status = open_any(path, &t, err);
+    if (status == KILN_OK)
+        status = explain_prompt(t, prompt, steps, out, err);
     tokenizer_close(t);
     return status;
 }

@@ -11,6 +11,8 @@
 
 #include "unit/tiny_model.h"
 
+#include <string.h>
+
 static kiln_model *model;
 static kiln_session *session;
 
@@ -146,12 +148,34 @@ static void a_second_pass_follows_too(void **state)
     kiln_image_free(tiny_draw(session, &o));
 }
 
+static void a_prompt_is_explained(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    static const char tokenizer[] = TEST_DATA "/sd1-tiny/tokenizer";
+    assert_ok(kiln_explain_prompt(tokenizer, "[a:(b:1.5):2] BREAK a :0.5 AND [a|b]", 4, &text, err));
+    static const char *const expected[] = {"part 1 of 2, weight 0.5\n",
+                                           "part 2 of 2, weight 1\n",
+                                           "  step 1-3: a BREAK a\n",
+                                           "  step 4: (b:1.5) BREAK a\n",
+                                           " b{1.5}\n",
+                                           "    window 2, 1 of 75 tokens: a\n",
+                                           "  step 1-2, 4: a\n",
+                                           "  step 3: b\n"};
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+        if (!strstr(text, expected[i]))
+            fail_msg("'%s' is not in\n%s", expected[i], text);
+    free(text);
+    assert_refused(kiln_explain_prompt(tokenizer, "a", 0, &text, err), KILN_BAD_ARGUMENT, "steps");
+    assert_null(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_change_over_the_steps), cmocka_unit_test(parts_are_weighed),
         cmocka_unit_test(weights_and_emphasis),        cmocka_unit_test(a_recipe_holds_the_emphasis),
-        cmocka_unit_test(a_second_pass_follows_too),
+        cmocka_unit_test(a_second_pass_follows_too),   cmocka_unit_test(a_prompt_is_explained),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }
