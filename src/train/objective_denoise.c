@@ -75,6 +75,13 @@ static value draw(const objective *o, graph *g, const objective_shape *s)
 
 /* ------------------------------------------------------------------------------------ timesteps and weights */
 
+/* Esser et al. 2024, equation 23: times move towards noise, where the words decide what the sample cannot show. */
+static double shifted_time(const objective *o, double time)
+{
+    double s = o->recipe->timestep_shift;
+    return s * time / (1 + (s - 1) * time);
+}
+
 /* A place in 0..1 of the noise schedule. */
 static double draw_time(const objective *o, const objective_batch *b, int i)
 {
@@ -85,10 +92,10 @@ static double draw_time(const objective *o, const objective_batch *b, int i)
     }
     double u = mix_unit(mix(seed, MIX_TIMESTEP, 0, 0));
     if (strcmp(o->recipe->timestep_sampling, "logit_normal") != 0)
-        return u;
+        return shifted_time(o, u);
     double w = mix_unit(mix(seed, MIX_TIMESTEP_2, 0, 0));
     double normal = sqrt(-2 * log(1 - u)) * cos(6.283185307179586 * w);
-    return 1 / (1 + exp(-normal));
+    return shifted_time(o, 1 / (1 + exp(-normal)));
 }
 
 static int discrete_time(const objective *o, double time)

@@ -86,7 +86,7 @@ typedef struct recipe {
     int64_t ema_update_every;
     /* noise and loss */
     const char *prediction_type, *beta_schedule, *timestep_sampling;
-    double beta_start, beta_end, noise_offset, min_snr_gamma, flow_shift;
+    double beta_start, beta_end, noise_offset, min_snr_gamma, flow_shift, timestep_shift;
     int num_train_timesteps, min_timestep, max_timestep;
     bool zero_terminal_snr, zero_init;
     /* VAE's loss */

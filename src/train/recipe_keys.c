@@ -167,6 +167,8 @@ static const recipe_key keys[] = {
     INTEGER("max_timestep", max_timestep, 0, 100000, "0", "loss", "up to but without this one; 0: all"),
     CHOICE("timestep_sampling", timestep_sampling, "uniform", "uniform|logit_normal", "loss",
            "how timesteps are drawn"),
+    NUMBER("timestep_shift", timestep_shift, 0.01, 100, "1", "loss",
+           "moves the drawn timesteps towards noise when above 1: t = s t / (1 + (s - 1) t)"),
     NUMBER("flow_shift", flow_shift, 0.01, 100, "1", "loss",
            "prediction_type flow: shift of the times towards noise, also of drawing; auto keeps the base's"),
     BOOL("zero_init", zero_init, "true", "loss",
