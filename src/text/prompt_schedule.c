@@ -44,7 +44,7 @@ static int chosen_child(const writing *w, const prompt_node *n, int step)
     for (int c = n->child; c >= 0; c = nodes[c].next)
         count++;
     int chosen = n->child;
-    for (int i = (step - 1) % count; i > 0; i--)
+    for (int i = count > 0 ? (step - 1) % count : 0; i > 0; i--)
         chosen = nodes[chosen].next;
     return chosen;
 }
@@ -81,8 +81,8 @@ static kiln_status add_text(prompt_schedule *s, const char *text, size_t *total,
     if (!copy)
         return fail(err, KILN_NO_MEMORY, "out of memory for the prompt");
     memcpy(copy, text, size);
-    *index = s->text_count;
-    s->texts[s->text_count++] = copy;
+    texts[s->text_count] = copy;
+    *index = s->text_count++;
     *total += size + 256; /* small ones cost time to compare */
     return KILN_OK;
 }
@@ -105,6 +105,7 @@ static kiln_status write_periods(writing *w, prompt_schedule *s, kiln_error *err
         w->length = 0;
         write_node(w, 0, step);
         w->to[w->length] = '\0';
+        /* The texts are the schedule's from here on: NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
         status = add_period(s, step, w->to, &w->total, err);
     }
     return status;

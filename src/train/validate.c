@@ -78,7 +78,7 @@ static kiln_status measure(validation *v, int count, kiln_error *err)
     if (!status && run_output(p->run, "reconstruction")) {
         size_t bytes =
             (size_t)count * (size_t)batch.shape.height_px * (size_t)batch.shape.width_px * 3 * sizeof(float);
-        pictures = malloc(bytes);
+        pictures = bytes ? malloc(bytes) : NULL;
         if (pictures)
             memcpy(pictures, run_input(p->run, "image"), bytes);
         else
@@ -120,7 +120,7 @@ static kiln_status measure_or_name(validation *v, int count, kiln_error *err)
         dataset_tell(v->training->data, "validation: %s", err->text);
         return KILN_OK;
     }
-    order_sample *all = malloc((size_t)count * sizeof *all);
+    order_sample *all = count > 1 ? malloc((size_t)count * sizeof *all) : NULL;
     if (!all)
         return fail(err, KILN_NO_MEMORY, "out of memory for the validation");
     memcpy(all, v->batch, (size_t)count * sizeof *all);
