@@ -1,8 +1,6 @@
 /* draw.c - `kiln draw`: pictures from a prompt. */
 #include "commands.h"
 #include "drawing.h"
-#include "help.h"
-#include "interrupt.h"
 #include "message.h"
 
 #include <string.h>
@@ -22,8 +20,9 @@ static void begin(void *self, const kiln_recipe *recipe)
     r->values = draw_values_of(&r->options);
 }
 
-static int check_command_line(const drawing *d)
+static int check_command_line(const drawing *d, const void *self)
 {
+    (void)self;
     const draw_values *v = d->values;
     if (!v->prompt && !v->condition)
         return complain_usage("what to draw? kiln draw \"a lighthouse at dusk\" [options]");
@@ -32,16 +31,25 @@ static int check_command_line(const drawing *d)
     return drawing_check(d);
 }
 
-static int draw(drawing *d)
+static int read_inputs(drawing *d, void *self)
 {
+    (void)d;
+    draw_run *r = self;
+    kiln_error err = {0};
+    if (r->values.init && kiln_image_read(r->values.init, &r->init, &err) != KILN_OK)
+        return complain_error(&err);
+    return EXIT_OK;
+}
+
+static int paint(drawing *d, void *self)
+{
+    const draw_run *r = self;
     kiln_error err = {0};
     kiln_memory_plan plan;
+    d->options->init = r->init;
     if (kiln_draw_plan(d->open.session, d->options, &plan, &err) != KILN_OK)
         return complain_error(&err);
-    drawing_print_plan(d, &plan);
-    int status = drawing_begin_trace(d);
-    if (status == EXIT_OK)
-        status = drawing_make_room(d);
+    int status = drawing_begin(d, &plan);
     if (status)
         return status;
     kiln_status drawn = kiln_draw(d->open.session, d->options, d->pictures, &err);
@@ -51,31 +59,15 @@ static int draw(drawing *d)
 
 static int run(const command *c, int argc, char **argv)
 {
-    kiln_error err = {0};
     draw_run r = {0};
     drawing d = {.all = &r.values, .values = &r.values, .options = &r.options};
-    drawing_kind kind = {.begin = begin, .expects_picture = "name it with --init", .self = &r};
-    int status = drawing_read_command_line(&d, &kind, c, argc, argv);
-    if (status == EXIT_OK && d.arguments.help) {
-        help_command(c);
-        drawing_release(&d);
-        return EXIT_OK;
-    }
-    interrupt_watch(NULL);
-    if (status == EXIT_OK)
-        status = check_command_line(&d);
-    if (status == EXIT_OK)
-        status = drawing_check_outputs(&d);
-    if (status == EXIT_OK && r.values.init && kiln_image_read(r.values.init, &r.init, &err) != KILN_OK)
-        status = complain_error(&err);
-    if (status == EXIT_OK)
-        status = drawing_read_maps(&d);
-    if (status == EXIT_OK)
-        status = drawing_open(&d);
-    r.options.init = r.init;
-    if (status == EXIT_OK)
-        status = draw(&d);
-    drawing_release(&d);
+    drawing_kind kind = {.begin = begin,
+                         .expects_picture = "name it with --init",
+                         .check = check_command_line,
+                         .read = read_inputs,
+                         .paint = paint,
+                         .self = &r};
+    int status = drawing_command(&d, &kind, c, argc, argv);
     kiln_image_free(r.init);
     return status;
 }

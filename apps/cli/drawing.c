@@ -1,6 +1,8 @@
 /* drawing.c - see drawing.h. */
 #include "drawing.h"
 
+#include "help.h"
+#include "interrupt.h"
 #include "message.h"
 #include "output.h"
 #include "recipe.h"
@@ -130,7 +132,7 @@ int drawing_open(drawing *d)
     return EXIT_OK;
 }
 
-void drawing_print_plan(const drawing *d, const kiln_memory_plan *plan)
+static void print_plan(const drawing *d, const kiln_memory_plan *plan)
 {
     if (!d->values->quiet)
         fprintf(stderr, "kiln: %s, seed %llu; takes %s of memory (weights %s, activations %s)\n",
@@ -148,7 +150,7 @@ static void write_trace(void *user, const kiln_trace *t)
             (long long)t->not_finite);
 }
 
-int drawing_begin_trace(drawing *d)
+static int begin_trace(drawing *d)
 {
     if (!d->values->trace)
         return EXIT_OK;
@@ -162,7 +164,7 @@ int drawing_begin_trace(drawing *d)
     return EXIT_OK;
 }
 
-int drawing_make_room(drawing *d)
+static int make_room(drawing *d)
 {
     d->pictures = calloc((size_t)d->options->batch, sizeof(kiln_image *));
     if (d->pictures)
@@ -201,6 +203,13 @@ static int print_profile(const drawing *d)
     return EXIT_OK;
 }
 
+int drawing_begin(drawing *d, const kiln_memory_plan *plan)
+{
+    print_plan(d, plan);
+    int status = begin_trace(d);
+    return status ? status : make_room(d);
+}
+
 int drawing_finish(const drawing *d)
 {
     if (d->recipe) {
@@ -223,4 +232,32 @@ void drawing_release(drawing *d)
     kiln_recipe_free(d->recipe);
     if (d->trace)
         fclose(d->trace);
+}
+
+static int run_steps(drawing *d, const drawing_kind *kind)
+{
+    int status = kind->check(d, kind->self);
+    if (status == EXIT_OK)
+        status = drawing_check_outputs(d);
+    if (status == EXIT_OK)
+        status = kind->read(d, kind->self);
+    if (status == EXIT_OK)
+        status = drawing_read_maps(d);
+    if (status == EXIT_OK)
+        status = drawing_open(d);
+    return status == EXIT_OK ? kind->paint(d, kind->self) : status;
+}
+
+int drawing_command(drawing *d, const drawing_kind *kind, const command *c, int argc, char **argv)
+{
+    int status = drawing_read_command_line(d, kind, c, argc, argv);
+    if (status == EXIT_OK && d->arguments.help) {
+        help_command(c);
+    } else {
+        interrupt_watch(NULL);
+        if (status == EXIT_OK)
+            status = run_steps(d, kind);
+    }
+    drawing_release(d);
+    return status;
 }

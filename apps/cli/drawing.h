@@ -33,8 +33,15 @@ typedef struct drawing_kind {
     const char *
         expects_picture; /* "name it with --init": said when the recipe needs a picture and there is none; NULL: nothing */
     int prompt_at; /* which plain argument is the prompt */
+    /* The steps that are the subcommand's own; each gives an exit status. */
+    int (*check)(const drawing *, const void *self); /* the command line */
+    int (*read)(drawing *, void *self);              /* pictures */
+    int (*paint)(drawing *, void *self);             /* with the model open: plan, draw, write */
     void *self;
 } drawing_kind;
+
+/* All of a subcommand, from the command line to the pictures; what `self` holds is the caller's. */
+int drawing_command(drawing *, const drawing_kind *, const command *, int argc, char **argv);
 
 /* Read the command line; with --like once more, over the recipe. With --help only out->arguments.help is set. */
 int drawing_read_command_line(drawing *, const drawing_kind *, const command *, int argc, char **argv);
@@ -45,12 +52,9 @@ int drawing_check_outputs(const drawing *);
 int drawing_read_maps(drawing *);
 /* Open the model and put everything into the library's options. */
 int drawing_open(drawing *);
-/* Say what it takes. */
-void drawing_print_plan(const drawing *, const kiln_memory_plan *);
-/* Only once everything else is known to be right: a trace that was begun stays, since it tells how a drawing failed. */
-int drawing_begin_trace(drawing *);
-/* Room for the batch's pictures, in `pictures`. */
-int drawing_make_room(drawing *);
+/* Say what it takes, begin the trace, make room for the batch's pictures in `pictures`. Only once everything else is known
+ * to be right: a trace that was begun stays, since it tells how a drawing failed. */
+int drawing_begin(drawing *, const kiln_memory_plan *);
 /* Write the pictures, warn of a recipe that could not be followed, print the profile. */
 int drawing_finish(const drawing *);
 void drawing_release(drawing *);

@@ -1,9 +1,7 @@
 /* inpaint.c - `kiln inpaint`: a part of a picture drawn anew. */
 #include "commands.h"
 #include "drawing.h"
-#include "help.h"
 #include "inpaint_options.h"
-#include "interrupt.h"
 #include "message.h"
 
 typedef struct inpaint_run {
@@ -21,8 +19,9 @@ static void begin(void *self, const kiln_recipe *recipe)
     r->values = inpaint_values_of(&r->options);
 }
 
-static int check_command_line(const drawing *d, const inpaint_run *r)
+static int check_command_line(const drawing *d, const void *self)
 {
+    const inpaint_run *r = self;
     if (d->arguments.count < 1)
         return complain_usage("which picture? kiln inpaint picture.png --mask mask.png \"a red door\"");
     if (!r->values.draw.prompt && !r->values.draw.condition)
@@ -32,17 +31,18 @@ static int check_command_line(const drawing *d, const inpaint_run *r)
     return status ? status : drawing_check(d);
 }
 
-static int read_inputs(drawing *d, inpaint_run *r)
+static int read_inputs(drawing *d, void *self)
 {
+    inpaint_run *r = self;
     kiln_error err = {0};
     if (kiln_image_read(d->arguments.plain[0], &r->picture, &err) != KILN_OK)
         return complain_error(&err);
-    int status = inpaint_read_mask(&r->values, r->picture, &r->mask);
-    return status ? status : drawing_read_maps(d);
+    return inpaint_read_mask(&r->values, r->picture, &r->mask);
 }
 
-static int paint(drawing *d, inpaint_run *r)
+static int paint(drawing *d, void *self)
 {
+    inpaint_run *r = self;
     kiln_error err = {0};
     kiln_memory_plan plan;
     inpaint_values_apply(&r->values, &r->options);
@@ -50,10 +50,7 @@ static int paint(drawing *d, inpaint_run *r)
     r->options.mask = r->mask;
     if (kiln_inpaint_plan(d->open.session, &r->options, &plan, &err) != KILN_OK)
         return complain_error(&err);
-    drawing_print_plan(d, &plan);
-    int status = drawing_begin_trace(d);
-    if (status == EXIT_OK)
-        status = drawing_make_room(d);
+    int status = drawing_begin(d, &plan);
     if (status)
         return status;
     kiln_status drawn = kiln_inpaint(d->open.session, &r->options, d->pictures, &err);
@@ -65,25 +62,13 @@ static int run(const command *c, int argc, char **argv)
 {
     inpaint_run r = {0};
     drawing d = {.all = &r.values, .values = &r.values.draw, .options = &r.options.draw};
-    drawing_kind kind = {.begin = begin, .prompt_at = 1, .self = &r};
-    int status = drawing_read_command_line(&d, &kind, c, argc, argv);
-    if (status == EXIT_OK && d.arguments.help) {
-        help_command(c);
-        drawing_release(&d);
-        return EXIT_OK;
-    }
-    interrupt_watch(NULL);
-    if (status == EXIT_OK)
-        status = check_command_line(&d, &r);
-    if (status == EXIT_OK)
-        status = drawing_check_outputs(&d);
-    if (status == EXIT_OK)
-        status = read_inputs(&d, &r);
-    if (status == EXIT_OK)
-        status = drawing_open(&d);
-    if (status == EXIT_OK)
-        status = paint(&d, &r);
-    drawing_release(&d);
+    drawing_kind kind = {.begin = begin,
+                         .prompt_at = 1,
+                         .check = check_command_line,
+                         .read = read_inputs,
+                         .paint = paint,
+                         .self = &r};
+    int status = drawing_command(&d, &kind, c, argc, argv);
     kiln_image_free(r.picture);
     kiln_image_free(r.mask);
     return status;

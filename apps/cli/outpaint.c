@@ -1,8 +1,6 @@
 /* outpaint.c - `kiln outpaint`: a picture that goes on beyond its edges. */
 #include "commands.h"
 #include "drawing.h"
-#include "help.h"
-#include "interrupt.h"
 #include "message.h"
 #include "values.h"
 
@@ -100,8 +98,9 @@ static bool read_target(const char *text, int *width, int *height, bool *proport
     return true;
 }
 
-static int check_command_line(const drawing *d, const outpaint_run *r)
+static int check_command_line(const drawing *d, const void *self)
 {
+    const outpaint_run *r = self;
     const outpaint_values *v = &r->values;
     int width, height;
     bool proportions, sides = v->left || v->right || v->up || v->down;
@@ -157,16 +156,14 @@ static int apply_values(outpaint_run *r)
                           v->to);
 }
 
-static int paint(drawing *d, outpaint_run *r)
+static int paint(drawing *d, void *self)
 {
+    outpaint_run *r = self;
     kiln_error err = {0};
     kiln_memory_plan plan;
     if (kiln_outpaint_plan(d->open.session, &r->options, &plan, &err) != KILN_OK)
         return complain_error(&err);
-    drawing_print_plan(d, &plan);
-    int status = drawing_begin_trace(d);
-    if (status == EXIT_OK)
-        status = drawing_make_room(d);
+    int status = drawing_begin(d, &plan);
     if (status)
         return status;
     kiln_status drawn = kiln_outpaint(d->open.session, &r->options, d->pictures, &err);
@@ -174,34 +171,26 @@ static int paint(drawing *d, outpaint_run *r)
     return drawn == KILN_OK ? drawing_finish(d) : complain_error(&err);
 }
 
+static int read_inputs(drawing *d, void *self)
+{
+    outpaint_run *r = self;
+    kiln_error err = {0};
+    if (kiln_image_read(d->arguments.plain[0], &r->picture, &err) != KILN_OK)
+        return complain_error(&err);
+    return apply_values(r);
+}
+
 static int run(const command *c, int argc, char **argv)
 {
-    kiln_error err = {0};
     outpaint_run r = {0};
     drawing d = {.all = &r.values, .values = &r.values.draw, .options = &r.options.draw};
-    drawing_kind kind = {.begin = begin, .prompt_at = 1, .self = &r};
-    int status = drawing_read_command_line(&d, &kind, c, argc, argv);
-    if (status == EXIT_OK && d.arguments.help) {
-        help_command(c);
-        drawing_release(&d);
-        return EXIT_OK;
-    }
-    interrupt_watch(NULL);
-    if (status == EXIT_OK)
-        status = check_command_line(&d, &r);
-    if (status == EXIT_OK)
-        status = drawing_check_outputs(&d);
-    if (status == EXIT_OK && kiln_image_read(d.arguments.plain[0], &r.picture, &err) != KILN_OK)
-        status = complain_error(&err);
-    if (status == EXIT_OK)
-        status = apply_values(&r);
-    if (status == EXIT_OK)
-        status = drawing_read_maps(&d);
-    if (status == EXIT_OK)
-        status = drawing_open(&d);
-    if (status == EXIT_OK)
-        status = paint(&d, &r);
-    drawing_release(&d);
+    drawing_kind kind = {.begin = begin,
+                         .prompt_at = 1,
+                         .check = check_command_line,
+                         .read = read_inputs,
+                         .paint = paint,
+                         .self = &r};
+    int status = drawing_command(&d, &kind, c, argc, argv);
     kiln_image_free(r.picture);
     return status;
 }

@@ -1,8 +1,6 @@
 /* redraw.c - `kiln redraw`: a picture drawn again at a larger size. */
 #include "commands.h"
 #include "drawing.h"
-#include "help.h"
-#include "interrupt.h"
 #include "message.h"
 
 #include <kiln/edit.h>
@@ -53,8 +51,9 @@ static void begin(void *self, const kiln_recipe *recipe)
                                 .noise_level = o->noise_level};
 }
 
-static int check_command_line(const drawing *d, const redraw_run *r)
+static int check_command_line(const drawing *d, const void *self)
 {
+    const redraw_run *r = self;
     if (d->arguments.count < 1)
         return complain_usage("which picture? kiln redraw picture.png \"a beach\" --scale 2");
     if (!r->values.draw.prompt && !r->values.draw.condition)
@@ -65,8 +64,9 @@ static int check_command_line(const drawing *d, const redraw_run *r)
     return drawing_check(d);
 }
 
-static int paint(drawing *d, redraw_run *r)
+static int paint(drawing *d, void *self)
 {
+    redraw_run *r = self;
     kiln_error err = {0};
     kiln_memory_plan plan;
     kiln_redraw_options *o = &r->options;
@@ -79,10 +79,7 @@ static int paint(drawing *d, redraw_run *r)
     o->noise_level = r->values.noise_level;
     if (kiln_redraw_plan(d->open.session, o, &plan, &err) != KILN_OK)
         return complain_error(&err);
-    drawing_print_plan(d, &plan);
-    int status = drawing_begin_trace(d);
-    if (status == EXIT_OK)
-        status = drawing_make_room(d);
+    int status = drawing_begin(d, &plan);
     if (status)
         return status;
     kiln_status drawn = kiln_redraw(d->open.session, o, &d->pictures[0], &err);
@@ -90,32 +87,26 @@ static int paint(drawing *d, redraw_run *r)
     return drawn == KILN_OK ? drawing_finish(d) : complain_error(&err);
 }
 
+static int read_inputs(drawing *d, void *self)
+{
+    redraw_run *r = self;
+    kiln_error err = {0};
+    if (kiln_image_read(d->arguments.plain[0], &r->picture, &err) != KILN_OK)
+        return complain_error(&err);
+    return EXIT_OK;
+}
+
 static int run(const command *c, int argc, char **argv)
 {
-    kiln_error err = {0};
     redraw_run r = {0};
     drawing d = {.all = &r.values, .values = &r.values.draw, .options = &r.options.draw};
-    drawing_kind kind = {.begin = begin, .prompt_at = 1, .self = &r};
-    int status = drawing_read_command_line(&d, &kind, c, argc, argv);
-    if (status == EXIT_OK && d.arguments.help) {
-        help_command(c);
-        drawing_release(&d);
-        return EXIT_OK;
-    }
-    interrupt_watch(NULL);
-    if (status == EXIT_OK)
-        status = check_command_line(&d, &r);
-    if (status == EXIT_OK)
-        status = drawing_check_outputs(&d);
-    if (status == EXIT_OK && kiln_image_read(d.arguments.plain[0], &r.picture, &err) != KILN_OK)
-        status = complain_error(&err);
-    if (status == EXIT_OK)
-        status = drawing_read_maps(&d);
-    if (status == EXIT_OK)
-        status = drawing_open(&d);
-    if (status == EXIT_OK)
-        status = paint(&d, &r);
-    drawing_release(&d);
+    drawing_kind kind = {.begin = begin,
+                         .prompt_at = 1,
+                         .check = check_command_line,
+                         .read = read_inputs,
+                         .paint = paint,
+                         .self = &r};
+    int status = drawing_command(&d, &kind, c, argc, argv);
     kiln_image_free(r.picture);
     return status;
 }

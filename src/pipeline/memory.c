@@ -17,23 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-/* The pages that this process has now, in bytes. 0: unknown. */
-static int64_t resident_now(void)
-{
-    char line[128] = "";
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (!f)
-        return 0;
-    bool read = fgets(line, sizeof line, f) != NULL;
-    fclose(f);
-    /* The first number is the size of the address space. */
-    const char *second = read ? strchr(line, ' ') : NULL;
-    return second ? (int64_t)strtoll(second, NULL, 10) * sysconf(_SC_PAGESIZE) : 0;
-}
-
-/* Weights that earlier drawings left in place: they are in resident_now() already. */
+/* Weights that earlier drawings left in place: they are in resident_memory() already. */
 static int64_t packed_now(const kiln_model *m)
 {
     int64_t bytes = 0;
@@ -135,7 +120,7 @@ typedef struct room {
 
 static room room_now(const kiln_model *m, int64_t buffers, int64_t limit)
 {
-    int64_t resident = resident_now(), available = free_memory("");
+    int64_t resident = resident_memory(), available = free_memory("");
     if (!limit)
         limit = available ? resident + available - available / 20 : INT64_MAX;
     return (room){.before = largest(resident - packed_now(m), 0) + buffers, .limit = limit};

@@ -11,14 +11,7 @@
 
 #include <stdlib.h>
 
-typedef struct fusion {
-    node *nodes;
-    int count;
-    int *users;
-    const bool *pinned;
-} fusion;
-
-static void count_users(fusion *f)
+void fusion_count_users(fusion *f)
 {
     for (int i = 0; i < f->count; i++)
         f->users[i] = 0;
@@ -128,7 +121,7 @@ void plan_fuse(node *nodes, int count, const bool *pinned)
         return; /* an unfused plan is correct as well */
     static void (*const rules[])(fusion *, int) = {fuse_activation, fuse_shift, fuse_residual};
     static const op_kind triggers[] = {OP_ACTIVATION, OP_GROUP_NORM, OP_ADD};
-    count_users(&f);
+    fusion_count_users(&f);
     for (size_t r = 0; r < sizeof rules / sizeof *rules; r++)
         for (int i = 1; i < count; i++)
             if (nodes[i].op == triggers[r])

@@ -14,22 +14,6 @@
 
 enum { X = 0, DY = 2, STATISTICS = 4, ADDED = 6 }; /* inputs of group norms and their gradients */
 
-typedef struct fusion {
-    node *nodes;
-    int count;
-    int *users;
-    const bool *pinned;
-} fusion;
-
-static void count_users(fusion *f)
-{
-    for (int i = 0; i < f->count; i++)
-        f->users[i] = 0;
-    for (int i = 1; i < f->count; i++)
-        for (int k = 0; k < f->nodes[i].input_count; k++)
-            f->users[f->nodes[i].input[k].index]++;
-}
-
 static void drop(fusion *f, int i)
 {
     for (int k = 0; k < f->nodes[i].input_count; k++)
@@ -168,7 +152,7 @@ void plan_fuse_norms(node *nodes, int count, const bool *pinned)
                                                    fuse_sum};
     static const op_kind triggers[] = {OP_ACTIVATION_BACKWARD, OP_GROUP_NORM, OP_GROUP_NORM_STATISTICS,
                                        OP_ADD};
-    count_users(&f);
+    fusion_count_users(&f);
     for (size_t r = 0; r < sizeof rules / sizeof *rules; r++)
         for (int i = 1; i < count; i++)
             if (nodes[i].op == triggers[r])

@@ -39,6 +39,14 @@ struct plan {
     int output_count;
 };
 
+/* fuse.c: what both rewritings work on, and how many nodes read each value. */
+typedef struct fusion {
+    node *nodes;
+    int count;
+    int *users;
+    const bool *pinned;
+} fusion;
+void fusion_count_users(fusion *);
 /* fuse.c: rewrite plan->work.nodes; `pinned[node]` values must stay computed as they are. */
 void plan_fuse(node *nodes, int count, const bool *pinned);
 /* fuse_norms.c: the same for plans with a reverse pass. */
