@@ -161,9 +161,9 @@ static kiln_status paint_one(inpainting *p, int index, kiln_image **out, kiln_er
     return status == KILN_OK ? work_sign(&p->work, *out, err) : status;
 }
 
-static kiln_status paint_all(kiln_session *s, const kiln_inpaint_options *o, kiln_image **out,
-                             kiln_error *err)
+static kiln_status paint_all(kiln_session *s, const void *options, kiln_image **out, kiln_error *err)
 {
+    const kiln_inpaint_options *o = options;
     mask *m = NULL;
     region where;
     kiln_status status = prepare(s, o, &m, &where, err);
@@ -180,18 +180,5 @@ static kiln_status paint_all(kiln_session *s, const kiln_inpaint_options *o, kil
 
 kiln_status kiln_inpaint(kiln_session *s, const kiln_inpaint_options *o, kiln_image **out, kiln_error *err)
 {
-    session_begin(s);
-    kiln_status status = request_check_batch(&o->draw, err);
-    if (status != KILN_OK)
-        return status;
-    for (int k = 0; k < o->draw.batch; k++)
-        out[k] = NULL;
-    model_hash_begin(&s->model->hash);
-    status = paint_all(s, o, out, err);
-    model_hash_end(&s->model->hash);
-    for (int k = 0; status != KILN_OK && k < o->draw.batch; k++) {
-        kiln_image_free(out[k]);
-        out[k] = NULL;
-    }
-    return status;
+    return work_paint_batch(s, &o->draw, paint_all, o, out, err);
 }

@@ -174,9 +174,9 @@ static kiln_status draw_one(outpainting *p, int index, kiln_image **out, kiln_er
     return status;
 }
 
-static kiln_status draw_all(kiln_session *s, const kiln_outpaint_options *o, kiln_image **out,
-                            kiln_error *err)
+static kiln_status draw_all(kiln_session *s, const void *options, kiln_image **out, kiln_error *err)
 {
+    const kiln_outpaint_options *o = options;
     outpainting p = {.session = s, .options = o};
     kiln_status status = outpaint_open(&p, err);
     for (int k = 0; status == KILN_OK && k < o->draw.batch; k++)
@@ -187,18 +187,5 @@ static kiln_status draw_all(kiln_session *s, const kiln_outpaint_options *o, kil
 
 kiln_status kiln_outpaint(kiln_session *s, const kiln_outpaint_options *o, kiln_image **out, kiln_error *err)
 {
-    session_begin(s);
-    kiln_status status = request_check_batch(&o->draw, err);
-    if (status != KILN_OK)
-        return status;
-    for (int k = 0; k < o->draw.batch; k++)
-        out[k] = NULL;
-    model_hash_begin(&s->model->hash);
-    status = draw_all(s, o, out, err);
-    model_hash_end(&s->model->hash);
-    for (int k = 0; status != KILN_OK && k < o->draw.batch; k++) {
-        kiln_image_free(out[k]);
-        out[k] = NULL;
-    }
-    return status;
+    return work_paint_batch(s, &o->draw, draw_all, o, out, err);
 }

@@ -462,3 +462,22 @@ kiln_status work_pixels(kiln_session *s, const kiln_draw_options *options, const
     }
     return status;
 }
+
+kiln_status work_paint_batch(kiln_session *s, const kiln_draw_options *o, batch_painter paint,
+                             const void *options, kiln_image **out, kiln_error *err)
+{
+    session_begin(s);
+    kiln_status status = request_check_batch(o, err);
+    if (status != KILN_OK)
+        return status;
+    for (int k = 0; k < o->batch; k++)
+        out[k] = NULL;
+    model_hash_begin(&s->model->hash);
+    status = paint(s, options, out, err);
+    model_hash_end(&s->model->hash);
+    for (int k = 0; status != KILN_OK && k < o->batch; k++) {
+        kiln_image_free(out[k]);
+        out[k] = NULL;
+    }
+    return status;
+}

@@ -69,4 +69,10 @@ kiln_status work_wait_for_hash(const work *, kiln_error *);
 kiln_status work_tell(const work *, const char *stage, int64_t done, int64_t total, const kiln_image *preview,
                       kiln_error *);
 
+/* Paints o->batch pictures; called with `options` as the public call got them. */
+typedef kiln_status (*batch_painter)(kiln_session *, const void *options, kiln_image **out, kiln_error *);
+/* A public call that gives a batch of pictures: all of them or, with an error, none. The model's hash is computed meanwhile. */
+kiln_status work_paint_batch(kiln_session *, const kiln_draw_options *, batch_painter, const void *options,
+                             kiln_image **out, kiln_error *);
+
 #endif
