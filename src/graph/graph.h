@@ -63,6 +63,18 @@ typedef struct node {
     const char *path; /* canonical path of the place that drew it */
 } node;
 
+/* What has been taught to a model beside its weights hangs on its layers here; the model's own code stays as it is. Each
+ * function draws nodes in the layer's place (`at`) and gives what the layer goes on with, or the value that it got. NULL: nothing. */
+typedef struct graph_hooks {
+    void *self;
+    /* The weight (never the bias) of a linear layer, a convolution or an embedding: LoRA and its family. */
+    value (*weight)(void *self, at, value weight);
+    /* What an attention layer of a denoiser makes its keys (or values) from, [N,T,C]: hypernetworks. `at` is the attention layer. */
+    value (*context)(void *self, at, value context, bool for_values);
+    /* The looked-up token embeddings [N,T,C] of a text encoder with their ids [N,T]: words that have vectors of their own. */
+    value (*tokens)(void *self, at, value ids, value embeddings);
+} graph_hooks;
+
 /* A name given to a value: a graph input, an output, or a tap (an output that only tests and previews want). */
 typedef struct named_value {
     const char *name;
@@ -81,6 +93,7 @@ struct graph {
     int input_count, output_count, tap_count;
     int *segments; /* the first node of each, ascending; see graph_segment() */
     int segment_count, segment_capacity;
+    const graph_hooks *hooks; /* NULL: none; set before drawing, borrowed */
     kiln_error error;
 };
 

@@ -10,7 +10,8 @@
 
 static const char *const kind_names[OPTIMIZER_KINDS] = {
     [OPTIMIZER_ADAMW] = "AdamW", [OPTIMIZER_ADAMW_8BIT] = "AdamW8bit", [OPTIMIZER_ADAFACTOR] = "Adafactor",
-    [OPTIMIZER_LION] = "Lion",   [OPTIMIZER_PRODIGY] = "Prodigy",      [OPTIMIZER_SGD] = "SGD"};
+    [OPTIMIZER_LION] = "Lion",   [OPTIMIZER_PRODIGY] = "Prodigy",      [OPTIMIZER_SGD] = "SGD",
+    [OPTIMIZER_MUON] = "Muon"};
 
 const char *optimizer_kind_name(optimizer_kind kind)
 {
@@ -27,7 +28,8 @@ kiln_status optimizer_kind_of_name(const char *name, optimizer_kind *out, kiln_e
         }
     }
     return fail(err, KILN_BAD_ARGUMENT,
-                "optimizer '%s' does not exist; there are AdamW, AdamW8bit, Adafactor, Lion, Prodigy, SGD",
+                "optimizer '%s' does not exist; there are AdamW, AdamW8bit, Adafactor, Lion, Prodigy, SGD, "
+                "Muon",
                 name ? name : "");
 }
 
@@ -46,8 +48,12 @@ optimizer_options optimizer_defaults(optimizer_kind kind)
                            .d_coef = 1,
                            .growth_rate = INFINITY,
                            .min_8bit_size = 4096};
-    if (kind == OPTIMIZER_ADAMW || kind == OPTIMIZER_ADAMW_8BIT)
+    if (kind == OPTIMIZER_ADAMW || kind == OPTIMIZER_ADAMW_8BIT || kind == OPTIMIZER_MUON)
         o.weight_decay = 1e-2;
+    if (kind == OPTIMIZER_MUON) {
+        o.momentum = 0.95;
+        o.nesterov = true;
+    }
     if (kind == OPTIMIZER_LION)
         o.beta2 = 0.99;
     if (kind == OPTIMIZER_ADAFACTOR) {
@@ -124,6 +130,10 @@ static state_plan planned(const optimizer_options *o, const slot *s, int k)
         return (state_plan){adam[k], s->count};
     case OPTIMIZER_SGD:
         return k < 1 && o->momentum > 0 ? (state_plan){"momentum_buffer", s->count} : none;
+    case OPTIMIZER_MUON:
+        if (s->rows)
+            return k < 1 ? (state_plan){"momentum_buffer", s->count} : none;
+        return k < 2 ? (state_plan){adam[k], s->count} : none;
     case OPTIMIZER_ADAFACTOR:
         if (k == 0)
             return s->rows ? (state_plan){"exp_avg_sq_row", s->rows} : (state_plan){"exp_avg_sq", s->count};
@@ -218,7 +228,9 @@ static kiln_status fill_slots(optimizer *o, const optimizer_parameter *parameter
                     .steps = &o->slot_steps[i]};
         if (!s->name)
             return fail(err, KILN_NO_MEMORY, "no memory for an optimizer");
-        if (o->options.kind == OPTIMIZER_ADAFACTOR && p->shape.rank >= 2 && s->count > 0) {
+        bool matrix = (o->options.kind == OPTIMIZER_ADAFACTOR && p->shape.rank >= 2) ||
+                      (o->options.kind == OPTIMIZER_MUON && muon_takes(p));
+        if (matrix && s->count > 0) {
             s->rows = p->shape.dim[0];
             s->columns = s->count / s->rows;
         }
@@ -316,6 +328,8 @@ kiln_status optimizer_step(optimizer *o, const float *const *gradients, double l
         prodigy_step(o, gradients, (float)gradient_scale, learning_rate);
         return KILN_OK;
     }
+    if (o->options.kind == OPTIMIZER_MUON)
+        return muon_step(o, gradients, (float)gradient_scale, learning_rate, err);
     for (size_t i = 0; i < o->count; i++)
         if (gradients[i] && o->slots[i].count > 0)
             steps[o->options.kind](o, &o->slots[i], gradients[i], (float)gradient_scale,

@@ -8,6 +8,7 @@
  *   Lion        Chen et al. 2023
  *   Prodigy     Mishchenko and Defazio 2023: finds its own rate; learning_rate is a factor, 1
  *   SGD         torch.optim.SGD, with momentum and Nesterov
+ *   Muon        Jordan et al. 2024: matrices go along their orthogonalised momentum, the rest with AdamW (muon.c)
  *
  * The result does not depend on the number of threads. All state is reachable as named arrays, which a
  * checkpoint saves and restores bit for bit. */
@@ -24,10 +25,11 @@ typedef enum optimizer_kind {
     OPTIMIZER_LION,
     OPTIMIZER_PRODIGY,
     OPTIMIZER_SGD,
+    OPTIMIZER_MUON,
     OPTIMIZER_KINDS
 } optimizer_kind;
 
-/* "AdamW", "AdamW8bit", "Adafactor", "Lion", "Prodigy", "SGD". */
+/* "AdamW", "AdamW8bit", "Adafactor", "Lion", "Prodigy", "SGD", "Muon". */
 const char *optimizer_kind_name(optimizer_kind);
 /* Any case. BAD_ARGUMENT names what exists. */
 kiln_status optimizer_kind_of_name(const char *name, optimizer_kind *out, kiln_error *) KILN_CHECKED;
@@ -36,14 +38,15 @@ kiln_status optimizer_kind_of_name(const char *name, optimizer_kind *out, kiln_e
 typedef struct optimizer_options {
     optimizer_kind kind;
     double beta1,
-        beta2;      /* AdamW, AdamW8bit, Prodigy .9 .999; Lion .9 .99; Adafactor beta1 0: no first moment */
-    double beta3;   /* Prodigy: 0 means sqrt(beta2) */
-    double epsilon; /* 1e-8; Adafactor: 1e-30, added to squared gradients */
-    double epsilon_scale;  /* Adafactor: 1e-3, least root-mean-square of a parameter */
-    double weight_decay;   /* AdamW, AdamW8bit 1e-2; others 0. Times the rate; SGD: added to the gradient */
-    double momentum;       /* SGD: 0 */
-    bool nesterov;         /* SGD: false */
-    double decay_rate;     /* Adafactor: -0.8 */
+        beta2; /* AdamW, AdamW8bit, Prodigy, Muon .9 .999; Lion .9 .99; Adafactor beta1 0: no first moment */
+    double beta3;         /* Prodigy: 0 means sqrt(beta2) */
+    double epsilon;       /* 1e-8; Adafactor: 1e-30, added to squared gradients */
+    double epsilon_scale; /* Adafactor: 1e-3, least root-mean-square of a parameter */
+    double
+        weight_decay;  /* AdamW, AdamW8bit, Muon 1e-2; others 0. Times the rate; SGD: added to the gradient */
+    double momentum;   /* SGD: 0, Muon: 0.95 */
+    bool nesterov;     /* SGD: false, Muon: true */
+    double decay_rate; /* Adafactor: -0.8 */
     double clip_threshold; /* Adafactor: 1.0 */
     bool scale_parameter;  /* Adafactor: true; multiply the rate with the parameter's root-mean-square */
     bool relative_step;    /* Adafactor: true; the rate is min(1e-2, 1/sqrt(t)), learning_rate is not used */
@@ -60,7 +63,7 @@ kiln_status optimizer_options_check(const optimizer_options *, kiln_error *) KIL
 typedef struct optimizer_parameter {
     const char *name;   /* copied */
     float *values;      /* borrowed, changed by each step; must outlive the optimizer */
-    shape shape;        /* Adafactor sees rank >= 2 as the matrix [first, all others] */
+    shape shape;        /* Adafactor and Muon see rank >= 2 as the matrix [first, all others] */
     bool decay;         /* false: no weight decay (biases, norms, embeddings as the recipe says) */
     double rate_factor; /* times learning_rate; 1 (text_encoder_lr / learning_rate and the like) */
 } optimizer_parameter;

@@ -14,7 +14,7 @@ enum { OPTIMIZER_STATES = 4, QUANT_BLOCK = 256, SUM_BLOCK = 4096 };
 typedef struct slot {
     char *name;
     float *values;
-    int64_t count, rows, columns; /* rows 0: not factored */
+    int64_t count, rows, columns; /* rows 0: not factored (Adafactor), no matrix (Muon) */
     bool decay;
     double rate_factor;
     int64_t *steps;                 /* its own, in the array of all */
@@ -48,6 +48,9 @@ void sgd_step(const optimizer *, slot *, const float *gradient, float scale, dou
 void adafactor_step(const optimizer *, slot *, const float *gradient, float scale, double rate);
 /* The whole step: Prodigy's rate is one for all parameters. */
 void prodigy_step(optimizer *, const float *const *gradients, float scale, double rate);
+/* Muon's: whether a parameter goes as a matrix (then its slot has rows and columns), and the whole step. */
+bool muon_takes(const optimizer_parameter *);
+kiln_status muon_step(optimizer *, const float *const *gradients, float scale, double rate, kiln_error *);
 
 /* Call work(self, begin, end) for blocks of `block` elements that cover 0..count-1, in any order, on all
  * threads. */

@@ -114,7 +114,7 @@ static const recipe_key keys[] = {
     NUMBER("max_grad_norm", max_grad_norm, 0, 1e9, "1", "training",
            "gradients longer than this are shortened to it; 0: never"),
 
-    CHOICE("optimizer", optimizer, "AdamW", "AdamW|AdamW8bit|Adafactor|Lion|Prodigy|SGD", "optimizer",
+    CHOICE("optimizer", optimizer, "AdamW", "AdamW|AdamW8bit|Adafactor|Lion|Prodigy|SGD|Muon", "optimizer",
            "which"),
     TEXT("learning_rate", learning_rate, "1e-4", "optimizer",
          "at its highest; or rates until steps: 1e-4:1000, 1e-5:2000"),
