@@ -2,6 +2,7 @@
 #include "text/prompt_parts.h"
 
 #include "text/clean.h"
+#include "text/extra_networks.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,8 @@ static kiln_status parts(const char *prompt, bool at_and, prompt_parts *out, kil
     *out = (prompt_parts){0};
     char *text = NULL;
     kiln_status status = prompt_without_comments(prompt, &text, err);
+    if (status == KILN_OK && at_and)
+        extra_networks_strip(text);
     if (status == KILN_OK)
         status = cut(text, at_and, out, err);
     if (status != KILN_OK)

@@ -1,4 +1,5 @@
-/* prompt_parts.h - the parts of a prompt that are drawn together: comments left out, then cut at AND.
+/* prompt_parts.h - the parts of a prompt that are drawn together: comments and extra networks (extra_networks.h) left out,
+ * then cut at AND.
  *
  * "a cat :1.2 AND a dog :-0.3": every part is an answer of its own, and weighs as the number behind its last colon says
  * (Liu et al. 2022, arXiv:2206.01714, as AUTOMATIC1111's web UI writes it). There, a weight counts in a prompt of one
