@@ -34,6 +34,7 @@
     X(CHANNEL_ATTENTION, "channel_attention")                                                                \
     X(BATCH_NORM, "batch_norm")                                                                              \
     X(MULTIPLY_CHANNELS, "multiply_channels")                                                                \
+    X(DROPOUT, "dropout")                                                                                    \
     X(EMBEDDING, "embedding")                                                                                \
     X(TIMESTEP_EMBEDDING, "timestep_embedding")                                                              \
     X(GATHER_TOKENS, "gather_tokens")                                                                        \
@@ -90,7 +91,20 @@ typedef enum op_kind {
     X(LEAKY_RELU, "leaky_relu") /* slope in attributes */                                                    \
     X(SIGMOID, "sigmoid")                                                                                    \
     X(TANH, "tanh")                                                                                          \
-    X(MISH, "mish") /* x * tanh(ln(1 + e^x)), Misra 2019 */
+    X(MISH, "mish") /* x * tanh(ln(1 + e^x)), Misra 2019 */                                                  \
+    /* Those of hypernetworks, as torch.nn has them; ops/activation_more.c. No kernel ends in one of these. */ \
+    X(ELU, "elu") /* x, below 0 slope * (e^x - 1); slope in attributes */                                    \
+    X(SELU, "selu")                                                                                          \
+    X(RELU6, "relu6")                                                                                        \
+    X(HARD_TANH, "hard_tanh")                                                                                \
+    X(HARD_SIGMOID, "hard_sigmoid")                                                                          \
+    X(HARD_SWISH, "hard_swish")                                                                              \
+    X(HARD_SHRINK, "hard_shrink")                                                                            \
+    X(SOFT_SHRINK, "soft_shrink")                                                                            \
+    X(TANH_SHRINK, "tanh_shrink")                                                                            \
+    X(SOFT_PLUS, "soft_plus")                                                                                \
+    X(SOFT_SIGN, "soft_sign")                                                                                \
+    X(LOG_SIGMOID, "log_sigmoid")
 
 typedef enum activation_kind {
 #define ACTIVATION_ENUM(name, text) ACTIVATION_##name,
@@ -154,6 +168,12 @@ typedef struct timestep_attributes {
     float max_period;      /* 10000 */
 } timestep_attributes;
 
+/* Which of a sample's streams of random numbers decides. */
+typedef struct dropout_attributes {
+    float probability;
+    int stream;
+} dropout_attributes;
+
 typedef struct fill_attributes {
     float number;
 } fill_attributes;
@@ -197,6 +217,7 @@ typedef union op_attributes {
     upsample_attributes upsample;
     timestep_attributes timestep;
     fill_attributes fill;
+    dropout_attributes dropout;
     attention_backward_attributes attention_backward;
     permute_attributes permute;
     window_attention_attributes window_attention;

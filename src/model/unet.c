@@ -40,10 +40,20 @@ static value feed_forward(at a, value x)
     return graph_tap(a, nn_linear(same(a, "net.2"), op_geglu(a, h), channels, NN_BIAS));
 }
 
+/* What keys and values are made of; what was taught beside the weights may bend it. */
+static nn_attention_context context_of(at a, value from)
+{
+    const graph_hooks *hooks = a.graph->hooks;
+    if (!hooks || !hooks->context)
+        return (nn_attention_context){.for_keys = from, .for_values = from};
+    return (nn_attention_context){.for_keys = hooks->context(hooks->self, a, from, false),
+                                  .for_values = hooks->context(hooks->self, a, from, true)};
+}
+
 static value attention(at a, const unet_context *u, value x, value context, int level)
 {
-    int heads = u->config->heads[level];
-    return graph_tap(a, nn_attention(a, x, context, heads, false, &nn_attention_diffusers));
+    nn_attention_context from = context_of(a, context.index ? context : x);
+    return graph_tap(a, nn_attention_joined(a, x, &from, u->config->heads[level], &nn_attention_diffusers));
 }
 
 /* The keys and values of image prompts for the next cross-attention: inputs of the graph. How many there are. */
@@ -69,9 +79,11 @@ static int take_images(at a, const unet_context *u, int64_t channels, value *key
 static value cross_attention(at a, const unet_context *u, value x, int level)
 {
     value keys[UNET_MAX_IMAGE_PROMPTS], values[UNET_MAX_IMAGE_PROMPTS];
-    int count = take_images(a, u, value_channels(a, x), keys, values);
-    return graph_tap(a, nn_attention_joined(a, x, u->context, u->config->heads[level], count, keys, values,
-                                            &nn_attention_diffusers));
+    nn_attention_context from = context_of(a, u->context);
+    from.count = take_images(a, u, value_channels(a, x), keys, values);
+    from.keys = keys;
+    from.values = values;
+    return graph_tap(a, nn_attention_joined(a, x, &from, u->config->heads[level], &nn_attention_diffusers));
 }
 
 static value transformer_block(at a, const unet_context *u, value x, int level)

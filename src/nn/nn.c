@@ -72,8 +72,8 @@ const nn_attention_names nn_attention_diffusers = {
     .out_bias = NN_BIAS,
 };
 
-static value attend(at a, value x, value context, int heads, bool causal, int count, const value *keys,
-                    const value *values, const nn_attention_names *names)
+static value attend(at a, value x, const nn_attention_context *c, int heads, bool causal,
+                    const nn_attention_names *names)
 {
     if (!x.index)
         return NO_VALUE;
@@ -81,25 +81,25 @@ static value attend(at a, value x, value context, int heads, bool causal, int co
     if (heads < 1 || channels % heads)
         return graph_fail(a, "attention: %lld channels cannot be split into %d heads", (long long)channels,
                           heads);
-    value keys_from = context.index ? context : x, values_from = keys_from;
     value q = nn_linear(in(a, names->query[0], names->query[1]), x, channels, names->qkv_bias);
-    value k = nn_linear(in(a, names->key[0], names->key[1]), keys_from, channels, names->qkv_bias);
-    value v = nn_linear(in(a, names->value[0], names->value[1]), values_from, channels, names->qkv_bias);
+    value k = nn_linear(in(a, names->key[0], names->key[1]), c->for_keys, channels, names->qkv_bias);
+    value v = nn_linear(in(a, names->value[0], names->value[1]), c->for_values, channels, names->qkv_bias);
     value y = op_attention(a, q, k, v, heads, causal);
-    for (int i = 0; i < count; i++)
-        y = op_add(a, y, op_attention(a, q, keys[i], values[i], heads, false));
+    for (int i = 0; i < c->count; i++)
+        y = op_add(a, y, op_attention(a, q, c->keys[i], c->values[i], heads, false));
     return nn_linear(in(a, names->out[0], names->out[1]), y, channels, names->out_bias);
 }
 
 value nn_attention(at a, value x, value context, int heads, bool causal, const nn_attention_names *names)
 {
-    return attend(a, x, context, heads, causal, 0, NULL, NULL, names);
+    value from = context.index ? context : x;
+    return attend(a, x, &(nn_attention_context){.for_keys = from, .for_values = from}, heads, causal, names);
 }
 
-value nn_attention_joined(at a, value x, value context, int heads, int count, const value *keys,
-                          const value *values, const nn_attention_names *names)
+value nn_attention_joined(at a, value x, const nn_attention_context *context, int heads,
+                          const nn_attention_names *names)
 {
-    return attend(a, x, context, heads, false, count, keys, values, names);
+    return attend(a, x, context, heads, false, names);
 }
 
 value nn_token_embedding(at a, value ids, int64_t count, int64_t width)

@@ -45,10 +45,18 @@ extern const nn_attention_names nn_attention_diffusers;
  *   -> [N,T,C].  C must be a multiple of heads.  causal: token t sees tokens 0..t. */
 value nn_attention(at a, value x, value context, int heads, bool causal, const nn_attention_names *names);
 
-/* The same without a mask, where the queries look at further keys and values beside those of the context:
- *   out(softmax(q k^T / sqrt(D)) v + sum_i softmax(q keys[i]^T / sqrt(D)) values[i]);   keys[i], values[i] [N,Si,C] */
-value nn_attention_joined(at a, value x, value context, int heads, int count, const value *keys,
-                          const value *values, const nn_attention_names *names);
+/* What keys and values come from, where that is not one context: bent contexts for each (hypernetworks), and further keys
+ * and values beside theirs (image prompts). */
+typedef struct nn_attention_context {
+    value for_keys, for_values; /* [N,S,K] */
+    int count;
+    const value *keys, *values; /* keys[i], values[i] [N,Si,C] */
+} nn_attention_context;
+
+/* The same without a mask:
+ *   out(softmax(q k^T / sqrt(D)) v + sum_i softmax(q keys[i]^T / sqrt(D)) values[i]) */
+value nn_attention_joined(at a, value x, const nn_attention_context *context, int heads,
+                          const nn_attention_names *names);
 
 /* Rows of the table `weight` [count,width];  ids I32 [N,T] -> [N,T,width]. */
 value nn_token_embedding(at a, value ids, int64_t count, int64_t width);

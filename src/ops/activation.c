@@ -25,10 +25,10 @@ double activation_apply(activation_kind kind, double x, float slope)
     case ACTIVATION_MISH:
         return x * tanh(x > 40 ? x : log1p(exp(x)));
     case ACTIVATION_NONE:
-    case ACTIVATION_COUNT:
-        break;
+        return x;
+    default:
+        return activation_apply_more(kind, x, slope);
     }
-    return x;
 }
 
 const char *activation_name(activation_kind kind)
@@ -39,6 +39,11 @@ const char *activation_name(activation_kind kind)
 #undef ACTIVATION_ROW
     };
     return (unsigned)kind < ACTIVATION_COUNT ? names[kind] : "?";
+}
+
+bool activation_ends_kernels(activation_kind kind)
+{
+    return kind <= ACTIVATION_MISH;
 }
 
 value op_activation(at a, value x, activation_kind kind, float slope)

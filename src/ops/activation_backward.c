@@ -50,10 +50,10 @@ double activation_slope(activation_kind kind, double x, float slope)
         s = tanh(x > 40 ? x : log1p(exp(x)));
         return s + x * (1 - s * s) * sigmoid(x);
     case ACTIVATION_NONE:
-    case ACTIVATION_COUNT:
-        break;
+        return 1;
+    default:
+        return activation_slope_more(kind, x, slope);
     }
-    return 1;
 }
 
 static bool alike(at a, const char *name, shape X, shape Y)

@@ -79,6 +79,7 @@ OP_REFERENCE(window_attention);
 OP_REFERENCE(channel_attention);
 OP_REFERENCE(batch_norm);
 OP_REFERENCE(multiply_channels);
+OP_REFERENCE(dropout);
 OP_REFERENCE(embedding);
 OP_REFERENCE(timestep_embedding);
 OP_REFERENCE(gather_tokens);
@@ -145,6 +146,7 @@ OP_GRADIENT(window_attention);
 OP_GRADIENT(channel_attention);
 OP_GRADIENT(batch_norm);
 OP_GRADIENT(multiply_channels);
+OP_GRADIENT(dropout);
 OP_GRADIENT(embedding);
 OP_GRADIENT(gather_tokens);
 OP_GRADIENT(exp);
@@ -169,8 +171,9 @@ double flops_depthwise_conv2d(const graph *, const node *);
 double flops_window_attention(const graph *, const node *);
 double flops_channel_attention(const graph *, const node *);
 
-/* The derivative of activation_apply(). */
-double activation_slope(activation_kind, double x, float slope);
+/* Both, for the kinds of activation_more.c. */
+double activation_apply_more(activation_kind, double x, float slope);
+double activation_slope_more(activation_kind, double x, float slope);
 /* A reference kernel without memory for its sums fills its result with NaN, which nobody takes for a result. */
 void op_no_memory(const op_call *);
 

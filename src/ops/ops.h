@@ -66,6 +66,10 @@ value op_channel_attention(at a, value q, value k, value v, value temperature, i
 value op_batch_norm(at a, value x, value mean, value variance, value weight, value bias, float epsilon);
 /* x [N,...,C] * y [N,C], the same for every position */
 value op_multiply_channels(at a, value x, value y);
+/* In training: every element of sample n is 0 with a probability of p, and else grows by 1 / (1 - p) (Srivastava et al.
+ * 2014);  x [N,...]  seeds I32 [N]. Which ones is a function of (seeds[n], stream, place in the sample) alone, so that a step
+ * that is repeated, or drawn again for its gradients, drops the same. 0 <= p < 1. */
+value op_dropout(at a, value x, value seeds, float p, int stream);
 /* Rows of a table;  ids I32 [N,T]  table [V,C] -> [N,T,C]. An id outside 0..V-1 gives a row of zeros. */
 value op_embedding(at a, value ids, value table);
 /* Sinusoidal embedding of time;  t [N] -> [N,dim].  Vaswani et al. 2017 with the DDPM convention:

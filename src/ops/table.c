@@ -54,6 +54,7 @@ static const op_row rows[OP_COUNT] = {
     ROW(CHANNEL_ATTENTION, channel_attention, flops_channel_attention),
     ROW(BATCH_NORM, batch_norm, NULL),
     ROW(MULTIPLY_CHANNELS, multiply_channels, NULL),
+    ROW(DROPOUT, dropout, NULL),
     ROW(EMBEDDING, embedding, flops_none),
     NO_RULE(TIMESTEP_EMBEDDING, timestep_embedding, NULL,
             "times are drawn at random or scheduled, never learnt"),

@@ -35,5 +35,9 @@ double op_bytes(const graph *, const node *, size_t element);
 const char *activation_name(activation_kind);
 /* The activation itself, in double: shared by every reference kernel that ends in one. */
 double activation_apply(activation_kind, double x, float slope);
+/* Its derivative. */
+double activation_slope(activation_kind, double x, float slope);
+/* Whether kernels may end in it. */
+bool activation_ends_kernels(activation_kind);
 
 #endif

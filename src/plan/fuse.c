@@ -7,6 +7,7 @@
  *     add(conv2d / linear, r)         -> conv2d / linear with the residual r as input 3, also through a reshape
  *
  * A value is only swallowed when it has one user and nobody asked to see it. */
+#include "ops/table.h"
 #include "plan/internal.h"
 
 #include <stdlib.h>
@@ -48,7 +49,7 @@ static void fuse_activation(fusion *f, int i)
 {
     const node *from = swallowable(f, i, 0);
     activation_attributes wanted = f->nodes[i].attributes.activation;
-    if (!from)
+    if (!from || !activation_ends_kernels(wanted.kind))
         return;
     if (from->op == OP_GROUP_NORM && from->attributes.norm.activation == ACTIVATION_NONE &&
         wanted.kind == ACTIVATION_SILU)
@@ -59,7 +60,7 @@ static void fuse_activation(fusion *f, int i)
         n->attributes.conv2d.activation = wanted.kind;
         n->attributes.conv2d.slope = wanted.slope;
     } else if (from->op == OP_LINEAR && from->attributes.linear.activation == ACTIVATION_NONE &&
-               from->input_count < 4)
+               from->input_count < 4 && wanted.kind != ACTIVATION_LEAKY_RELU) /* a slope has no place there */
         become(f, i, 0)->attributes.linear.activation = wanted.kind;
 }
 

@@ -108,6 +108,15 @@ DRAW_ACTIVATION(leaky_relu, LEAKY_RELU, 0.2f)
 DRAW_ACTIVATION(sigmoid, SIGMOID, 0)
 DRAW_ACTIVATION(tanh, TANH, 0)
 DRAW_ACTIVATION(mish, MISH, 0)
+DRAW_ACTIVATION(elu, ELU, 0.5f)
+DRAW_ACTIVATION(selu, SELU, 0)
+DRAW_ACTIVATION(soft_plus, SOFT_PLUS, 0)
+DRAW_ACTIVATION(soft_sign, SOFT_SIGN, 0)
+DRAW_ACTIVATION(tanh_shrink, TANH_SHRINK, 0)
+DRAW_ACTIVATION(log_sigmoid, LOG_SIGMOID, 0)
+DRAW_ACTIVATION(hard_tanh, HARD_TANH, 0)
+DRAW_ACTIVATION(hard_sigmoid, HARD_SIGMOID, 0)
+DRAW_ACTIVATION(hard_swish, HARD_SWISH, 0)
 
 #define DRAW(name, expression)                                                                               \
     static value draw_##name(at a, const value *in)                                                          \
@@ -127,6 +136,7 @@ static value draw_window_shifted(at a, const value *in)
         &(window_attention_attributes){.heads = 1, .height = 3, .width = 2, .shift_y = 1, .shift_x = 1});
 }
 
+DRAW(dropout, op_dropout(a, in[0], in[1], 0.4f, 7))
 DRAW(prelu, op_prelu(a, in[0], in[1]))
 DRAW(permute, op_permute(a, in[0], (const int[]){2, 0, 1}))
 DRAW(pixel_shuffle, op_pixel_shuffle(a, in[0], 2))
@@ -234,6 +244,16 @@ static const gradient_case gradient_cases[] = {
     {OP_ACTIVATION, "sigmoid", draw_sigmoid, {{{2, {3, 5}}, SMOOTH}}},
     {OP_ACTIVATION, "tanh", draw_tanh, {{{2, {3, 5}}, SMOOTH}}},
     {OP_ACTIVATION, "mish", draw_mish, {{{2, {3, 5}}, SMOOTH}}},
+    {OP_ACTIVATION, "elu", draw_elu, {{{2, {3, 5}}, BENT_0}}},
+    {OP_ACTIVATION, "selu", draw_selu, {{{2, {3, 5}}, BENT_0}}},
+    {OP_ACTIVATION, "soft_plus", draw_soft_plus, {{{2, {3, 5}}, SMOOTH}}},
+    {OP_ACTIVATION, "soft_sign", draw_soft_sign, {{{2, {3, 5}}, BENT_0}}},
+    {OP_ACTIVATION, "tanh_shrink", draw_tanh_shrink, {{{2, {3, 5}}, SMOOTH}}},
+    {OP_ACTIVATION, "log_sigmoid", draw_log_sigmoid, {{{2, {3, 5}}, SMOOTH}}},
+    {OP_ACTIVATION, "hard_tanh", draw_hard_tanh, {{{2, {3, 5}}, BENT_0}}},
+    {OP_ACTIVATION, "hard_sigmoid", draw_hard_sigmoid, {{{2, {3, 5}}, SMOOTH}}},
+    {OP_ACTIVATION, "hard_swish", draw_hard_swish, {{{2, {3, 5}}, SMOOTH}}},
+    {OP_DROPOUT, "", draw_dropout, {{{3, {5, 3, 4}}, SMOOTH}, {{1, {5}}, IDS}}},
     {OP_PRELU, "", draw_prelu, {{{4, {2, 3, 2, 3}}, BENT_0}, {{1, {3}}, SMOOTH}}},
     {OP_GEGLU, "", draw_geglu, {{{3, {2, 3, 6}}, SMOOTH}}},
     {OP_ADD, "", draw_add, {{{2, {3, 5}}, SMOOTH}, {{2, {3, 5}}, SMOOTH}}},

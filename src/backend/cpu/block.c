@@ -3,6 +3,7 @@
 
 #include "backend/cpu/fetch.h"
 #include "backend/cpu/vector_math.h"
+#include "ops/table.h"
 
 #include <string.h>
 
@@ -125,8 +126,10 @@ void block_activate(activation_kind kind, float slope, float *x, int64_t n)
         activate_mish(x, 0, n);
         break;
     case ACTIVATION_NONE:
-    case ACTIVATION_COUNT:
         break;
+    default: /* of small networks only */
+        for (int64_t i = 0; i < n; i++)
+            x[i] = (float)activation_apply(kind, (double)x[i], slope);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "backend/cpu/block_backward.h"
 
 #include "backend/cpu/vector_math.h"
+#include "ops/table.h"
 
 CLONES static void silu_backward(const float *restrict x, float *restrict dy, float slope, int64_t n)
 {
@@ -93,8 +94,10 @@ void block_activate_backward(activation_kind kind, float slope, const float *x, 
         mish_backward(x, dy, n);
         break;
     case ACTIVATION_NONE:
-    case ACTIVATION_COUNT:
         break;
+    default: /* of small networks only */
+        for (int64_t i = 0; i < n; i++)
+            dy[i] *= (float)activation_slope(kind, (double)x[i], slope);
     }
 }
 

@@ -32,7 +32,7 @@ static dnnl_status_t append_activation(dnnl_post_ops_t ops, activation_kind kind
         return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_tanh, 0, 0);
     case ACTIVATION_MISH:
         return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_mish, 0, 0);
-    case ACTIVATION_COUNT:
+    default:
         break;
     }
     return dnnl_unimplemented;
