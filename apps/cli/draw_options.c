@@ -54,6 +54,12 @@ const option drawing_option_table[] = {
     {"negative-cond", 0, OPTION_TEXT, AT(negative_condition), "FILE", NULL, 0, 0, NULL,
      "same, instead of the negative prompt"},
     STEERING_OPTIONS(draw_values),
+    {"lora", 0, OPTION_LIST, AT(loras), "FILE[:X[:Y]]", NULL, 0, 0, NULL,
+     "change the model by this LoRA, at strength X (1) in the text encoders and Y (as X) in the UNet; may be "
+     "given "
+     "several times. <lora:NAME:X:Y> in the prompt does the same with a file of --lora-dir"},
+    {"lora-dir", 0, OPTION_TEXT, AT(lora_folder), "FOLDER", "Lora or loras beside the model", 0, 0, NULL,
+     "where the LoRAs are that a prompt names"},
     {"clip-skip", 0, OPTION_INTEGER, AT(clip_skip), "N", "1", 1, 12, NULL,
      "which layer of the text encoder counts, from the last"},
     {"emphasis", 0, OPTION_CHOICE, AT(emphasis), "HOW", "Original", 0, 0, "Original|No norm|Ignore|None",
@@ -77,7 +83,6 @@ const option drawing_option_table[] = {
     {"trace", 0, OPTION_TEXT, AT(trace), "FILE", NULL, 0, 0, NULL,
      "write a line for every node of every network: place, shape, time, range of values"},
     {"quiet", 'q', OPTION_FLAG, AT(quiet), NULL, NULL, 0, 0, NULL, "no progress and no remarks"},
-    {"lora", 0, OPTION_TEXT, AT(lora), "FILE", NULL, 0, 0, NULL, NULL},
     {0},
 };
 
@@ -141,6 +146,7 @@ void draw_values_apply(const draw_values *v, kiln_draw_options *o)
     o->hires_height = v->hires_size.height;
     o->hires_upscaler = v->hires_upscaler;
     o->hires_steps = v->hires_steps;
+    o->lora_folder = v->lora_folder;
     o->vae_tile = v->vae_tile;
     o->memory_limit = v->memory;
     o->preview_every = v->preview ? v->preview_every : 0;

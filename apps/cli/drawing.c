@@ -33,33 +33,7 @@ int drawing_read_maps(drawing *d)
              d->values->like);
     if (status == EXIT_OK)
         status = steering_open(&d->values->steering, &d->values->model, &d->steering);
-    return status;
-}
-
-/* A LoRA is an error in this version, wherever it is named: a tag that is silently dropped gives another picture than
- * the one asked for. */
-static int refuse_lora(const draw_values *v)
-{
-    if (v->lora) {
-        FILE *file = fopen(v->lora, "rb");
-        if (!file)
-            complain("%s: no such LoRA file", v->lora);
-        else
-            complain("%s: LoRA is not applied in this version", v->lora);
-        if (file)
-            fclose(file);
-        return EXIT_FAILED;
-    }
-    const char *const texts[] = {v->prompt, v->negative};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        const char *tag = texts[i] ? strstr(texts[i], "<lora:") : NULL;
-        if (tag && strchr(tag, '>')) {
-            complain("LoRA is not applied in this version: take %.*s out of the prompt",
-                     (int)(strchr(tag, '>') - tag + 1), tag);
-            return EXIT_FAILED;
-        }
-    }
-    return EXIT_OK;
+    return status == EXIT_OK ? lora_inputs_read(&d->values->loras, &d->loras) : status;
 }
 
 /* The plain argument that is the prompt, or --prompt. */
@@ -100,10 +74,7 @@ int drawing_read_command_line(drawing *d, const drawing_kind *kind, const comman
 
 int drawing_check(const drawing *d)
 {
-    int status = refuse_lora(d->values);
-    if (status == EXIT_OK && !model_path(&d->values->model))
-        status = EXIT_USAGE;
-    return status;
+    return model_path(&d->values->model) ? EXIT_OK : EXIT_USAGE;
 }
 
 int drawing_check_outputs(const drawing *d)
@@ -123,6 +94,7 @@ int drawing_open(drawing *d)
     d->options->conditioning = d->condition;
     d->options->negative_conditioning = d->negative_condition;
     steering_give(&d->steering, d->options);
+    lora_inputs_give(&d->loras, d->options);
     d->view = (progress_view){.preview = d->values->preview, .quiet = d->values->quiet};
     d->options->progress = progress_show;
     d->options->user = &d->view;
@@ -229,6 +201,7 @@ void drawing_release(drawing *d)
     kiln_map_free(d->condition);
     kiln_map_free(d->negative_condition);
     steering_close(&d->steering);
+    lora_inputs_close(&d->loras);
     kiln_recipe_free(d->recipe);
     if (d->trace)
         fclose(d->trace);

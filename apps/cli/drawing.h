@@ -7,6 +7,7 @@
 #define KILN_CLI_DRAWING_H
 
 #include "draw_options.h"
+#include "lora_options.h"
 #include "progress.h"
 
 #include <stdio.h>
@@ -20,6 +21,7 @@ typedef struct drawing {
     kiln_recipe *recipe; /* of --like */
     kiln_map *condition, *negative_condition;
     steering_inputs steering;
+    lora_inputs loras;
     open_model open;
     FILE *trace;
     progress_view view;
@@ -45,7 +47,7 @@ int drawing_command(drawing *, const drawing_kind *, const command *, int argc, 
 
 /* Read the command line; with --like once more, over the recipe. With --help only out->arguments.help is set. */
 int drawing_read_command_line(drawing *, const drawing_kind *, const command *, int argc, char **argv);
-/* LoRA is refused, and the model has to be named. */
+/* The model has to be named. */
 int drawing_check(const drawing *);
 int drawing_check_outputs(const drawing *);
 /* Maps of conditioning, control pictures and image prompts with their networks. */

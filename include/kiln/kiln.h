@@ -219,6 +219,12 @@ typedef struct kiln_sampling {
     double rho;                  /* exponent of Karras and Polyexponential; 0: 7, and 1 */
 } kiln_sampling;
 
+/* A LoRA, or a file of its family, over the model's weights. */
+typedef struct kiln_lora {
+    const char *path;
+    double text_strength, unet_strength; /* -1000..1000; 1: as it was made, 0: not at all */
+} kiln_lora;
+
 typedef struct kiln_draw_options {
     const char *prompt;   /* UTF-8; "" is allowed */
     const char *negative; /* NULL: none (SDXL then uses a zero context, others the empty prompt) */
@@ -245,6 +251,11 @@ typedef struct kiln_draw_options {
     const struct kiln_image_prompt *image_prompts;
     const struct kiln_variation *variation;
     int control_count, image_prompt_count;
+    /* LoRAs by file, beside those that the prompt names: <lora:name:text:unet>. NULL and 0: none. */
+    const kiln_lora *loras;
+    int lora_count;
+    /* Where a prompt's names are looked for, in folders below as well; NULL: in Lora, loras or lora beside the model. */
+    const char *lora_folder;
     /* A second, larger pass over what was drawn ("Hires. fix" of A1111); not with `init`. */
     double hires_scale;            /* 1..16; 0: none */
     int hires_width, hires_height; /* px, instead of the scale; 0 */

@@ -76,6 +76,11 @@ void packed_store_free(packed_store *s)
     free(s);
 }
 
+parameter_source packed_store_source(const packed_store *s)
+{
+    return s->source;
+}
+
 size_t packed_store_bytes(const packed_store *s)
 {
     if (!s)

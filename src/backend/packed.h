@@ -25,6 +25,8 @@ typedef struct packed packed;
  * counted, but nothing is read or packed, and no memory becomes resident. */
 packed_store *packed_store_new(parameter_source);
 void packed_store_free(packed_store *);
+/* What it was made with. */
+parameter_source packed_store_source(const packed_store *);
 /* Bytes held by all copies now. */
 size_t packed_store_bytes(const packed_store *);
 

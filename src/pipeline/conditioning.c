@@ -1,8 +1,10 @@
 /* conditioning.c - see conditioning.h. */
 #include "pipeline/conditioning.h"
 
+#include "pipeline/loras.h"
 #include "pipeline/map.h"
 #include "text/chunks.h"
+#include "text/extra_networks.h"
 #include "text/prompt_parts.h"
 
 #include <math.h>
@@ -301,6 +303,19 @@ kiln_status conditioning_check(const kiln_model *m, const kiln_map *map, const c
     return KILN_OK;
 }
 
+/* What a text means is kept without what would bend the networks that read it. */
+static kiln_status refuse_extra_networks(const char *prompt, kiln_error *err)
+{
+    extra_networks tags;
+    kiln_status status = extra_networks_of(prompt, &tags, err);
+    if (status == KILN_OK && tags.count)
+        status = fail(err, KILN_UNSUPPORTED,
+                      "%s: extra networks act on drawings, not on a text that is encoded alone",
+                      tags.network[0].text);
+    extra_networks_free(&tags);
+    return status;
+}
+
 kiln_status kiln_encode_text(kiln_session *s, const char *prompt, int clip_skip, kiln_map **out,
                              kiln_error *err)
 {
@@ -310,7 +325,11 @@ kiln_status kiln_encode_text(kiln_session *s, const char *prompt, int clip_skip,
         return fail(err, KILN_BAD_ARGUMENT, "there is no prompt to encode");
     prompt_pieces pieces = {0};
     char *text = NULL;
-    kiln_status status = prompt_without_comments(prompt, &text, err);
+    kiln_status status = session_use_loras(s, NULL, err);
+    if (status == KILN_OK)
+        status = refuse_extra_networks(prompt, err);
+    if (status == KILN_OK)
+        status = prompt_without_comments(prompt, &text, err);
     if (status == KILN_OK)
         status = prompt_pieces_of(text, &pieces, err);
     if (status == KILN_OK)

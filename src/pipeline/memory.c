@@ -11,6 +11,7 @@
 #include "pipeline/request.h"
 
 #include "base/free_memory.h"
+#include "pipeline/loras.h"
 #include "pipeline/autoencode.h"
 #include "text/chunks.h"
 
@@ -19,9 +20,10 @@
 #include <string.h>
 
 /* Weights that earlier drawings left in place: they are in resident_memory() already. */
-static int64_t packed_now(const kiln_model *m)
+static int64_t packed_now(const kiln_session *s)
 {
-    int64_t bytes = 0;
+    const kiln_model *m = s->model;
+    int64_t bytes = (int64_t)session_loras_bytes(s);
     for (int k = 0; k < NETWORK_COUNT; k++)
         bytes += (int64_t)packed_store_bytes(m->networks[k].store);
     return bytes;
@@ -118,12 +120,12 @@ typedef struct room {
     int64_t before, limit;
 } room;
 
-static room room_now(const kiln_model *m, int64_t buffers, int64_t limit)
+static room room_now(const kiln_session *s, int64_t buffers, int64_t limit)
 {
     int64_t resident = resident_memory(), available = free_memory("");
     if (!limit)
         limit = available ? resident + available - available / 20 : INT64_MAX;
-    return (room){.before = largest(resident - packed_now(m), 0) + buffers, .limit = limit};
+    return (room){.before = largest(resident - packed_now(s), 0) + buffers, .limit = limit};
 }
 
 /* Pixels as floats and as bytes, and the weights of tiles. */
@@ -186,7 +188,7 @@ kiln_status request_plan_memory(kiln_session *s, request *r, kiln_error *err)
     buffers += (int64_t)r->width * r->height * (3 * (r->options->batch - 1) + (r->kind.picture ? 12 : 0));
     stages m;
     kiln_status status = measure_stages(s, r, &m, err);
-    room space = room_now(s->model, buffers, r->options->memory_limit);
+    room space = room_now(s, buffers, r->options->memory_limit);
     network_shape whole = {.height = r->latent_height, .width = r->latent_width};
     if (status == KILN_OK)
         status = choose_tile(s, r->options->vae_tile, whole, space.before + m.unet.weights, space.limit,
@@ -218,7 +220,7 @@ kiln_status memory_check_decode(kiln_session *s, int latent_height, int latent_w
 {
     stage decode;
     int f = autoencode_factor(s->model), height = latent_height * f, width = latent_width * f;
-    room space = room_now(s->model, picture_bytes(width, height), 0);
+    room space = room_now(s, picture_bytes(width, height), 0);
     network_shape whole = {.height = latent_height, .width = latent_width};
     kiln_status status = choose_tile(s, 0, whole, space.before, space.limit, tile, &decode, err);
     return status == KILN_OK ? check_room("decoding a picture of", height, width, &space, &decode, err)
@@ -228,7 +230,7 @@ kiln_status memory_check_decode(kiln_session *s, int latent_height, int latent_w
 kiln_status memory_check_encode(kiln_session *s, int height, int width, kiln_error *err)
 {
     stage encode;
-    room space = room_now(s->model, picture_bytes(width, height), 0);
+    room space = room_now(s, picture_bytes(width, height), 0);
     kiln_status status = measure(s, NETWORK_VAE_ENCODER,
                                  (network_shape){.batch = 1, .height = height, .width = width}, &encode, err);
     return status == KILN_OK ? check_room("encoding a picture of", height, width, &space, &encode, err)

@@ -2,6 +2,7 @@
 #include "pipeline/recipe.h"
 #include "pipeline/guiding.h"
 #include "pipeline/hires.h"
+#include "pipeline/loras.h"
 #include "pipeline/request.h"
 
 #include <errno.h>
@@ -61,7 +62,9 @@ static void add_model(infotext *t, kiln_model *m)
 char *request_infotext(const kiln_session *s, const request *r, int index)
 {
     const kiln_draw_options *o = r->options;
-    infotext *t = infotext_new(o->prompt, o->negative);
+    char *prompt = loras_prompt(o);
+    infotext *t = prompt ? infotext_new(prompt, o->negative) : NULL;
+    free(prompt);
     if (!t)
         return NULL;
     set_format(t, "Steps", "%d", o->steps);
@@ -96,6 +99,7 @@ char *request_infotext(const kiln_session *s, const request *r, int index)
     set_format(t, "Precision", "%s", s->model->plan.compute == DTYPE_BF16 ? "bf16" : "f32");
     set_format(t, "Version", "Kiln %s", kiln_version());
     steering_add_fields(o, t);
+    loras_add_fields(s, t);
     if (r->add_fields)
         r->add_fields(r->add_self, t);
     infotext_sort(t);

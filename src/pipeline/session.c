@@ -1,5 +1,5 @@
 /* session.c - see session.h. */
-#include "pipeline/session.h"
+#include "pipeline/loras.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +27,7 @@ void kiln_session_free(kiln_session *s)
         return;
     while (s->plan_count)
         forget(s, s->plan_count - 1);
+    session_loras_free(s->loras);
     profile_free(s->profile);
     atomic_fetch_sub(&s->model->sessions, 1);
     free(s);
@@ -113,7 +114,7 @@ kiln_status session_get_plan(kiln_session *s, network_kind kind, const network_s
     kiln_status status = model_draw_network(s->model, kind, size, &made.graph, err);
     plan_options options = options_of(s, on_loading);
     if (status == KILN_OK)
-        status = plan_compile(made.graph, &options, s->model->networks[kind].store, &made.plan, err);
+        status = plan_compile(made.graph, &options, session_store(s, kind), &made.plan, err);
     if (status != KILN_OK) {
         graph_free(made.graph);
         return status;

@@ -24,6 +24,7 @@ struct kiln_session {
     void *trace_user;
     bool trace_statistics;
     profile *profile; /* NULL: off */
+    struct session_loras *loras; /* NULL: none; see loras.h */
     /* How far the weights of a network are read, while a plan is made; false stops. NULL: nobody asks. */
     bool (*loading)(void *self, int64_t done, int64_t total);
     void *loading_self;

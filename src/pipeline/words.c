@@ -1,6 +1,8 @@
 /* words.c - see words.h. */
 #include "pipeline/words.h"
 
+#include "pipeline/loras.h"
+
 /* One text, as one map; NULL where the words change over the steps or have parts: then every drawing encodes them. */
 static kiln_status encode(kiln_session *s, const kiln_draw_options *o, const char *text, bool negative,
                           prompting **own, const kiln_map **out, kiln_error *err)
@@ -17,8 +19,8 @@ static kiln_status encode(kiln_session *s, const kiln_draw_options *o, const cha
 kiln_status words_encode(words *w, kiln_session *s, const kiln_draw_options *o, kiln_error *err)
 {
     *w = (words){.positive = o->conditioning, .negative = o->negative_conditioning};
-    kiln_status status = KILN_OK;
-    if (!w->positive && o->prompt)
+    kiln_status status = session_use_loras(s, o, err);
+    if (status == KILN_OK && !w->positive && o->prompt)
         status = encode(s, o, o->prompt, false, &w->own_positive, &w->positive, err);
     bool zeros = s->model->parts->zero_empty_prompt && !o->negative;
     if (status == KILN_OK && !w->negative && !zeros)

@@ -7,6 +7,7 @@
 #include "pipeline/conditioning.h"
 #include "pipeline/guiding.h"
 #include "pipeline/image_api.h"
+#include "pipeline/loras.h"
 #include "pipeline/preview.h"
 
 #include <math.h>
@@ -390,6 +391,8 @@ kiln_status work_open(work *w, kiln_session *s, const kiln_draw_options *options
 {
     *w = (work){.session = s};
     kiln_status status = request_resolve(s, options, kind, &w->request, err);
+    if (status == KILN_OK)
+        status = session_use_loras(s, options, err);
     if (status == KILN_OK)
         status = request_plan_memory(s, &w->request, err);
     if (status != KILN_OK)

@@ -1,0 +1,145 @@
+/* lora_find.c - see lora_find.h. */
+#include "pipeline/lora_find.h"
+
+#include "formats/tensor_file.h"
+#include "weights/small_file.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FOLDERS_DEEP = 6, PATH_SIZE = 4096 };
+
+typedef struct search {
+    const char *name; /* its last part */
+    bool by_metadata;
+    char *path;
+    size_t size;
+} search;
+
+static const char *extension_of(const char *file)
+{
+    static const char *const known[] = {".safetensors", ".pt", ".ckpt", ".bin"};
+    size_t length = strlen(file);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        size_t n = strlen(known[i]);
+        if (length > n && strcmp(file + length - n, known[i]) == 0)
+            return file + length - n;
+    }
+    return NULL;
+}
+
+static bool was_written_as(const char *path, const char *name)
+{
+    tensor_file *file = NULL;
+    if (tensor_file_open(path, &file, NULL) != KILN_OK)
+        return false;
+    const char *own = tensor_file_metadata(file, "ss_output_name");
+    bool same = own && strcmp(own, name) == 0;
+    tensor_file_close(file);
+    return same;
+}
+
+static bool is_meant(const search *s, const char *path, const char *file)
+{
+    const char *extension = extension_of(file);
+    if (!extension || !path_is_file(path))
+        return false;
+    if (s->by_metadata)
+        return was_written_as(path, s->name);
+    size_t stem = (size_t)(extension - file);
+    return strlen(s->name) == stem && memcmp(file, s->name, stem) == 0;
+}
+
+/* Files before folders, each in the order of their names: the first that fits, whatever the file system's order is. */
+static bool look_in(const search *s, const char *folder, int depth)
+{
+    struct dirent **entries = NULL;
+    int count = depth < FOLDERS_DEEP ? scandir(folder, &entries, NULL, alphasort) : -1;
+    bool found = false;
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < count && !found; i++) {
+            char path[PATH_SIZE];
+            int length = snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name);
+            if (entries[i]->d_name[0] == '.' || length >= (int)sizeof path)
+                continue;
+            if (round == 1)
+                found = path_is_folder(path) && look_in(s, path, depth + 1);
+            else if (is_meant(s, path, entries[i]->d_name))
+                found = snprintf(s->path, s->size, "%s", path) < (int)s->size;
+        }
+    for (int i = 0; i < count; i++)
+        free(entries[i]);
+    free(entries);
+    return found;
+}
+
+static bool find_in(const char *folder, const char *name, char *path, size_t size)
+{
+    char below[PATH_SIZE];
+    const char *slash = strrchr(name, '/');
+    int length = snprintf(below, sizeof below, "%s%s%.*s", folder, slash ? "/" : "",
+                          slash ? (int)(slash - name) : 0, name);
+    search s = {.name = slash ? slash + 1 : name, .path = path, .size = size};
+    if (length >= (int)sizeof below)
+        return false;
+    if (look_in(&s, below, 0))
+        return true;
+    s.by_metadata = true;
+    return look_in(&s, below, 0);
+}
+
+/* The folder that a model's file or folder lies in, `up` steps above it. */
+static void folder_above(const char *model, int up, char out[PATH_SIZE])
+{
+    snprintf(out, PATH_SIZE, "%s", model);
+    for (int i = 0; i < up; i++) {
+        size_t length = strlen(out);
+        while (length > 1 && out[length - 1] == '/')
+            out[--length] = '\0';
+        char *slash = strrchr(out, '/');
+        if (slash == out)
+            out[1] = '\0';
+        else if (slash)
+            *slash = '\0';
+        else
+            snprintf(out, PATH_SIZE, "%s", i == 0 ? "." : "..");
+    }
+}
+
+static bool find_beside(const char *model, const char *name, char *path, size_t size)
+{
+    static const char *const names[] = {"Lora", "loras", "lora"};
+    for (int up = 1; up <= 2; up++)
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            char above[PATH_SIZE], folder[PATH_SIZE + 16];
+            folder_above(model, up, above);
+            snprintf(folder, sizeof folder, "%s/%s", above, names[i]);
+            if (find_in(folder, name, path, size))
+                return true;
+        }
+    return false;
+}
+
+static bool leaves_folder(const char *name)
+{
+    size_t length = strlen(name);
+    return *name == '/' || strncmp(name, "../", 3) == 0 || strstr(name, "/../") || strcmp(name, "..") == 0 ||
+           (length > 3 && strcmp(name + length - 3, "/..") == 0);
+}
+
+kiln_status lora_find(const char *folder, const char *model, const char *name, char *path, size_t size,
+                      kiln_error *err)
+{
+    if (leaves_folder(name))
+        return fail(err, KILN_BAD_ARGUMENT, "'%s' in the prompt is no name of a LoRA", name);
+    if (folder && !path_is_folder(folder))
+        return fail(err, KILN_NOT_FOUND, "%s: there is no such folder with LoRAs", folder);
+    if (folder ? find_in(folder, name, path, size) : find_beside(model, name, path, size))
+        return KILN_OK;
+    if (folder)
+        return fail(err, KILN_NOT_FOUND, "%s: there is no LoRA '%s'", folder, name);
+    return fail(err, KILN_NOT_FOUND,
+                "there is no LoRA '%s' in the folders Lora, loras or lora beside the model %s", name, model);
+}
