@@ -9,6 +9,9 @@
  *     samples/step-00001000.png   contact sheets
  *     cache/                      encoded pictures and captions; may be deleted
  *
+ *     class/, class-validation/   class pictures that the base drew (docs/dreambooth.md)
+ *     class-preservation.json     what became of the class
+ *
  * Errors, ownership and threads: as in kiln.h. One thread works with a run at a time; kiln_training_stop may come from
  * any thread or a signal handler. */
 #ifndef KILN_TRAIN_H
@@ -62,7 +65,9 @@ typedef struct kiln_training_event {
     double validation_psnr;       /* dB, of an autoencoder; NaN: not measured */
     double learning_rate, gradient_norm, images_per_second;
     double seconds_left; /* NaN: not known yet */
-    const char *line;    /* a progress line, ready to be shown (KILN_TRAINING_STEP) */
+    double
+        class_validation_loss; /* of class pictures that are never trained on (KILN_TRAINING_STEP); NaN: not measured */
+    const char *line; /* a progress line, ready to be shown (KILN_TRAINING_STEP) */
     const char *text;
 } kiln_training_event;
 

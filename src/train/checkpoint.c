@@ -136,17 +136,17 @@ static kiln_status write_tensors(const kiln_training *t, safetensors_writer *w, 
 
 static kiln_status add_figures(const kiln_training *t, safetensors_writer *w, kiln_error *err)
 {
-    char step[32], best[32], best_step[32], threads[16], layout[65];
+    char step[32], best[32], best_step[32], of_class[32], layout[65];
     kiln_status status = checkpoint_layout_hash(t, layout, err);
     snprintf(step, sizeof step, "%lld", (long long)t->step);
     snprintf(best, sizeof best, "%.17g", t->best_validation);
+    snprintf(of_class, sizeof of_class, "%.17g", t->class_base_loss);
     snprintf(best_step, sizeof best_step, "%lld", (long long)t->best_step);
-    snprintf(threads, sizeof threads, "%d", t->model->plan.threads);
     const char *const entries[][2] = {{"kiln.training_state", STATE_VERSION},
-                                      {"threads", threads},
                                       {"step", step},
                                       {"best_validation", best},
                                       {"best_step", best_step},
+                                      {"class_base_loss", of_class},
                                       {"dataset", dataset_hash(t->data)},
                                       {"base", t->base_hash},
                                       {"layout", layout},
@@ -486,17 +486,6 @@ static kiln_status check_layout(const kiln_training *t, const tensor_file *file,
     return KILN_OK;
 }
 
-/* Some sums go in another order with another number of threads. */
-static void tell_threads(kiln_training *t, const char *kept)
-{
-    if (kept && strtol(kept, NULL, 10) != t->model->plan.threads)
-        training_tell(t, KILN_TRAINING_NOTE,
-                      "the training so far ran with %s threads and goes on with %d: it may end in other last "
-                      "digits than "
-                      "without the change",
-                      kept, t->model->plan.threads);
-}
-
 kiln_status checkpoint_restore(kiln_training *t, const char *checkpoint, kiln_error *err)
 {
     tensor_file *file;
@@ -515,7 +504,8 @@ kiln_status checkpoint_restore(kiln_training *t, const char *checkpoint, kiln_er
         t->step = t->saved_step = t->opened_step = strtoll(step, NULL, 10);
         t->best_validation = strtod(best, NULL);
         t->best_step = strtoll(best_step, NULL, 10);
-        tell_threads(t, tensor_file_metadata(file, "threads"));
+        const char *of_class = tensor_file_metadata(file, "class_base_loss");
+        t->class_base_loss = of_class ? strtod(of_class, NULL) : (double)NAN;
     }
     tensor_file_close(file);
     return status;

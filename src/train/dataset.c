@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PARTS = DATASET_VALIDATION + 1 };
+enum { PARTS = DATASET_CLASS_VALIDATION + 1 };
 
 struct dataset {
     dataset_options options;
@@ -81,6 +81,9 @@ static bool copy_options(dataset *data, const dataset_options *options)
     const char **texts[] = {&o->folder,
                             &o->reg_folder,
                             &o->validation_folder,
+                            &o->class_validation_folder,
+                            &o->instance_prompt,
+                            &o->class_prompt,
                             &o->caption_extension,
                             &o->size_cache,
                             &o->captions.keep_tokens_separator,
@@ -204,10 +207,11 @@ static kiln_status add_training(dataset *data, const folder_scan *scan, bool val
 }
 
 /* Everything about one folder but which part its pictures are. The cache of sizes is for the first only. */
-static kiln_status scan_folder(dataset *data, const char *folder, const char *size_cache, folder_scan *scan,
-                               kiln_error *err)
+static kiln_status scan_folder(dataset *data, const char *folder, const char *prompt, const char *size_cache,
+                               folder_scan *scan, kiln_error *err)
 {
-    *scan = (folder_scan){.options = &data->options, .memory = &data->memory, .folder = folder};
+    *scan =
+        (folder_scan){.options = &data->options, .memory = &data->memory, .folder = folder, .prompt = prompt};
     kiln_status status = folder_scan_walk(scan, err);
     if (status == KILN_OK)
         status = folder_scan_sizes(scan, size_cache, err);
@@ -233,6 +237,11 @@ static kiln_status check_captions(const dataset *data, const folder_scan *scan, 
                     scan->folder, scan->count,
                     data->options.caption_extension ? data->options.caption_extension : ".txt or .caption",
                     data->options.caption_extension ? " files" : "");
+    if (scan->prompt && scan->prompted == 0)
+        dataset_options_tell(
+            &data->options,
+            "%s: instance_prompt is not used, as all of its pictures have captions of their own",
+            scan->folder);
     if (with < scan->count && data->options.captions_needed)
         dataset_options_tell(&data->options,
                              "%s: %zu of %zu pictures have no caption and are shown without words, "
@@ -241,10 +250,26 @@ static kiln_status check_captions(const dataset *data, const folder_scan *scan, 
     return KILN_OK;
 }
 
+/* A class that goes without words would teach that no words mean the class. */
+static kiln_status check_class_captions(const dataset *data, const folder_scan *scan, kiln_error *err)
+{
+    for (size_t i = 0; i < scan->count && data->options.captions_needed; i++)
+        if (!scan->pictures[i].captions_count)
+            return fail(
+                err, KILN_BAD_FORMAT,
+                "%s: the class picture %s has no caption; class_prompt gives one to all that have none",
+                scan->folder, scan->pictures[i].name);
+    return KILN_OK;
+}
+
 static kiln_status add_folder(dataset *data, const char *folder, dataset_part part, kiln_error *err)
 {
     folder_scan scan;
-    kiln_status status = scan_folder(data, folder, NULL, &scan, err);
+    bool class_part = part == DATASET_REGULARISATION || part == DATASET_CLASS_VALIDATION;
+    const char *prompt = class_part ? data->options.class_prompt : data->options.instance_prompt;
+    kiln_status status = scan_folder(data, folder, prompt, NULL, &scan, err);
+    if (status == KILN_OK && class_part && data->options.paired)
+        status = check_class_captions(data, &scan, err);
     if (status == KILN_OK)
         status = add_items(data, &scan, NULL, part, err);
     folder_scan_fini(&scan);
@@ -255,7 +280,7 @@ static kiln_status fill(dataset *data, kiln_error *err)
 {
     const dataset_options *o = &data->options;
     folder_scan scan;
-    kiln_status status = scan_folder(data, o->folder, o->size_cache, &scan, err);
+    kiln_status status = scan_folder(data, o->folder, o->instance_prompt, o->size_cache, &scan, err);
     if (status == KILN_OK)
         status = check_captions(data, &scan, err);
     if (status == KILN_OK)
@@ -268,9 +293,13 @@ static kiln_status fill(dataset *data, kiln_error *err)
         status = add_folder(data, o->validation_folder, DATASET_VALIDATION, err);
     if (status == KILN_OK)
         status = add_training(data, &scan, true, err);
+    if (status == KILN_OK && o->class_validation_folder)
+        status = add_folder(data, o->class_validation_folder, DATASET_CLASS_VALIDATION, err);
     folder_scan_fini(&scan);
     if (status != KILN_OK)
         return status;
+    if (o->paired)
+        byte_buffer_add(&data->identity, "pairs", 6);
     data->damaged = calloc((size_t)data->count, sizeof *data->damaged);
     if (!data->damaged || data->identity.short_of_memory)
         return fail(err, KILN_NO_MEMORY, "no memory for %" PRId64 " pictures", data->count);

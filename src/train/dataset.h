@@ -4,6 +4,7 @@
  *   metadata.jsonl       in the picture's folder or above it, one object per line as in Hugging Face's
  *                        imagefolder: {"file_name": "a/b.png", "text": "..."}
  *   picture.txt          (or .caption) beside the picture; each line that is not empty is one caption
+ *   instance_prompt      of the options, or class_prompt for class pictures
  *   10_a photo of a dog  a folder named so (kohya's form): 10 repeats, and the rest is the caption
  * One of several captions is chosen anew each time the picture is shown.
  *
@@ -28,13 +29,18 @@ typedef void (*dataset_log)(void *self, const char *sentence);
 
 /* Option names are kohya's where they exist. Start from dataset_defaults(). Texts are copied. */
 typedef struct dataset_options {
-    const char *folder;            /* train_data_dir */
-    const char *reg_folder;        /* reg_data_dir: class pictures for prior preservation; NULL: none */
-    const char *validation_folder; /* NULL: validation_split of `folder` */
-    const char *caption_extension; /* NULL: .txt, then .caption */
-    const char *size_cache;        /* file that keeps pictures' sizes between runs; NULL: none */
-    int width_px, height_px;       /* resolution; with buckets, their area */
-    bool captions_needed;          /* true: a folder without any caption is refused. default true */
+    const char *folder;                  /* train_data_dir */
+    const char *reg_folder;              /* reg_data_dir: class pictures for prior preservation; NULL: none */
+    const char *validation_folder;       /* NULL: validation_split of `folder` */
+    const char *class_validation_folder; /* class pictures that are never trained on; NULL: none */
+    const char *caption_extension;       /* NULL: .txt, then .caption */
+    const char
+        *instance_prompt;     /* of pictures without a caption of their own, before the folder's name; NULL */
+    const char *class_prompt; /* the same for class pictures */
+    const char *size_cache;   /* file that keeps pictures' sizes between runs; NULL: none */
+    int width_px, height_px;  /* resolution; with buckets, their area */
+    bool paired;              /* a class picture beside each training picture, see order.h. default false */
+    bool captions_needed;     /* true: a folder without any caption is refused. default true */
 
     bool enable_bucket;                   /* false */
     int min_bucket_reso, max_bucket_reso; /* 256, 1024 px */
@@ -56,7 +62,12 @@ typedef struct dataset_options {
 
 dataset_options dataset_defaults(void);
 
-typedef enum dataset_part { DATASET_TRAIN, DATASET_REGULARISATION, DATASET_VALIDATION } dataset_part;
+typedef enum dataset_part {
+    DATASET_TRAIN,
+    DATASET_REGULARISATION,
+    DATASET_VALIDATION,
+    DATASET_CLASS_VALIDATION
+} dataset_part;
 
 typedef struct dataset_item {
     const char *path;            /* as it can be opened */
@@ -81,7 +92,7 @@ typedef struct dataset dataset;
 kiln_status dataset_open(const dataset_options *, dataset **out, kiln_error *) KILN_CHECKED;
 void dataset_close(dataset *);
 
-/* All items: first training, then regularisation, then validation, each by name. */
+/* All items: first training, then regularisation, validation, and class validation, each by name. */
 int64_t dataset_count(const dataset *);
 const dataset_item *dataset_item_at(const dataset *, int64_t index);
 /* Items of one part, and the index of its first. */

@@ -1,5 +1,5 @@
 /* dataset_captions.c - where the words of pictures come from: metadata.jsonl, a text file beside the picture,
- * the name of its folder. */
+ * the prompt of the options, the name of its folder. */
 #include "train/dataset_parts.h"
 
 #include "image/picture_text.h"
@@ -226,12 +226,14 @@ static kiln_status find_caption(folder_scan *scan, found_picture *picture, kiln_
     bool found = picture->captions_count > 0;
     for (int i = 0; status == KILN_OK && !found && i < (own ? 1 : 2); i++)
         status = from_file(scan, picture, own ? own : usual[i], &found, err);
-    if (status != KILN_OK || found || !picture->class_name)
+    const char *words = scan->prompt ? scan->prompt : picture->class_name;
+    if (status != KILN_OK || found || !words)
         return status;
+    scan->prompted += words == scan->prompt;
     picture->captions = arena_alloc(scan->memory, sizeof *picture->captions);
     if (!picture->captions)
         return no_memory(picture->path, err);
-    picture->captions[0] = picture->class_name;
+    picture->captions[0] = words;
     picture->captions_count = 1;
     return KILN_OK;
 }

@@ -33,6 +33,8 @@ typedef struct folder_scan {
     const dataset_options *options;
     arena *memory;
     const char *folder;
+    const char *prompt; /* caption of pictures without one of their own, or NULL */
+    size_t prompted;    /* how many took it */
     found_picture *pictures;
     size_t count, capacity;
     metadata_line *lines;

@@ -13,8 +13,8 @@
 
 #define FIRST_LINE                                                                                           \
     "step,epoch,loss,validation_loss,learning_rate,gradient_norm,images_per_second,seconds,validation_"      \
-    "psnr\n"
-enum { FIELDS = 9, FIELDS_BEFORE = 8 /* without the PSNR */, ROW_TEXT = 320 };
+    "psnr,class_validation_loss\n"
+enum { FIELDS = 10, FIELDS_BEFORE = 8 /* without the PSNR, and what came after it */, ROW_TEXT = 352 };
 
 struct journal {
     char *folder, *path;
@@ -48,29 +48,31 @@ static kiln_status keep_row(journal *j, const journal_row *row, kiln_error *err)
 
 static void row_text(const journal_row *row, char text[ROW_TEXT])
 {
-    char validation[32] = "", psnr[32] = "";
+    char validation[32] = "", psnr[32] = "", of_class[32] = "";
     if (!isnan(row->validation_loss))
         snprintf(validation, sizeof validation, "%.9g", row->validation_loss);
     if (!isnan(row->validation_psnr))
         snprintf(psnr, sizeof psnr, "%.4f", row->validation_psnr);
-    snprintf(text, ROW_TEXT, "%" PRId64 ",%.6g,%.9g,%s,%.9g,%.6g,%.5g,%.3f,%s\n", row->step, row->epoch,
+    if (!isnan(row->class_validation_loss))
+        snprintf(of_class, sizeof of_class, "%.9g", row->class_validation_loss);
+    snprintf(text, ROW_TEXT, "%" PRId64 ",%.6g,%.9g,%s,%.9g,%.6g,%.5g,%.3f,%s,%s\n", row->step, row->epoch,
              row->loss, validation, row->learning_rate, row->gradient_norm, row->images_per_second,
-             row->seconds, psnr);
+             row->seconds, psnr, of_class);
 }
 
 /* False for a line that is not a whole row. */
 static bool parse_row(const char *line, journal_row *row)
 {
     double values[FIELDS];
+    for (int i = FIELDS_BEFORE; i < FIELDS; i++)
+        values[i] = NAN;
     for (int i = 0; i < FIELDS; i++) {
         char *end;
         values[i] = strtod(line, &end);
         if (end == line)
             values[i] = NAN;
-        if (i + 1 == FIELDS_BEFORE && *end == '\n') {
-            values[FIELDS_BEFORE] = NAN;
+        if (i + 1 >= FIELDS_BEFORE && *end == '\n')
             break;
-        }
         if (*end != (i + 1 < FIELDS ? ',' : '\n'))
             return false;
         line = end + 1;
@@ -78,7 +80,7 @@ static bool parse_row(const char *line, journal_row *row)
     if (!(values[0] >= 0 && values[0] < 1e15))
         return false;
     *row = (journal_row){(int64_t)values[0], values[1], values[2], values[3], values[4],
-                         values[5],          values[6], values[7], values[8]};
+                         values[5],          values[6], values[7], values[8], values[9]};
     return true;
 }
 

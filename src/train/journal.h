@@ -1,6 +1,7 @@
 /* journal.h - what a run leaves to be looked at: figures, a plot, a line of progress.
  *
- *   loss.csv   step,epoch,loss,validation_loss,learning_rate,gradient_norm,images_per_second,seconds,validation_psnr
+ *   loss.csv   step,epoch,loss,validation_loss,learning_rate,gradient_norm,images_per_second,seconds,validation_psnr,
+ *              class_validation_loss
  *   loss.png   the losses over the steps: each step, smoothed, validation
  *
  * A row is with the system when journal_add returns: a killed run loses none. When a run goes on from step n,
@@ -16,7 +17,8 @@ typedef struct journal_row {
     double loss;
     double validation_loss; /* NAN: not measured at this step (empty in the file) */
     double learning_rate, gradient_norm, images_per_second, seconds;
-    double validation_psnr; /* dB, of an autoencoder; NAN as above */
+    double validation_psnr;       /* dB, of an autoencoder; NAN as above */
+    double class_validation_loss; /* of class pictures that are never trained on; NAN as above */
 } journal_row;
 
 typedef struct journal journal;

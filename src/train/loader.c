@@ -27,6 +27,7 @@ struct loader {
     loader_options options;
     slot *slots;
     int slot_count, thread_count;
+    int count; /* samples in a batch */
     pthread_t threads[THREADS_MAX];
     pthread_mutex_t lock, keep_lock;
     pthread_cond_t changed;
@@ -79,8 +80,17 @@ static void keep_picture(loader *l, int64_t item, image *covering)
     image_free(covering);
 }
 
+/* A picture is kept at the size of its bucket; a class picture of a pair may be shown at another one. */
+static bool is_of_bucket(const dataset *data, const order_sample *sample)
+{
+    const dataset_bucket *b = dataset_bucket_at(data, dataset_item_at(data, sample->item)->bucket);
+    return b->width_px == sample->width_px && b->height_px == sample->height_px;
+}
+
 static kiln_status read_sample(loader *l, const order_sample *sample, float *nhwc, kiln_error *err)
 {
+    if (!is_of_bucket(l->options.data, sample))
+        return loader_read_picture(l->options.data, sample, nhwc, err);
     const image *kept = kept_picture(l, sample->item);
     if (kept) {
         picture_cut(kept, sample, nhwc);
@@ -137,9 +147,9 @@ static kiln_status make_room(slot *s, size_t floats, kiln_error *err)
 
 static kiln_status fill_slot(loader *l, slot *s, int64_t step, kiln_error *err)
 {
-    int count = l->options.batch_size;
+    int count = l->count;
     s->step = step;
-    order_batch(l->options.order, step, count, s->samples);
+    order_batch(l->options.order, step, l->options.batch_size, s->samples);
     size_t each = (size_t)s->samples[0].width_px * (size_t)s->samples[0].height_px * 3;
     kiln_status status = l->options.without_pixels ? KILN_OK : make_room(s, each * (size_t)count, err);
     for (int i = 0; status == KILN_OK && i < count; i++) {
@@ -203,8 +213,8 @@ static bool allocate(loader *l)
     if (!l->slots || !l->kept)
         return false;
     for (int i = 0; i < l->slot_count; i++) {
-        l->slots[i].samples = calloc((size_t)l->options.batch_size, sizeof *l->slots[i].samples);
-        l->slots[i].captions = calloc((size_t)l->options.batch_size, sizeof *l->slots[i].captions);
+        l->slots[i].samples = calloc((size_t)l->count, sizeof *l->slots[i].samples);
+        l->slots[i].captions = calloc((size_t)l->count, sizeof *l->slots[i].captions);
         if (!l->slots[i].samples || !l->slots[i].captions)
             return false;
     }
@@ -221,6 +231,7 @@ kiln_status loader_open(const loader_options *options, loader **out, kiln_error 
     if (!l)
         return fail(err, KILN_NO_MEMORY, "no memory for a loader");
     l->options = *options;
+    l->count = order_batch_count(options->order, options->batch_size);
     l->next_claim = options->first_step;
     l->next_taken = options->first_step - 1; /* the trainer holds none yet; loader_next counts up first */
     pthread_mutex_init(&l->lock, NULL);
@@ -270,7 +281,7 @@ kiln_status loader_next(loader *l, const loader_batch **out, kiln_error *err)
     if (status != KILN_OK)
         return fail(err, status, "%s", s->error.text);
     l->batch = (loader_batch){.step = s->step,
-                              .count = l->options.batch_size,
+                              .count = l->count,
                               .width_px = s->samples[0].width_px,
                               .height_px = s->samples[0].height_px,
                               .pixels = l->options.without_pixels ? NULL : s->pixels,
@@ -291,7 +302,7 @@ void loader_close(loader *l)
     for (int i = 0; i < l->thread_count; i++)
         pthread_join(l->threads[i], NULL);
     for (int i = 0; l->slots && i < l->slot_count; i++) {
-        for (int j = 0; l->slots[i].captions && j < l->options.batch_size; j++)
+        for (int j = 0; l->slots[i].captions && j < l->count; j++)
             free(l->slots[i].captions[j]);
         free(l->slots[i].captions);
         free(l->slots[i].samples);

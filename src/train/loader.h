@@ -24,10 +24,10 @@ loader_options loader_defaults(void);
 
 typedef struct loader_batch {
     int64_t step;
-    int count, width_px, height_px;
-    const float *pixels;         /* [count,height,width,3] in -1..1; NULL when without_pixels */
-    const order_sample *samples; /* [count]; `item` is what is shown, after replacement */
-    const char *const *captions; /* [count], never NULL */
+    int count, width_px, height_px; /* count: order_batch_count */
+    const float *pixels;            /* [count,height,width,3] in -1..1; NULL when without_pixels */
+    const order_sample *samples;    /* [count]; `item` is what is shown, after replacement */
+    const char *const *captions;    /* [count], never NULL */
 } loader_batch;
 
 typedef struct loader loader;

@@ -18,6 +18,7 @@ enum mix_purpose {
     MIX_NOISE,
     MIX_VALIDATION_SPLIT,
     MIX_VALIDATION_NOISE,
+    MIX_ORDER_CLASS,
     MIX_OBJECTIVE = 100 /* and above: the trainer's */
 };
 

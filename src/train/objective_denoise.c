@@ -208,6 +208,14 @@ static void noise_sample(const objective *o, double time, const noising *n, floa
     prediction_target(o->schedule->config.prediction, n->x0, n->noise, alpha_bar, n->target, n->count);
 }
 
+/* Class pictures weigh prior_loss_weight. In pairs each half of the batch has its own mean, and the loss is
+ * mean(pictures) + prior_loss_weight mean(class), where the graph takes one mean of both (Ruiz et al. 2023, eq. 2). */
+static float prior_factor(const objective *o, const order_sample *s)
+{
+    double share = recipe_pairs(o->recipe) ? 2 : 1;
+    return (float)(s->regularisation ? share * o->recipe->prior_loss_weight : share);
+}
+
 static kiln_status fill(objective *o, const objective_batch *b, run *r, kiln_error *err)
 {
     int f = latent_factor(o), channels = o->model->parts->unet.in_channels;
@@ -229,10 +237,7 @@ static kiln_status fill(objective *o, const objective_batch *b, run *r, kiln_err
             break;
         fill_noise(o, &b->samples[i], &n);
         noise_sample(o, draw_time(o, b, i), &n, &timestep[i], &factors[i]);
-        if (b->validation)
-            factors[i] = 1;
-        else if (b->samples[i].regularisation)
-            factors[i] *= (float)o->recipe->prior_loss_weight;
+        factors[i] = b->validation ? 1 : factors[i] * prior_factor(o, &b->samples[i]);
     }
     free(scratch);
     return status ? status : objective_fill_words(o, b, r, err);

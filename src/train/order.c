@@ -51,7 +51,7 @@ static int64_t showings_of(const dataset *data, int64_t index, int64_t training)
     const dataset_item *item = dataset_item_at(data, index);
     if (item->part == DATASET_TRAIN)
         return item->repeats;
-    if (item->part != DATASET_REGULARISATION)
+    if (item->part != DATASET_REGULARISATION || dataset_options_of(data)->paired)
         return 0;
     int64_t i = index - dataset_part_first(data, DATASET_REGULARISATION);
     int64_t reg = dataset_part_count(data, DATASET_REGULARISATION);
@@ -150,10 +150,7 @@ static void vary(const order *o, order_sample *sample)
 {
     const dataset_options *options = dataset_options_of(o->data);
     const dataset_item *item = dataset_item_at(o->data, sample->item);
-    const dataset_bucket *bucket = dataset_bucket_at(o->data, item->bucket);
     uint64_t serial = (uint64_t)sample->serial, crop = mix(o->seed, MIX_CROP, serial, 0);
-    sample->width_px = bucket->width_px;
-    sample->height_px = bucket->height_px;
     sample->regularisation = item->part == DATASET_REGULARISATION;
     sample->flip = options->flip_aug && (mix(o->seed, MIX_FLIP, serial, 0) >> 63);
     sample->crop_x = sample->crop_y = 0.5f;
@@ -162,6 +159,25 @@ static void vary(const order *o, order_sample *sample)
         sample->crop_y = (float)(crop >> 8 & 0xFFFFFF) * 0x1.0p-24f;
     }
     sample->noise_seed = mix(o->seed, MIX_NOISE, serial, 0);
+}
+
+/* The class pictures take turns: each once in every round, in another order each time. */
+static int64_t class_item(const order *o, int64_t showing)
+{
+    int64_t count = dataset_part_count(o->data, DATASET_REGULARISATION);
+    uint64_t key = mix(o->seed, MIX_ORDER_CLASS, (uint64_t)(showing / count), 0);
+    return dataset_part_first(o->data, DATASET_REGULARISATION) +
+           (int64_t)permuted(key, (uint64_t)(showing % count), (uint64_t)count);
+}
+
+static bool has_pairs(const order *o)
+{
+    return dataset_options_of(o->data)->paired && dataset_part_count(o->data, DATASET_REGULARISATION) > 0;
+}
+
+int order_batch_count(const order *o, int batch_size)
+{
+    return has_pairs(o) ? 2 * batch_size : batch_size;
 }
 
 void order_batch(const order *o, int64_t step, int batch_size, order_sample *out)
@@ -178,20 +194,29 @@ void order_batch(const order *o, int64_t step, int batch_size, order_sample *out
     for (int i = 0; i < batch_size; i++) {
         int64_t place = (batch * batch_size + i) % bucket->total;
         int64_t showing = (int64_t)permuted(key, (uint64_t)place, (uint64_t)bucket->total);
-        out[i] = (order_sample){
-            .item = item_of_showing(bucket, showing), .epoch = epoch, .serial = step * batch_size + i};
+        out[i] = (order_sample){.item = item_of_showing(bucket, showing),
+                                .epoch = epoch,
+                                .serial = step * batch_size + i,
+                                .width_px = dataset_bucket_at(o->data, b)->width_px,
+                                .height_px = dataset_bucket_at(o->data, b)->height_px};
         vary(o, &out[i]);
+        if (!has_pairs(o))
+            continue;
+        out[batch_size + i] = out[i];
+        out[batch_size + i].item = class_item(o, out[i].serial);
+        out[batch_size + i].serial |= PAIR_SERIAL;
+        vary(o, &out[batch_size + i]);
     }
 }
 
-int64_t order_validation_count(const order *o)
+int64_t order_validation_count(const order *o, dataset_part part)
 {
-    return dataset_part_count(o->data, DATASET_VALIDATION);
+    return dataset_part_count(o->data, part);
 }
 
-void order_validation(const order *o, int64_t index, order_sample *out)
+void order_validation(const order *o, dataset_part part, int64_t index, order_sample *out)
 {
-    int64_t item = dataset_part_first(o->data, DATASET_VALIDATION) + index;
+    int64_t item = dataset_part_first(o->data, part) + index;
     const dataset_bucket *bucket = dataset_bucket_at(o->data, dataset_item_at(o->data, item)->bucket);
     uint64_t seed = dataset_options_of(o->data)->validation_seed;
     *out = (order_sample){.item = item,

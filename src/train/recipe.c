@@ -490,5 +490,6 @@ kiln_status recipe_check(recipe *r, kiln_error *err)
         return conflict(r, err, "cache_text_encoder_outputs and train_text_encoder cannot both be on");
     if (strcmp(r->method, "vae") != 0 && !r->train_unet && !r->train_text_encoder)
         return conflict(r, err, "train_unet and train_text_encoder are both off: nothing is trained");
-    return check_sizes(r, err);
+    kiln_status status = recipe_check_prior(r, err);
+    return status ? status : check_sizes(r, err);
 }

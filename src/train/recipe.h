@@ -68,6 +68,13 @@ typedef struct recipe {
     bool cache_latents, cache_text_encoder_outputs;
     int min_bucket_reso, max_bucket_reso, bucket_reso_steps, keep_tokens, dataset_repeats, workers;
     double caption_dropout_rate, caption_tag_dropout_rate, validation_split, prior_loss_weight;
+    /* dreambooth */
+    const char *instance_prompt, *class_prompt, *class_data_dir, *class_validation_data_dir, *class_sampler;
+    bool with_prior_preservation;
+    int num_class_images, num_class_validation_images, class_steps;
+    int64_t class_validate_every_n_steps;
+    double class_cfg;
+    uint64_t class_seed;
     /* training */
     int train_batch_size, gradient_accumulation_steps, max_train_epochs, clip_skip;
     int64_t max_train_steps;
@@ -155,6 +162,10 @@ kiln_status recipe_read_text(recipe *, const char *name, const char *text, size_
 kiln_status recipe_read_file(recipe *, const char *path, kiln_error *err);
 /* What no single key can tell: whether they fit together. Fills in what follows from others. */
 kiln_status recipe_check(recipe *, kiln_error *err);
+/* recipe_prior.c: the same for the keys of prior preservation. method "dreambooth" becomes text_to_image. */
+kiln_status recipe_check_prior(recipe *, kiln_error *err);
+/* Whether each picture goes with one of its class; a weight of 0 leaves those out. */
+bool recipe_pairs(const recipe *);
 /* Every key with its value, in a form that recipe_read_text reads back the same. free(); NULL: no memory. */
 char *recipe_text_of(const recipe *);
 /* A key's value as text, into `text`. */

@@ -98,8 +98,8 @@ static kiln_status reconstruct(const present *p, int64_t index, image **picture,
     const kiln_training *t = p->training;
     const vae_config *v = &t->model->parts->vae;
     order_sample s;
-    if (order_validation_count(t->order) > index)
-        order_validation(t->order, index, &s);
+    if (order_validation_count(t->order, DATASET_VALIDATION) > index)
+        order_validation(t->order, DATASET_VALIDATION, index, &s);
     else
         order_batch(t->order, index, 1, &s);
     s.flip = false;

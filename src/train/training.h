@@ -2,7 +2,8 @@
  *
  *   training_open.c    put it together            step_plan.c    graph and plan of one step at one size
  *   training_run.c     the loop                   validate.c     the validation loss
- *   checkpoint.c       save and restore           sampling_sheet.c   sample pictures */
+ *   checkpoint.c       save and restore           sampling_sheet.c   sample pictures
+ *   class_pictures.c   of dreambooth, drawn       class_measure.c    what became of the class */
 #ifndef KILN_TRAIN_TRAINING_H
 #define KILN_TRAIN_TRAINING_H
 
@@ -72,6 +73,9 @@ struct kiln_training {
     learning_rate rate;
     journal *journal;
 
+    char *class_folder, *class_validation_folder;
+    double class_base_loss; /* of the base, on pictures of class_validation_folder; NaN: not known */
+
     int64_t step, steps, batches_per_epoch;
     int64_t saved_step;       /* of the last checkpoint, -1: none */
     int64_t opened_step;      /* of the checkpoint that `model` was opened from and still reads; -1: none */
@@ -83,6 +87,9 @@ struct kiln_training {
 };
 
 double training_now(void);
+/* Open t->model and t->session: the checkpoint, or (NULL) what the run starts from. */
+kiln_status training_open_model(kiln_training *, const char *checkpoint, kiln_error *err);
+void training_close_model(kiln_training *);
 /* Tell the user a sentence, or that something was done. False: stop. */
 bool training_tell(kiln_training *, kiln_training_event_kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -94,9 +101,17 @@ kiln_status step_plan_get(kiln_training *, const objective_shape *size, bool bac
                           kiln_error *err);
 void step_plans_free(kiln_training *);
 
-/* validate.c: the mean loss over the validation pictures at fixed timesteps and noise, and of an autoencoder their mean
- * PSNR in dB; NaN when there are none. */
-kiln_status training_validate(kiln_training *, double *loss, double *psnr, kiln_error *err);
+/* validate.c: the mean loss over the pictures of a part that is never trained on at fixed timesteps and noise, and of an
+ * autoencoder their mean PSNR in dB; NaN when there are none. */
+kiln_status training_validate(kiln_training *, dataset_part, double *loss, double *psnr, kiln_error *err);
+
+/* class_pictures.c: the folders of class pictures that the recipe asks for, into t->class_folder and
+ * t->class_validation_folder (NULL: none). What is missing there is drawn by the base. */
+kiln_status class_pictures_prepare(kiln_training *, kiln_error *err);
+/* class_measure.c: what became of the class. Before the first step, the base's loss; after a step that is due, the present
+ * one into *loss (else NaN); both into class-preservation.json. */
+kiln_status class_measure_base(kiln_training *, kiln_error *err);
+kiln_status class_measure(kiln_training *, double *loss, kiln_error *err);
 
 /* sampling_sheet.c: draw the recipe's prompts into samples/. */
 kiln_status training_sample(kiln_training *, kiln_error *err);

@@ -127,7 +127,7 @@ static kiln_status choose_model(const kiln_training *t, const char *checkpoint, 
     return status || *path ? status : fail(err, KILN_NO_MEMORY, "out of memory for a model");
 }
 
-static kiln_status open_model(kiln_training *t, const char *checkpoint, kiln_error *err)
+kiln_status training_open_model(kiln_training *t, const char *checkpoint, kiln_error *err)
 {
     char *path = NULL;
     kiln_model_options options = kiln_model_defaults();
@@ -143,6 +143,14 @@ static kiln_status open_model(kiln_training *t, const char *checkpoint, kiln_err
         status = kiln_session_new(t->model, &t->session, err);
     free(path);
     return status;
+}
+
+void training_close_model(kiln_training *t)
+{
+    kiln_session_free(t->session);
+    kiln_model_close(t->model);
+    t->session = NULL;
+    t->model = NULL;
 }
 
 /* From here on the model is drawn with, and saved with, what the recipe says about prediction and schedule. */
@@ -186,7 +194,11 @@ static kiln_status open_data(kiln_training *t, kiln_error *err)
     bool worded = strcmp(r->method, "vae") != 0 && strcmp(r->method, "upscaler") != 0 &&
                   (strcmp(r->method, "pixel") != 0 || r->conditional);
     o.folder = r->train_data_dir;
-    o.reg_folder = or_null(r->reg_data_dir);
+    o.reg_folder = r->with_prior_preservation ? t->class_folder : or_null(r->reg_data_dir);
+    o.class_validation_folder = t->class_validation_folder;
+    o.instance_prompt = or_null(r->instance_prompt);
+    o.class_prompt = or_null(r->class_prompt);
+    o.paired = recipe_pairs(r);
     o.validation_folder = or_null(r->validation_data_dir);
     o.caption_extension = or_null(r->caption_extension);
     o.size_cache = sizes;
@@ -379,13 +391,15 @@ static kiln_status find_checkpoint(kiln_training *t, const kiln_training_options
 
 static kiln_status open_rest(kiln_training *t, const char *checkpoint, bool accept_changes, kiln_error *err)
 {
-    kiln_status status = open_data(t, err);
+    kiln_status status = hash_base(t, err);
     if (!status)
-        status = hash_base(t, err);
+        status = class_pictures_prepare(t, err);
+    if (!status)
+        status = open_data(t, err);
     if (!status && checkpoint && !accept_changes)
         status = checkpoint_check(t, checkpoint, err);
     if (!status)
-        status = open_model(t, checkpoint, err);
+        status = training_open_model(t, checkpoint, err);
     if (!status)
         status = check_sizes(t, err);
     if (!status)
@@ -427,7 +441,7 @@ kiln_status kiln_training_open(const kiln_training_recipe *r, const kiln_trainin
     }
     t->lock = -1;
     t->saved_step = t->best_step = t->opened_step = -1;
-    t->best_validation = (double)NAN;
+    t->best_validation = t->class_base_loss = (double)NAN;
     t->progress = o->progress;
     t->user = o->user;
     kiln_status status = copy_recipe(t, &r->recipe, err);
@@ -462,8 +476,9 @@ void kiln_training_close(kiln_training *t)
     journal_close(t->journal);
     order_free(t->order);
     dataset_close(t->data);
-    kiln_session_free(t->session);
-    kiln_model_close(t->model);
+    training_close_model(t);
+    free(t->class_folder);
+    free(t->class_validation_folder);
     free(t->gradients);
     free(t->gradient_of);
     free(t->gradient_counts);

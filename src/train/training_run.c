@@ -19,6 +19,7 @@ static kiln_training_event event_of(const kiln_training *t, kiln_training_event_
                                  .loss = (double)NAN,
                                  .validation_loss = (double)NAN,
                                  .validation_psnr = (double)NAN,
+                                 .class_validation_loss = (double)NAN,
                                  .images_per_second = t->images_per_second,
                                  .seconds_left = (double)NAN};
 }
@@ -57,6 +58,7 @@ static void tell_step(kiln_training *t, const journal_row *row)
     event.loss = row->loss;
     event.validation_loss = row->validation_loss;
     event.validation_psnr = row->validation_psnr;
+    event.class_validation_loss = row->class_validation_loss;
     event.learning_rate = row->learning_rate;
     event.gradient_norm = row->gradient_norm;
     double per_step = (double)t->recipe.train_batch_size * t->recipe.gradient_accumulation_steps;
@@ -164,6 +166,7 @@ static kiln_status train_step(kiln_training *t, journal_row *row, kiln_error *er
                          .loss = loss,
                          .validation_loss = (double)NAN,
                          .validation_psnr = (double)NAN,
+                         .class_validation_loss = (double)NAN,
                          .learning_rate = optimizer_rate(t->optimizer),
                          .gradient_norm = norm,
                          .images_per_second = t->images_per_second,
@@ -191,7 +194,8 @@ static kiln_status validate_if_due(kiln_training *t, journal_row *row, bool *bes
     if (!is_due(t, t->recipe.validate_every_n_steps, t->recipe.validate_every_n_epochs) &&
         t->step != t->steps)
         return KILN_OK;
-    kiln_status status = training_validate(t, &row->validation_loss, &row->validation_psnr, err);
+    kiln_status status =
+        training_validate(t, DATASET_VALIDATION, &row->validation_loss, &row->validation_psnr, err);
     if (status || !isfinite(row->validation_loss))
         return status;
     kiln_training_event event = event_of(t, KILN_TRAINING_VALIDATION);
@@ -220,6 +224,8 @@ static kiln_status after_step(kiln_training *t, journal_row *row, kiln_error *er
     const recipe *r = &t->recipe;
     bool best;
     kiln_status status = validate_if_due(t, row, &best, err);
+    if (!status)
+        status = class_measure(t, &row->class_validation_loss, err);
     if (!status)
         status = journal_add(t->journal, row, err);
     if (!status)
@@ -252,7 +258,9 @@ kiln_status kiln_training_run(kiln_training *t, kiln_error *err)
     journal_row row;
     t->started = t->saved_at = training_now();
     t->seconds_before = journal_seconds(t->journal);
-    if (t->step == 0 && t->recipe.sample_at_first)
+    if (t->step == 0)
+        status = class_measure_base(t, err);
+    if (!status && t->step == 0 && t->recipe.sample_at_first)
         status = training_sample(t, err);
     while (!status && t->step < t->steps) {
         if (atomic_load(&t->stop))

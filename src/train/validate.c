@@ -17,6 +17,7 @@
 /* Sums over the pictures measured so far. */
 typedef struct validation {
     kiln_training *training;
+    dataset_part part;
     order_sample *samples; /* all, by index */
     bool *done;
     int64_t count;
@@ -151,7 +152,7 @@ static int gather(validation *v, int64_t first)
 static kiln_status begin(validation *v, kiln_error *err)
 {
     const kiln_training *t = v->training;
-    v->count = order_validation_count(t->order);
+    v->count = order_validation_count(t->order, v->part);
     if (v->count > t->recipe.max_validation_samples)
         v->count = t->recipe.max_validation_samples;
     v->most = t->recipe.train_batch_size < v->count ? t->recipe.train_batch_size : (int)v->count;
@@ -162,7 +163,7 @@ static kiln_status begin(validation *v, kiln_error *err)
     if (!v->samples || !v->done || !v->batch || !v->captions)
         return fail(err, KILN_NO_MEMORY, "out of memory for the validation");
     for (int64_t i = 0; i < v->count; i++)
-        order_validation(t->order, i, &v->samples[i]);
+        order_validation(t->order, v->part, i, &v->samples[i]);
     return KILN_OK;
 }
 
@@ -176,9 +177,10 @@ static void end(validation *v)
     free(v->samples);
 }
 
-kiln_status training_validate(kiln_training *t, double *loss, double *psnr, kiln_error *err)
+kiln_status training_validate(kiln_training *t, dataset_part part, double *loss, double *psnr,
+                              kiln_error *err)
 {
-    validation v = {.training = t};
+    validation v = {.training = t, .part = part};
     t->objective->bicubic_psnr = 0;
     t->objective->bicubic_count = 0;
     kiln_status status = begin(&v, err);

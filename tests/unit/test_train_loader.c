@@ -137,9 +137,9 @@ static void shows_class_pictures_as_often(void **state)
         }
     }
     assert_int_equal(class_shown, 20);
-    assert_int_equal(order_validation_count(sequence), 3);
+    assert_int_equal(order_validation_count(sequence, DATASET_VALIDATION), 3);
     order_sample sample;
-    order_validation(sequence, 2, &sample);
+    order_validation(sequence, DATASET_VALIDATION, 2, &sample);
     assert_string_equal(dataset_item_at(data, sample.item)->name, "2.png");
     assert_true(!sample.flip && sample.crop_x == 0.5f);
     char *caption;
@@ -180,6 +180,58 @@ static uint64_t fold(const dataset *data, const order *sequence, int64_t first, 
     }
     loader_close(l);
     return sum;
+}
+
+/* The first half of a batch is what it would be without pairs; the class takes turns, at the batch's size. */
+static void pairs_each_picture_with_one_of_its_class(void **state)
+{
+    (void)state;
+    put_pictures("own/a%d.png", 3, 40, 20);
+    put_pictures("own/b%d.png", 3, 20, 40);
+    put_pictures("class/%d.png", 5, 30, 30);
+    char own[100], class[100];
+    strcpy(own, in_folder("own"));
+    strcpy(class, in_folder("class"));
+    dataset_options o = options_of();
+    o.folder = own;
+    o.enable_bucket = true;
+    o.min_bucket_reso = o.bucket_reso_steps = 8;
+    o.max_bucket_reso = 64;
+    o.width_px = o.height_px = 32;
+    o.random_crop = o.flip_aug = true;
+    dataset *alone, *data;
+    order *plain, *sequence;
+    open_all(&o, 4, &alone, &plain);
+    o.reg_folder = class;
+    o.paired = true;
+    open_all(&o, 4, &data, &sequence);
+    assert_string_not_equal(dataset_hash(alone), dataset_hash(data));
+    assert_int_equal(order_batch_count(plain, 2), 2);
+    assert_int_equal(order_batch_count(sequence, 2), 4);
+    assert_int_equal(order_steps_per_epoch(sequence, 2), order_steps_per_epoch(plain, 2));
+    int shown[16] = {0};
+    for (int64_t step = 0; step < 5; step++) {
+        order_sample batch[4], half[2];
+        order_batch(sequence, step, 2, batch);
+        order_batch(plain, step, 2, half);
+        assert_memory_equal(batch, half, sizeof half);
+        for (int i = 2; i < 4; i++) {
+            assert_true(batch[i].regularisation);
+            assert_int_equal(batch[i].width_px, half[0].width_px);
+            assert_int_equal(batch[i].height_px, half[0].height_px);
+            assert_true(batch[i].noise_seed != batch[i - 2].noise_seed);
+            assert_int_equal(dataset_item_at(data, batch[i].item)->part, DATASET_REGULARISATION);
+            shown[batch[i].item]++;
+        }
+    }
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(shown[dataset_part_first(data, DATASET_REGULARISATION) + i], 2);
+    /* What is kept decoded is of one size, and the class is shown at two. */
+    assert_true(fold(data, sequence, 0, 12, 1, 0) == fold(data, sequence, 0, 12, 2, 1 << 24));
+    order_free(plain);
+    order_free(sequence);
+    dataset_close(alone);
+    dataset_close(data);
 }
 
 static void gives_the_same_whatever_the_timing(void **state)
@@ -306,9 +358,14 @@ static void gives_captions_without_pixels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(shows_everything_once_an_epoch), TEST(keeps_buckets_apart),
-        TEST(shows_class_pictures_as_often),  TEST(gives_the_same_whatever_the_timing),
-        TEST(pixels_are_the_file_s),          TEST(names_a_damaged_picture_once_and_goes_on),
+        TEST(shows_everything_once_an_epoch),
+        TEST(keeps_buckets_apart),
+        TEST(shows_class_pictures_as_often),
+        TEST(gives_the_same_whatever_the_timing),
+        TEST(pairs_each_picture_with_one_of_its_class),
+        TEST(gives_the_same_whatever_the_timing),
+        TEST(pixels_are_the_file_s),
+        TEST(names_a_damaged_picture_once_and_goes_on),
         TEST(gives_captions_without_pixels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,7 +98,7 @@ static inline void case_end(const training_case *c)
 }
 
 /* A recipe over the case's pictures, its run in FOLDER/run; then "key=value" pairs, ended by NULL. */
-static inline kiln_training_recipe *case_recipe(const training_case *c, const char *run, ...)
+static inline kiln_training_recipe *case_recipe(const training_case *c, const char *name, ...)
 {
     kiln_training_recipe *r = NULL;
     char path[CASE_PATH], key[100];
@@ -106,11 +106,11 @@ static inline kiln_training_recipe *case_recipe(const training_case *c, const ch
     train_ok(kiln_training_recipe_read(NULL, &r, err));
     snprintf(path, sizeof path, "%s/data", c->folder);
     train_ok(kiln_training_recipe_set(r, "train_data_dir", path, err));
-    snprintf(path, sizeof path, "%s/%s", c->folder, run);
+    snprintf(path, sizeof path, "%s/%s", c->folder, name);
     train_ok(kiln_training_recipe_set(r, "output_dir", path, err));
     train_ok(kiln_training_recipe_set(r, "threads", "1", err));
     train_ok(kiln_training_recipe_set(r, "mixed_precision", "no", err));
-    va_start(pairs, run);
+    va_start(pairs, name);
     for (const char *pair = va_arg(pairs, const char *); pair; pair = va_arg(pairs, const char *)) {
         snprintf(key, sizeof key, "%.*s", (int)strcspn(pair, "="), pair);
         train_ok(kiln_training_recipe_set(r, key, strchr(pair, '=') + 1, err));
