@@ -34,6 +34,7 @@
     X(CHANNEL_ATTENTION, "channel_attention")                                                                \
     X(BATCH_NORM, "batch_norm")                                                                              \
     X(MULTIPLY_CHANNELS, "multiply_channels")                                                                \
+    X(DETACH, "detach")                                                                                      \
     X(DROPOUT, "dropout")                                                                                    \
     X(EMBEDDING, "embedding")                                                                                \
     X(TIMESTEP_EMBEDDING, "timestep_embedding")                                                              \

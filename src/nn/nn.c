@@ -1,9 +1,18 @@
 /* nn.c - layers: ops with the parameters they own; see nn.h. */
 #include "nn/nn.h"
 
+#include <string.h>
+
 static value bias_of(at a, int64_t out, nn_bias bias)
 {
     return bias == NN_BIAS ? graph_parameter(a, "bias", SHAPE1(out), ROLE_BIAS) : NO_VALUE;
+}
+
+/* What was taught beside the weights may change one. */
+static value taught(at a, value weight)
+{
+    const graph_hooks *hooks = a.graph->hooks;
+    return hooks && hooks->weight && weight.index ? hooks->weight(hooks->self, a, weight) : weight;
 }
 
 /* Every product with a matrix passes here, whatever form its file gives the matrix. */
@@ -11,7 +20,7 @@ static value project(at a, value x, int64_t out, shape weight_shape, nn_bias bia
 {
     if (!x.index)
         return NO_VALUE;
-    value weight = graph_parameter(a, "weight", weight_shape, ROLE_WEIGHT);
+    value weight = taught(a, graph_parameter(a, "weight", weight_shape, ROLE_WEIGHT));
     return op_linear(a, x, weight, bias_of(a, out, bias));
 }
 
@@ -38,8 +47,8 @@ value nn_conv2d_with(at a, value x, int64_t out, int kernel, const conv2d_attrib
 {
     if (!x.index)
         return NO_VALUE;
-    value weight =
-        graph_parameter(a, "weight", SHAPE4(out, value_channels(a, x), kernel, kernel), ROLE_WEIGHT);
+    shape size = SHAPE4(out, value_channels(a, x), kernel, kernel);
+    value weight = taught(a, graph_parameter(a, "weight", size, ROLE_WEIGHT));
     return op_conv2d(a, x, weight, bias_of(a, out, bias), attributes);
 }
 
@@ -102,11 +111,29 @@ value nn_attention_joined(at a, value x, const nn_attention_context *context, in
     return attend(a, x, context, heads, false, names);
 }
 
+value nn_dropout(at a, value x, float probability, int stream)
+{
+    uint32_t h = 2166136261u; /* FNV-1a */
+    value seeds = NO_VALUE;
+    if (!x.index || probability <= 0)
+        return x;
+    for (const char *p = a.canonical; *p; p++)
+        h = (h ^ (unsigned char)*p) * 16777619u;
+    h += (uint32_t)stream * 2654435761u;
+    for (int i = 0; i < a.graph->input_count; i++)
+        if (strcmp(a.graph->inputs[i].name, NN_DROPOUT_SEEDS) == 0)
+            seeds = a.graph->inputs[i].value;
+    if (!seeds.index)
+        seeds = graph_input(a.graph, NN_DROPOUT_SEEDS, SHAPE1(value_shape(a, x).dim[0]), DTYPE_I32);
+    return op_dropout(a, x, seeds, probability, (int)(h >> 1));
+}
+
 value nn_token_embedding(at a, value ids, int64_t count, int64_t width)
 {
     if (!ids.index)
         return NO_VALUE;
-    return op_embedding(a, ids, graph_parameter(a, "weight", SHAPE2(count, width), ROLE_EMBEDDING));
+    value table = graph_parameter(a, "weight", SHAPE2(count, width), ROLE_EMBEDDING);
+    return op_embedding(a, ids, taught(a, table));
 }
 
 value nn_position_embedding(at a, value x, int64_t count)

@@ -58,6 +58,11 @@ typedef struct nn_attention_context {
 value nn_attention_joined(at a, value x, const nn_attention_context *context, int heads,
                           const nn_attention_names *names);
 
+/* Dropout (Srivastava et al. 2014), for graphs in training: x [N,...], each sample's fate decided by the graph's input
+ * NN_DROPOUT_SEEDS, I32 [N], which is declared here, the place, and `stream`, which tells uses at one place apart. */
+#define NN_DROPOUT_SEEDS "dropout_seeds"
+value nn_dropout(at a, value x, float probability, int stream);
+
 /* Rows of the table `weight` [count,width];  ids I32 [N,T] -> [N,T,width]. */
 value nn_token_embedding(at a, value ids, int64_t count, int64_t width);
 /* x [N,T,C] plus the first T rows of `weight` [count,C]. */

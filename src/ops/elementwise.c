@@ -1,4 +1,4 @@
-/* elementwise.c - add, multiply, scale, clamp, and the two broadcast additions; cast. */
+/* elementwise.c - add, multiply, scale, clamp, and the two broadcast additions; detach; cast. */
 #include "ops/op.h"
 
 #include <string.h>
@@ -163,6 +163,16 @@ void gradient_add_positions(at a, const node *n, value self, value dy, const boo
     sum = op_reshape(a, sum, SHAPE2(X.dim[1], X.dim[2]));
     dx[1] =
         P.dim[0] == X.dim[1] ? sum : op_slice_backward(a, sum, P, &(slice_attributes){.axis = 0, .start = 0});
+}
+
+value op_detach(at a, value x)
+{
+    return ABSENT(x) ? NO_VALUE : graph_emit(a, OP_DETACH, value_shape(a, x), DTYPE_F32, 1, &x, NULL);
+}
+
+void reference_detach(const op_call *c)
+{
+    memcpy(c->output, c->input[0], (size_t)shape_count(c->shape) * sizeof(float));
 }
 
 void reference_cast(const op_call *c)

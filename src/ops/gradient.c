@@ -34,7 +34,7 @@ static void mark_needed(reverse_pass *r, const value *wanted, int count)
             r->needed[wanted[i].index] = true;
     for (int i = 1; i < r->count; i++) {
         const node *n = &r->graph->nodes[i];
-        for (int k = 0; k < n->input_count && n->type == DTYPE_F32; k++)
+        for (int k = 0; k < n->input_count && n->type == DTYPE_F32 && n->op != OP_DETACH; k++)
             r->needed[i] |= n->input[k].index && r->needed[n->input[k].index];
     }
 }

@@ -79,6 +79,7 @@ OP_REFERENCE(window_attention);
 OP_REFERENCE(channel_attention);
 OP_REFERENCE(batch_norm);
 OP_REFERENCE(multiply_channels);
+OP_REFERENCE(detach);
 OP_REFERENCE(dropout);
 OP_REFERENCE(embedding);
 OP_REFERENCE(timestep_embedding);

@@ -25,6 +25,8 @@ value op_silu(at a, value x);
 value op_prelu(at a, value x, value slope);
 /* y = x[..., :C] * gelu(x[..., C:]);  x [...,2C] -> [...,C]. Shazeer 2020. */
 value op_geglu(at a, value x);
+/* x itself, but no gradient passes: what is made of it counts as a constant. */
+value op_detach(at a, value x);
 /* Same shapes. */
 value op_add(at a, value x, value y);
 value op_multiply(at a, value x, value y);

@@ -54,6 +54,7 @@ static const op_row rows[OP_COUNT] = {
     ROW(CHANNEL_ATTENTION, channel_attention, flops_channel_attention),
     ROW(BATCH_NORM, batch_norm, NULL),
     ROW(MULTIPLY_CHANNELS, multiply_channels, NULL),
+    NO_RULE(DETACH, detach, flops_none, "it is there to end one"),
     ROW(DROPOUT, dropout, NULL),
     ROW(EMBEDDING, embedding, flops_none),
     NO_RULE(TIMESTEP_EMBEDDING, timestep_embedding, NULL,

@@ -175,6 +175,48 @@ def damaged():
         write(os.path.join(DATA, case + ".safetensors"), tensors)
 
 
+def gradients():
+    """Of sum(W' * weighting) by every factor, W' at a strength of 1."""
+    weighting = {"linear": torch.randn(12, 8), "conv": torch.randn(6, 4, 3, 3)}
+    k, c = kohya(LINEAR), kohya(CONV)
+    factors, made = {}, {}
+
+    def leaf(case, key, *shape):
+        t = rand(*shape).requires_grad_()
+        factors.setdefault(case, {})[key] = t
+        return t
+
+    d, u = leaf("kohya", k + ".lora_down.weight", 3, 8), leaf("kohya", k + ".lora_up.weight", 12, 3)
+    cd, cu = leaf("kohya", c + ".lora_down.weight", 2, 4, 3, 3), leaf("kohya", c + ".lora_up.weight", 6, 2, 1, 1)
+    made["kohya"] = {"linear": BASE["linear"] + u @ d, "conv": BASE["conv"] + torch.einsum("orxy,rikl->oikl", cu, cd)}
+    ends = (".hada_w1_a", ".hada_w1_b", ".hada_w2_a", ".hada_w2_b")
+    f = [leaf("loha", k + e, *s) for e, s in zip(ends, ((12, 2), (2, 8), (12, 2), (2, 8)))]
+    g = [leaf("loha", c + e, *s) for e, s in zip(ends, ((6, 2), (2, 36), (6, 2), (2, 36)))]
+    made["loha"] = {"linear": BASE["linear"] + (f[0] @ f[1]) * (f[2] @ f[3]),
+                    "conv": BASE["conv"] + ((g[0] @ g[1]) * (g[2] @ g[3])).reshape(6, 4, 3, 3)}
+    w1, a2, b2 = leaf("lokr", k + ".lokr_w1", 3, 2), leaf("lokr", k + ".lokr_w2_a", 4, 2), leaf("lokr", k + ".lokr_w2_b", 2, 4)
+    cw1, ca2, cb2 = leaf("lokr", c + ".lokr_w1", 3, 2), leaf("lokr", c + ".lokr_w2_a", 2, 2), leaf("lokr", c + ".lokr_w2_b", 2, 18)
+    made["lokr"] = {"linear": BASE["linear"] + kron(w1, a2 @ b2), "conv": BASE["conv"] + kron(cw1, (ca2 @ cb2).reshape(2, 2, 3, 3))}
+    w1, w2 = leaf("lokr_whole", k + ".lokr_w1", 3, 2), leaf("lokr_whole", k + ".lokr_w2", 4, 4)
+    cw1, cw2 = leaf("lokr_whole", c + ".lokr_w1", 3, 2), leaf("lokr_whole", c + ".lokr_w2", 2, 2, 3, 3)
+    made["lokr_whole"] = {"linear": BASE["linear"] + kron(w1, w2), "conv": BASE["conv"] + kron(cw1, cw2)}
+    d, u = leaf("dora", k + ".lora_down.weight", 3, 8), leaf("dora", k + ".lora_up.weight", 12, 3)
+    cd, cu = leaf("dora", c + ".lora_down.weight", 2, 4, 3, 3), leaf("dora", c + ".lora_up.weight", 6, 2, 1, 1)
+    m, cm = leaf("dora", k + ".dora_scale", 12, 1), leaf("dora", c + ".dora_scale", 6, 1, 1, 1)
+    v, cv = BASE["linear"] + u @ d, BASE["conv"] + torch.einsum("orxy,rikl->oikl", cu, cd)
+    made["dora"] = {"linear": v / v.norm(dim=1, keepdim=True).detach() * m,
+                    "conv": cv / cv.pow(2).sum(dim=(1, 2, 3), keepdim=True).sqrt().detach() * cm}
+    out = {"weighting." + name: w for name, w in weighting.items()}
+    for case, weights in made.items():
+        sum((w * weighting[name]).sum() for name, w in weights.items()).backward()
+        for name, w in weights.items():
+            out[f"{case}.{name}"] = w.detach()
+        for key, t in factors[case].items():
+            out[f"{case}.grad.{key}"] = t.grad
+        write(os.path.join(DATA, f"taught_{case}.safetensors"), {key: t.detach() for key, t in factors[case].items()})
+    write(os.path.join(DATA, "gradients.safetensors"), out)
+
+
 os.makedirs(DATA, exist_ok=True)
 low_rank()
 hadamard()
@@ -182,4 +224,5 @@ kronecker()
 magnitude()
 others()
 damaged()
+gradients()
 write(os.path.join(DATA, "expected.safetensors"), expected)
