@@ -97,26 +97,6 @@ bool hypernetwork_parameter_at(const hypernetwork_config *c, int i, hypernetwork
 
 /* ------------------------------------------------------------------------------------ drawing */
 
-/* Each place of a graph has numbers of its own. */
-static int stream_of(at layer, bool for_values, const char *place, int i)
-{
-    uint32_t h = 2166136261u;
-    const char *const texts[] = {layer.canonical, for_values ? "v" : "k", place};
-    for (int t = 0; t < 3; t++)
-        for (const char *p = texts[t]; *p; p++)
-            h = (h ^ (unsigned char)*p) * 16777619u;
-    return (int)((h + (uint32_t)i * 2654435761u) >> 1);
-}
-
-static value seeds_of(at a, int64_t samples)
-{
-    const graph *g = a.graph;
-    for (int i = 0; i < g->input_count; i++)
-        if (strcmp(g->inputs[i].name, HYPERNETWORK_SEEDS) == 0)
-            return g->inputs[i].value;
-    return graph_input(a.graph, HYPERNETWORK_SEEDS, SHAPE1(samples), DTYPE_I32);
-}
-
 static value draw_network(const hypernetwork_chain *chain, const hypernetwork *h, at layer, value context,
                           bool for_values)
 {
@@ -135,9 +115,8 @@ static value draw_network(const hypernetwork_chain *chain, const hypernetwork *h
                                       c->activation);
         if (c->layer_norm)
             y = nn_layer_norm(in_numbered(a, "linear.%d", p.norm, "linear.%d", p.norm), y, 1e-5f);
-        if (chain->training && c->dropout[i + 1] > 0)
-            y = op_dropout(a, y, seeds_of(a, value_shape(a, y).dim[0]), (float)c->dropout[i + 1],
-                           stream_of(layer, for_values, h->place, i));
+        if (chain->training)
+            y = nn_dropout(layer, y, (float)c->dropout[i + 1], 2 * i + for_values);
         first = p.next;
     }
     return y;

@@ -19,9 +19,6 @@
 
 enum { HYPERNETWORK_MAX_LAYERS = 15, HYPERNETWORK_MAX_WIDTHS = 16, HYPERNETWORK_MAX_WIDTH = 1 << 16 };
 
-/* The graph's input of dropout: I32 [N], a seed for each sample. There where a graph in training has dropout. */
-#define HYPERNETWORK_SEEDS "dropout_seeds"
-
 typedef struct hypernetwork_config {
     int layers; /* linear layers; the structure has one number more */
     double structure[HYPERNETWORK_MAX_LAYERS + 1], dropout[HYPERNETWORK_MAX_LAYERS + 1];
@@ -67,7 +64,7 @@ typedef struct hypernetwork {
 typedef struct hypernetwork_chain {
     const hypernetwork *networks;
     int count;
-    bool training; /* with dropout */
+    bool training; /* with dropout; the graph then has the input NN_DROPOUT_SEEDS */
 } hypernetwork_chain;
 
 /* For graph_hooks.context; self is a hypernetwork_chain. */

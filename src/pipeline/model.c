@@ -50,12 +50,13 @@ kiln_status model_need(const kiln_model *m, network_kind kind, kiln_error *err)
     return probe_require(m->parts, 1u << part_of[kind], err);
 }
 
-kiln_status model_draw_network(const kiln_model *m, network_kind kind, const network_shape *s, graph **out,
-                               kiln_error *err)
+kiln_status model_draw_network(const kiln_model *m, network_kind kind, const network_shape *s,
+                               const graph_hooks *hooks, graph **out, kiln_error *err)
 {
     graph *g = *out = graph_new();
     if (!g)
         return fail(err, KILN_NO_MEMORY, "out of memory for a graph");
+    g->hooks = hooks;
     clip_text_shape text = {.batch = s->batch, .tokens = s->tokens, .outputs = s->outputs, .skip = s->skip};
     unet_shape unet = {.batch = s->batch,
                        .height = s->height,
@@ -152,8 +153,8 @@ static kiln_status open_preview(kiln_model *m, const char *path, kiln_error *err
         return fail(err, KILN_MISMATCH, "%s decodes latents of %d channels, the model's have %d", path,
                     channels, m->parts->vae.latent_channels);
     graph *g = NULL;
-    status = model_draw_network(m, NETWORK_PREVIEW, &(network_shape){.batch = 1, .height = 4, .width = 4}, &g,
-                                err);
+    status = model_draw_network(m, NETWORK_PREVIEW, &(network_shape){.batch = 1, .height = 4, .width = 4},
+                                NULL, &g, err);
     weights_place place = {m->preview_file, "",
                            m->preview_is_taesd && plain ? DIALECT_ORIGINAL : DIALECT_CANONICAL};
     if (status == KILN_OK)

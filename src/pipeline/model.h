@@ -60,9 +60,10 @@ bool model_has(const kiln_model *, network_kind);
 bool model_is_pixel(const kiln_model *);
 /* A sentence when a needed part is missing. */
 kiln_status model_need(const kiln_model *, network_kind, kiln_error *);
-/* Draw the graph of a network at a shape. The caller frees it. */
-kiln_status model_draw_network(const kiln_model *, network_kind, const network_shape *, graph **out,
-                               kiln_error *);
+/* Draw the graph of a network at a shape, with what is taught to it beside its weights (NULL: nothing). The caller frees
+ * it. */
+kiln_status model_draw_network(const kiln_model *, network_kind, const network_shape *, const graph_hooks *,
+                               graph **out, kiln_error *);
 
 /* What the options say of how networks run; and where the tokens of a text come from (`own`: the folder beside the
  * model, or NULL; *out NULL: there is no tokenizer anywhere). */

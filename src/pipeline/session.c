@@ -111,7 +111,7 @@ kiln_status session_get_plan(kiln_session *s, network_kind kind, const network_s
         }
     make_room(s);
     session_plan made = {.kind = kind, .shape = *size, .used = ++s->clock};
-    kiln_status status = model_draw_network(s->model, kind, size, &made.graph, err);
+    kiln_status status = model_draw_network(s->model, kind, size, s->hooks[kind], &made.graph, err);
     plan_options options = options_of(s, on_loading);
     if (status == KILN_OK)
         status = plan_compile(made.graph, &options, session_store(s, kind), &made.plan, err);
@@ -133,7 +133,7 @@ kiln_status session_measure(kiln_session *s, network_kind kind, const network_sh
     packed_store *store = packed_store_new((parameter_source){0});
     if (!store)
         return fail(err, KILN_NO_MEMORY, "out of memory while planning");
-    kiln_status status = model_draw_network(s->model, kind, size, &g, err);
+    kiln_status status = model_draw_network(s->model, kind, size, s->hooks[kind], &g, err);
     plan_options options = options_of(s, on_measuring);
     if (status == KILN_OK)
         status = plan_compile(g, &options, store, &p, err);

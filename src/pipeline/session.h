@@ -23,8 +23,11 @@ struct kiln_session {
     kiln_trace_function trace;
     void *trace_user;
     bool trace_statistics;
-    profile *profile; /* NULL: off */
+    profile *profile;            /* NULL: off */
     struct session_loras *loras; /* NULL: none; see loras.h */
+    /* What a network's layers are bent by while its plans are drawn; NULL: by nothing. The store of its weights then knows
+     * the parameters that hooks draw. */
+    const graph_hooks *hooks[NETWORK_COUNT];
     /* How far the weights of a network are read, while a plan is made; false stops. NULL: nobody asks. */
     bool (*loading)(void *self, int64_t done, int64_t total);
     void *loading_self;

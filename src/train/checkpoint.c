@@ -216,7 +216,7 @@ static kiln_status write_checkpoint(const kiln_training *t, const char *parent, 
     folder_remove(made);
     status = folder_make(made, err);
     if (!status)
-        status = write_model(t, made, err);
+        status = t->teach ? training_save_taught(t, made, err) : write_model(t, made, err);
     if (!status)
         status = write_state(t, made, err);
     if (!status)
@@ -265,6 +265,8 @@ kiln_status checkpoint_save(kiln_training *t, bool best, kiln_error *err)
         status = scale_latents(t, err);
     if (!status)
         status = write_checkpoint(t, parent, target, err);
+    if (!status && t->teach)
+        status = training_save_taught(t, t->folder, err);
     if (status) {
         t->best_step = best_before;
         return fail_within(

@@ -19,6 +19,7 @@ enum mix_purpose {
     MIX_VALIDATION_SPLIT,
     MIX_VALIDATION_NOISE,
     MIX_ORDER_CLASS,
+    MIX_DROPOUT = 40,
     MIX_OBJECTIVE = 100 /* and above: the trainer's */
 };
 

@@ -4,6 +4,7 @@
 #include "formats/hash.h"
 #include "pipeline/autoencode.h"
 #include "train/starting.h"
+#include "train/teach.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,11 +29,14 @@ static void choose_networks(objective *o)
         o->networks = o->trained = 1u << NETWORK_UPSCALER;
         return;
     }
+    const teach_kind *taught = teach_kind_of(r->method);
     o->kind = &objective_denoise;
-    o->latent = strcmp(r->method, "text_to_image") == 0;
+    o->latent = taught ? !model_is_pixel(o->model) : strcmp(r->method, "text_to_image") == 0;
     o->worded = model_has(o->model, NETWORK_TEXT_1) || model_has(o->model, NETWORK_TEXT_2);
     o->networks = 1u << NETWORK_UNET;
-    o->trained = r->train_unet ? o->networks : 0;
+    if (taught && taught->networks)
+        o->networks |= taught->networks(r, o->model);
+    o->trained = r->train_unet && !taught ? o->networks : 0;
     if (objective_trains_text(r)) {
         unsigned text =
             1u << NETWORK_TEXT_1 | (model_has(o->model, NETWORK_TEXT_2) ? 1u << NETWORK_TEXT_2 : 0);

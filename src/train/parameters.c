@@ -64,6 +64,22 @@ static const char *full_name(const char *place, const char *canonical, char text
     return text;
 }
 
+static kiln_status add_entry(parameters *p, const side_parameter *from, kiln_error *err)
+{
+    parameter_entry *e = &p->entries[p->count];
+    *e = (parameter_entry){.name = arena_text(&p->memory, from->name),
+                           .network = from->network,
+                           .shape = from->shape,
+                           .role = from->role,
+                           .offset = p->size,
+                           .count = shape_count(from->shape)};
+    if (!e->name || !name_index_put(&p->index, e->name, (uint32_t)p->count))
+        return fail(err, KILN_NO_MEMORY, "out of memory for a list of parameters");
+    p->size += e->count;
+    p->count++;
+    return KILN_OK;
+}
+
 /* The entries of one network: those that are trainable, or those that are not. */
 static kiln_status collect(parameters *p, const graph *g, network_kind kind, const parameters_choice *choice,
                            bool trainable, kiln_error *err)
@@ -77,17 +93,9 @@ static kiln_status collect(parameters *p, const graph *g, network_kind kind, con
                      !pattern_list_fits(choice->frozen, name);
         if (train != trainable)
             continue;
-        parameter_entry *e = &p->entries[p->count];
-        *e = (parameter_entry){.name = arena_text(&p->memory, name),
-                               .network = kind,
-                               .shape = from->shape,
-                               .role = from->role,
-                               .offset = p->size,
-                               .count = shape_count(from->shape)};
-        if (!e->name || !name_index_put(&p->index, e->name, (uint32_t)p->count))
-            return fail(err, KILN_NO_MEMORY, "out of memory for a list of parameters");
-        p->size += e->count;
-        p->count++;
+        kiln_status status = add_entry(p, &(side_parameter){name, kind, from->shape, from->role}, err);
+        if (status)
+            return status;
     }
     return KILN_OK;
 }
@@ -95,13 +103,15 @@ static kiln_status collect(parameters *p, const graph *g, network_kind kind, con
 static kiln_status collect_all(parameters *p, graph *const graphs[KINDS], const parameters_choice *choice,
                                kiln_error *err)
 {
-    int total = 0;
+    int total = choice->side_count;
     kiln_status status = KILN_OK;
     for (int k = 0; k < KINDS; k++)
         total += graphs[k] ? graphs[k]->parameter_count : 0;
     p->entries = calloc((size_t)total + 1, sizeof *p->entries);
     if (!p->entries)
         return fail(err, KILN_NO_MEMORY, "out of memory for a list of parameters");
+    for (int i = 0; i < choice->side_count && !status; i++)
+        status = add_entry(p, &choice->side[i], err);
     for (int pass = 0; pass < 2 && !status; pass++) {
         for (int k = 0; k < KINDS && !status; k++)
             if (graphs[k])
@@ -122,7 +132,7 @@ static kiln_status read_values(parameters *p, const kiln_model *m, graph *const 
                                kiln_error *err)
 {
     kiln_status status = KILN_OK;
-    p->values = malloc((size_t)p->size * sizeof *p->values);
+    p->values = calloc((size_t)p->size, sizeof *p->values);
     if (!p->values)
         return fail(err, KILN_NO_MEMORY, "out of memory: %lld MB for the weights",
                     (long long)(p->size >> 18));

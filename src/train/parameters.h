@@ -20,6 +20,14 @@ typedef struct parameter_entry {
     int64_t offset, count; /* in the block */
 } parameter_entry;
 
+/* A parameter that no network has: of what is taught beside the weights. `name` as it lies in the graph of a step. */
+typedef struct side_parameter {
+    const char *name;
+    network_kind network; /* whose learning rate and place it shares */
+    shape shape;
+    parameter_role role;
+} side_parameter;
+
 typedef struct parameters {
     arena memory;
     parameter_entry *entries; /* trainable ones first */
@@ -41,6 +49,8 @@ bool pattern_list_fits(const char *patterns, const char *name);
 typedef struct parameters_choice {
     unsigned networks, trained;
     const char *trainable, *frozen;
+    const side_parameter *side; /* trainable as well; they come first, and begin with zeros */
+    int side_count;
 } parameters_choice;
 kiln_status parameters_open(const kiln_model *, const parameters_choice *, parameters **out, kiln_error *err);
 void parameters_free(parameters *);

@@ -486,6 +486,12 @@ kiln_status recipe_check(recipe *r, kiln_error *err)
         return conflict(r, err, "max_timestep must be larger than min_timestep");
     if (r->beta_end <= r->beta_start)
         return conflict(r, err, "beta_end must be larger than beta_start");
+    if (recipe_teaches(r) && (!r->base[0] || r->unet.base[0] || r->vae.base[0] || r->text_encoder.base[0]))
+        return conflict(r, err,
+                        "this method teaches something to a model that stays as it is: base is missing, or "
+                        "unet.base, vae.base or text_encoder.base is set");
+    if (strchr(r->output_name, '/'))
+        return conflict(r, err, "output_name is a name without folders");
     if (r->cache_text_encoder_outputs && r->train_text_encoder)
         return conflict(r, err, "cache_text_encoder_outputs and train_text_encoder cannot both be on");
     if (strcmp(r->method, "vae") != 0 && !r->train_unet && !r->train_text_encoder)

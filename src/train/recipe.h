@@ -47,6 +47,13 @@ typedef struct recipe_upscaler {
     int num_feat, num_conv, upscale;
 } recipe_upscaler;
 
+/* As A1111's page of hypernetworks asks for them. */
+typedef struct recipe_hypernetwork {
+    const char *layer_structure, *activation_func, *weight_initialization, *dropout_structure;
+    bool is_layer_norm, activate_output, use_dropout, last_layer_dropout;
+    recipe_list modules;
+} recipe_hypernetwork;
+
 typedef struct recipe_text {
     const char *base, *tokenizer, *hidden_act;
     int hidden_size, intermediate_size, num_hidden_layers, num_attention_heads;
@@ -123,6 +130,9 @@ typedef struct recipe {
     recipe_vae vae;
     recipe_text text_encoder;
     recipe_upscaler upscaler;
+    /* what is taught beside the weights */
+    const char *output_name, *network_weights, *save_model_as;
+    recipe_hypernetwork hypernetwork;
 } recipe;
 
 typedef enum recipe_kind {
@@ -166,6 +176,8 @@ kiln_status recipe_check(recipe *, kiln_error *err);
 kiln_status recipe_check_prior(recipe *, kiln_error *err);
 /* Whether each picture goes with one of its class; a weight of 0 leaves those out. */
 bool recipe_pairs(const recipe *);
+/* teach.c: whether the method trains something beside the weights. */
+bool recipe_teaches(const recipe *);
 /* Every key with its value, in a form that recipe_read_text reads back the same. free(); NULL: no memory. */
 char *recipe_text_of(const recipe *);
 /* A key's value as text, into `text`. */

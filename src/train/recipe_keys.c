@@ -39,7 +39,8 @@
     }
 
 static const recipe_key keys[] = {
-    CHOICE("method", method, "text_to_image", "text_to_image|vae|pixel|upscaler|dreambooth", "general",
+    CHOICE("method", method, "text_to_image", "text_to_image|vae|pixel|upscaler|dreambooth|hypernetwork",
+           "general",
            "what is trained: the denoiser of a latent model, the VAE, a denoiser of pixels, or an upscaler; "
            "dreambooth: text_to_image that needs instance_prompt"),
     TEXT("base", base, "", "general",
@@ -249,6 +250,34 @@ static const recipe_key keys[] = {
     INTEGER("sample_height", sample_height, 0, 8192, "0", "validation and samples", "px; 0: the resolution"),
     STEPS("plot_every_n_steps", plot_every_n_steps, "100", "validation and samples", "draw loss.png anew"),
 
+    TEXT("output_name", output_name, "", "taught",
+         "name of the file of what is taught beside the weights, which prompts call it by; none: that of "
+         "output_dir"),
+    TEXT("network_weights", network_weights, "", "taught",
+         "file of the same kind to learn on; none: from nothing"),
+    CHOICE("save_model_as", save_model_as, "safetensors", "safetensors|pt", "taught",
+           "its format; safetensors carries the recipe, the hashes of base and data, and the losses"),
+
+    TEXT("layer_structure", hypernetwork.layer_structure, "1, 2, 1", "hypernetwork",
+         "widths of the layers, as multiples of what they bend; begins and ends with 1"),
+    TEXT("activation_func", hypernetwork.activation_func, "linear", "hypernetwork",
+         "linear, relu, leakyrelu, elu, swish, tanh, sigmoid, or another of torch.nn in lower case"),
+    CHOICE("weight_initialization", hypernetwork.weight_initialization, "Normal",
+           "Normal|XavierUniform|XavierNormal|KaimingUniform|KaimingNormal", "hypernetwork",
+           "how weights begin; Normal: with a deviation of 0.01"),
+    BOOL("is_layer_norm", hypernetwork.is_layer_norm, "false", "hypernetwork",
+         "a layer norm after each layer"),
+    BOOL("activate_output", hypernetwork.activate_output, "false", "hypernetwork",
+         "an activation after the last layer, too"),
+    BOOL("use_dropout", hypernetwork.use_dropout, "false", "hypernetwork",
+         "drop 0.3 of the hidden layers' outputs, of the last one with last_layer_dropout only"),
+    BOOL("last_layer_dropout", hypernetwork.last_layer_dropout, "false", "hypernetwork", "see use_dropout"),
+    TEXT(
+        "dropout_structure", hypernetwork.dropout_structure, "", "hypernetwork",
+        "instead: the share dropped after each layer, as many numbers as in layer_structure, 0 at both ends"),
+    LIST("modules", hypernetwork.modules, 0, 65536, "0", "hypernetwork",
+         "widths that are bent, 768, 320, 640, 1280; 0: all that the model has"),
+
     TEXT("unet.base", unet.base, "", "unet", "take it from this model; none: as base, or from nothing"),
     LIST("unet.block_out_channels", unet.block_out_channels, 2, 16384, "320, 640, 1280, 1280", "unet",
          "per level, finest first"),
@@ -297,6 +326,9 @@ static const recipe_key keys[] = {
 static const char *const aliases[][2] = {
     {"pretrained_model_name_or_path", "base"},
     {"pretrained_model", "base"},
+    {"enable_sizes", "modules"},
+    {"weight_init", "weight_initialization"},
+    {"add_layer_norm", "is_layer_norm"},
     {"optimizer_type", "optimizer"},
     {"snr_gamma", "min_snr_gamma"},
     {"offset_noise_weight", "noise_offset"},

@@ -15,6 +15,7 @@
 #include "train/objective.h"
 #include "train/optimizer.h"
 #include "train/parameters.h"
+#include "train/teach.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -56,6 +57,7 @@ struct kiln_training {
     loader *loader;
     objective *objective;
     parameters *parameters;
+    teach *teach; /* what is trained beside the weights; NULL: the weights are */
     parameters_reader frozen_reader;
     packed_store *frozen; /* packed parameters that are not trained, of the networks that take part */
     step_plan plans[STEP_PLANS];
@@ -112,6 +114,9 @@ kiln_status class_pictures_prepare(kiln_training *, kiln_error *err);
  * one into *loss (else NaN); both into class-preservation.json. */
 kiln_status class_measure_base(kiln_training *, kiln_error *err);
 kiln_status class_measure(kiln_training *, double *loss, kiln_error *err);
+
+/* teach_save.c: write what is taught into a folder, under its name. */
+kiln_status training_save_taught(const kiln_training *, const char *folder, kiln_error *err);
 
 /* sampling_sheet.c: draw the recipe's prompts into samples/. */
 kiln_status training_sample(kiln_training *, kiln_error *err);

@@ -116,6 +116,8 @@ static kiln_status choose_model(const kiln_training *t, const char *checkpoint, 
 {
     char made[FOLDER_PATH];
     kiln_status status = KILN_OK;
+    if (recipe_teaches(&t->recipe)) /* checkpoints hold what is taught; the model stays the base */
+        checkpoint = NULL;
     const char *from = checkpoint ? checkpoint : t->recipe.base;
     if (!checkpoint && !starting_is_base(&t->recipe)) {
         status = folder_path(made, t->folder, "initial", err);
@@ -278,11 +280,18 @@ static kiln_status open_loader(kiln_training *t, kiln_error *err)
 
 static kiln_status open_parameters(kiln_training *t, kiln_error *err)
 {
+    kiln_status status = teach_open(&t->recipe, t->model, &t->teach, err);
+    if (status)
+        return status;
     const parameters_choice choice = {.networks = t->objective->networks,
                                       .trained = t->objective->trained,
                                       .trainable = t->recipe.trainable,
-                                      .frozen = t->recipe.frozen};
-    kiln_status status = parameters_open(t->model, &choice, &t->parameters, err);
+                                      .frozen = t->recipe.frozen,
+                                      .side = t->teach ? t->teach->list : NULL,
+                                      .side_count = t->teach ? t->teach->count : 0};
+    status = parameters_open(t->model, &choice, &t->parameters, err);
+    if (!status && t->teach)
+        status = teach_begin(t->teach, t->parameters, err);
     if (status)
         return status;
     size_t count = (size_t)t->parameters->trainable, size = (size_t)t->parameters->trainable_size;
@@ -473,6 +482,7 @@ void kiln_training_close(kiln_training *t)
     objective_free(t->objective);
     optimizer_free(t->optimizer);
     parameters_free(t->parameters);
+    teach_close(t->teach);
     journal_close(t->journal);
     order_free(t->order);
     dataset_close(t->data);

@@ -1,6 +1,8 @@
 /* training_run.c - the loop: batch, gradients, optimizer, average; and what happens every so many steps. */
 #include "train/training.h"
 
+#include "nn/nn.h"
+#include "train/mix.h"
 #include "train/model_folder.h"
 
 #include <math.h>
@@ -97,6 +99,14 @@ static void add_gradients(kiln_training *t, const step_plan *p, int pass)
     }
 }
 
+/* What dropout drops in a sample is, like its noise, a function of its seed. */
+static void fill_dropout(const objective_batch *b, run *r)
+{
+    int32_t *seeds = run_input(r, NN_DROPOUT_SEEDS);
+    for (int i = 0; seeds && i < b->shape.batch; i++)
+        seeds[i] = (int32_t)(mix(b->samples[i].noise_seed, MIX_DROPOUT, 0, 0) >> 33);
+}
+
 /* The passes of one step; *loss is their mean. */
 static kiln_status run_passes(kiln_training *t, double *loss, kiln_error *err)
 {
@@ -116,8 +126,10 @@ static kiln_status run_passes(kiln_training *t, double *loss, kiln_error *err)
         status = step_plan_get(t, &batch.shape, true, &p, err);
         if (!status)
             status = t->objective->kind->fill(t->objective, &batch, p->run, err);
-        if (!status)
+        if (!status) {
+            fill_dropout(&batch, p->run);
             status = plan_run(p->plan, p->run, &t->stop, NULL, NULL, err);
+        }
         if (status)
             break;
         *loss += (double)p->loss[0] / passes;

@@ -114,7 +114,6 @@ DRAW_ACTIVATION(soft_plus, SOFT_PLUS, 0)
 DRAW_ACTIVATION(soft_sign, SOFT_SIGN, 0)
 DRAW_ACTIVATION(tanh_shrink, TANH_SHRINK, 0)
 DRAW_ACTIVATION(log_sigmoid, LOG_SIGMOID, 0)
-DRAW_ACTIVATION(hard_tanh, HARD_TANH, 0)
 DRAW_ACTIVATION(hard_sigmoid, HARD_SIGMOID, 0)
 DRAW_ACTIVATION(hard_swish, HARD_SWISH, 0)
 
@@ -250,7 +249,6 @@ static const gradient_case gradient_cases[] = {
     {OP_ACTIVATION, "soft_sign", draw_soft_sign, {{{2, {3, 5}}, BENT_0}}},
     {OP_ACTIVATION, "tanh_shrink", draw_tanh_shrink, {{{2, {3, 5}}, SMOOTH}}},
     {OP_ACTIVATION, "log_sigmoid", draw_log_sigmoid, {{{2, {3, 5}}, SMOOTH}}},
-    {OP_ACTIVATION, "hard_tanh", draw_hard_tanh, {{{2, {3, 5}}, BENT_0}}},
     {OP_ACTIVATION, "hard_sigmoid", draw_hard_sigmoid, {{{2, {3, 5}}, SMOOTH}}},
     {OP_ACTIVATION, "hard_swish", draw_hard_swish, {{{2, {3, 5}}, SMOOTH}}},
     {OP_DROPOUT, "", draw_dropout, {{{3, {5, 3, 4}}, SMOOTH}, {{1, {5}}, IDS}}},
