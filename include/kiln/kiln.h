@@ -406,6 +406,9 @@ KILN_API bool kiln_hash_remember(const char *cache, const char *path, const kiln
 typedef struct kiln_convert_options {
     const char *type;  /* "f32", "f16", "bf16"; NULL: as in the source */
     const char *hints; /* as in kiln_model_options */
+    /* Merged into the weights, one after the other. Of a checkpoint file then only the model's own tensors are written. */
+    const kiln_lora *loras;
+    int lora_count;
     kiln_progress_function progress;
     void *user;
 } kiln_convert_options;
@@ -415,14 +418,32 @@ KILN_API kiln_convert_options kiln_convert_defaults(void);
 KILN_API KILN_CHECKED kiln_status kiln_convert(const char *from, const char *to, const kiln_convert_options *,
                                                kiln_error *);
 
+typedef struct kiln_extract_options {
+    int rank;          /* of linear layers and 1x1 convolutions, 1..1024; 32 */
+    int window_rank;   /* of larger convolutions; 0: they are left out; 0 */
+    const char *type;  /* "f32", "f16", "bf16"; "f16" */
+    const char *hints; /* as in kiln_model_options, for both models */
+    kiln_progress_function progress;
+    void *user;
+} kiln_extract_options;
+KILN_API kiln_extract_options kiln_extract_defaults(void);
+/* What a tuned model has over its base, as a LoRA in kohya's names: for every layer of UNet and text encoders whose weights
+ * differ, the nearest matrix of that rank (Eckart and Young 1936). The models are of one family and size, folders or
+ * files. *error (may be NULL) becomes the share of the differences that is lost, 0..1. */
+KILN_API KILN_CHECKED kiln_status kiln_extract_lora(const char *tuned, const char *base, const char *to,
+                                                    const kiln_extract_options *, double *error,
+                                                    kiln_error *);
+
 /* Token ids of a text by a model folder's, or a file's, tokenizer. Arrays are in `*ids` (free()); *pieces holds the
  * text of each token, NUL after each, in one block (free()). */
 KILN_API KILN_CHECKED kiln_status kiln_tokenize(const char *tokenizer_path, const char *text, int32_t **ids,
                                                 char **pieces, size_t *count, kiln_error *);
 /* How a prompt is understood in a drawing of so many steps, as lines to read: its parts and their weights, the text of
- * each step, and each text's windows with the weight of every token that has one ("fox{1.1}"). *out: free(). */
+ * each step, and each text's windows with the weight of every token that has one ("fox{1.1}"); a word of `words` (NULL:
+ * none) is shown with its number of vectors ("easynegative[8]"). *out: free(). */
 KILN_API KILN_CHECKED kiln_status kiln_explain_prompt(const char *tokenizer_path, const char *prompt,
-                                                      int steps, char **out, kiln_error *);
+                                                      int steps, const kiln_words *words, char **out,
+                                                      kiln_error *);
 
 typedef struct kiln_pull_options {
     const char *endpoint; /* "https://huggingface.co" */

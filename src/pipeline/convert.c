@@ -3,6 +3,7 @@
  *     folder -> folder, file -> folder     every part under the canonical names, with config.json    (convert_folder.c)
  *     folder -> file.safetensors           every part under the original names                       (here)
  *     file -> file.safetensors             the tensors as they are named, whatever they are          (convert_names.c)
+ *     ... with LoRAs                       the model's own tensors, LoRAs merged into them           (convert_lora.c)
  *
  * Everything is written beside its place and renamed when it is complete. */
 #include "pipeline/convert.h"
@@ -36,6 +37,7 @@ kiln_status bound_models_open(bound_models *models, const model_parts *parts, ki
 void bound_models_fini(bound_models *models)
 {
     for (int i = 0; i < models->count; i++) {
+        bound_model_forget_loras(&models->model[i]);
         weights_free(models->model[i].weights);
         graph_free(models->model[i].graph);
     }
@@ -55,7 +57,7 @@ bool conversion_step(void *self, int64_t bytes)
 weights_output conversion_output(const conversion *c, const bound_model *m, const char *prefix, dialect names)
 {
     return (weights_output){.graph = m->graph,
-                            .source = weights_source(m->weights),
+                            .source = m->stack.count ? lora_source(&m->stack) : weights_source(m->weights),
                             .prefix = prefix,
                             .dialect = names,
                             .type = c->type,
@@ -158,6 +160,8 @@ kiln_status convert_to_single(model_parts *parts, const char *to, conversion *c,
     choose_text_dialects(parts);
     kiln_status status = bound_models_open(&models, parts, err);
     if (!status)
+        status = convert_merge_loras(&models, c, err);
+    if (!status)
         status = write_single(parts, &models, to, c, err);
     bound_models_fini(&models);
     return status;
@@ -170,7 +174,7 @@ kiln_convert_options kiln_convert_defaults(void)
     return (kiln_convert_options){0};
 }
 
-static kiln_status read_type(const char *text, conversion *c, kiln_error *err)
+kiln_status convert_read_type(const char *text, conversion *c, kiln_error *err)
 {
     static const struct {
         const char *text;
@@ -219,6 +223,8 @@ static kiln_status convert_parts(const char *from, const char *to, bool to_file,
     } else {
         status = bound_models_open(&models, parts, err);
         if (!status)
+            status = convert_merge_loras(&models, c, err);
+        if (!status)
             status = convert_to_folder(parts, &models, to, c, err);
     }
     bound_models_fini(&models);
@@ -236,12 +242,16 @@ kiln_status kiln_convert(const char *from, const char *to, const kiln_convert_op
     err = err ? err : &own;
     if (!from || !to)
         return fail(err, KILN_BAD_ARGUMENT, "a model to read and a name to write are needed");
-    kiln_status status = read_type(o.type, &c, err);
+    kiln_status status = convert_read_type(o.type, &c, err);
     if (!status)
         status = check_target(to, &to_file, err);
     if (status)
         return status;
-    if (to_file && !path_is_folder(from))
+    if (to_file && !path_is_folder(from) && !o.lora_count)
         return convert_names_kept(from, to, &c, err);
-    return convert_parts(from, to, to_file, o.hints, &c, err);
+    status = convert_open_loras(&c, &o, err);
+    if (!status)
+        status = convert_parts(from, to, to_file, o.hints, &c, err);
+    convert_close_loras(&c);
+    return status;
 }

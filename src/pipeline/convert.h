@@ -2,6 +2,7 @@
 #ifndef KILN_PIPELINE_CONVERT_H
 #define KILN_PIPELINE_CONVERT_H
 
+#include "weights/lora.h"
 #include "weights/probe.h"
 #include "weights/write.h"
 
@@ -12,6 +13,8 @@ typedef struct bound_model {
     part_kind part;
     graph *graph;
     weights *weights;
+    lora_layer *layers; /* merged into it: convert_lora.c */
+    lora_stack stack;
 } bound_model;
 
 typedef struct bound_models {
@@ -26,11 +29,23 @@ typedef struct conversion {
     kiln_progress_function progress;
     void *user;
     int64_t done, total; /* bytes */
+    const kiln_lora *lora_options;
+    lora **loras;
+    int lora_count;
 } conversion;
+
+/* Open the LoRAs that are to be merged, close them (also after a failure), and put them over bound models. */
+kiln_status convert_open_loras(conversion *, const kiln_convert_options *, kiln_error *err);
+void convert_close_loras(conversion *);
+kiln_status convert_merge_loras(bound_models *, const conversion *, kiln_error *err);
+void bound_model_forget_loras(bound_model *);
 
 /* Bind all present parts. Starts as {0}; free with bound_models_fini, after failures too. */
 kiln_status bound_models_open(bound_models *, const model_parts *, kiln_error *err);
 void bound_models_fini(bound_models *);
+
+/* "f32", "f16", "bf16", or NULL: the types are kept. */
+kiln_status convert_read_type(const char *text, conversion *, kiln_error *err);
 
 /* Count bytes as done and tell the user; false when it is to stop. */
 bool conversion_step(void *conversion, int64_t bytes);
