@@ -25,6 +25,12 @@ static kiln_precision precision_of(const char *name)
     return name && strcmp(name, "bf16") == 0 ? KILN_PRECISION_BF16 : KILN_PRECISION_AUTO;
 }
 
+kiln_words model_words_of(const model_choice *choice)
+{
+    return (kiln_words){
+        .folder = choice->words_folder, .files = choice->words.items, .count = choice->words.count};
+}
+
 kiln_model_options model_options_of(const model_choice *choice)
 {
     kiln_model_options options = kiln_model_defaults();
@@ -33,6 +39,7 @@ kiln_model_options model_options_of(const model_choice *choice)
     options.hints = choice->hints;
     options.preview = choice->preview_decoder;
     options.threads = choice->threads;
+    options.words = model_words_of(choice);
     options.precision = precision_of(choice->precision);
     if (getenv("KILN_DATA"))
         options.data_directory = getenv("KILN_DATA");

@@ -2,6 +2,7 @@
 #include "commands.h"
 #include "help.h"
 #include "message.h"
+#include "model_options.h"
 
 #include <kiln/kiln.h>
 
@@ -9,21 +10,22 @@
 #include <string.h>
 
 typedef struct tokenize_values {
-    const char *model, *tokenizer;
+    model_choice model;
     bool json, explain;
     int steps;
 } tokenize_values;
 
 static const option tokenize_options[] = {
-    {"model", 'm', OPTION_TEXT, offsetof(tokenize_values, model), "PATH", "$KILN_MODEL", 0, 0, NULL,
+    {"model", 'm', OPTION_TEXT, offsetof(tokenize_values, model.model), "PATH", "$KILN_MODEL", 0, 0, NULL,
      "the model whose tokenizer to use"},
-    {"tokenizer", 0, OPTION_TEXT, offsetof(tokenize_values, tokenizer), "PATH", NULL, 0, 0, NULL,
+    {"tokenizer", 0, OPTION_TEXT, offsetof(tokenize_values, model.tokenizer), "PATH", NULL, 0, 0, NULL,
      "folder with vocab.json and merges.txt, or a vocabulary file, instead"},
     {"json", 'j', OPTION_FLAG, offsetof(tokenize_values, json), NULL, NULL, 0, 0, NULL, "print JSON"},
     {"explain", 'e', OPTION_FLAG, offsetof(tokenize_values, explain), NULL, NULL, 0, 0, NULL,
      "show how the text is understood as a prompt: parts, schedule over the steps, windows, weights"},
     {"steps", 's', OPTION_INTEGER, offsetof(tokenize_values, steps), "N", "20", 1, 1000, NULL,
      "... in a drawing of so many steps"},
+    WORDS_OPTIONS(tokenize_values),
     {0},
 };
 
@@ -49,11 +51,11 @@ static void print_table(const int32_t *ids, const char *pieces, size_t count)
         printf("%5zu  %6d  %s\n", i, (int)ids[i], pieces);
 }
 
-static int explain(const char *path, const char *prompt, int steps)
+static int explain(const char *path, const char *prompt, int steps, kiln_words words)
 {
     kiln_error err = {0};
     char *text = NULL;
-    if (kiln_explain_prompt(path, prompt, steps, &text, &err) != KILN_OK)
+    if (kiln_explain_prompt(path, prompt, steps, &words, &text, &err) != KILN_OK)
         return complain_error(&err);
     printf("%s", text);
     free(text);
@@ -71,14 +73,14 @@ static int run(const command *c, int argc, char **argv)
         help_command(c);
         return EXIT_OK;
     }
-    const char *path = values.tokenizer ? values.tokenizer
-                       : values.model   ? values.model
-                                        : getenv("KILN_MODEL");
+    const char *path = values.model.tokenizer ? values.model.tokenizer
+                       : values.model.model   ? values.model.model
+                                              : getenv("KILN_MODEL");
     if (!path || !path[0])
         return complain_usage(
             "no tokenizer: name a model with --model PATH or KILN_MODEL, or a folder with --tokenizer");
     if (values.explain)
-        return explain(path, found.plain[0], values.steps);
+        return explain(path, found.plain[0], values.steps, model_words_of(&values.model));
     kiln_error err = {0};
     int32_t *ids = NULL;
     char *pieces = NULL;

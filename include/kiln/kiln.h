@@ -101,6 +101,15 @@ typedef enum kiln_precision {
     KILN_PRECISION_BF16
 } kiln_precision;
 
+/* Words with vectors of their own (textual inversion), by file: .safetensors, .pt, .bin, or a picture (.png, .webp) that holds
+ * them. In a prompt, a file's name without the extension (or the word that the file itself names) stands for its vectors, in
+ * any case, weighted like any word. */
+typedef struct kiln_words {
+    const char *folder;       /* all files in it and in folders below; NULL: none */
+    const char *const *files; /* and these; also LoRAs that words lie in */
+    int count;                /* of files */
+} kiln_words;
+
 typedef struct kiln_model_options {
     const char *vae; /* take the VAE from this file or folder; NULL: the model's own */
     /* Folder with vocab.json and merges.txt, or a vocabulary file; NULL: the model folder's, else the data
@@ -115,6 +124,9 @@ typedef struct kiln_model_options {
     /* File in which the hashes of models are remembered (see kiln_hash_known), which is made when it is not there;
      * NULL: none, so that the first drawing hashes the model, beside its other work. */
     const char *hash_cache;
+    /* Of the folder, a file that is no embedding, does not fit the model, or has the word of another file is refused when a
+     * prompt has its word; pictures without an embedding are passed over. */
+    kiln_words words;
 } kiln_model_options;
 
 KILN_API kiln_model_options kiln_model_defaults(void);

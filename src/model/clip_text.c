@@ -44,11 +44,24 @@ static value layer(at a, const clip_text_config *c, value x)
     return graph_tap(a, op_add(a, x, feed_forward(same(a, "mlp"), c, h)));
 }
 
-/* The one place that turns ids into rows. */
-static value embeddings(at a, const clip_text_config *c, value ids)
+/* Vectors in the place of tokens, given with each run; the lookup gives zeros there. */
+static value given_vectors(at root, const clip_text_config *c, const clip_text_shape *s, value x)
 {
-    value x = nn_token_embedding(named(a, c, "embeddings.token_embedding", "token_embedding"), ids,
-                                 c->vocabulary, c->width);
+    if (!s->word_vectors)
+        return x;
+    shape size = SHAPE3(s->batch, s->tokens, c->width);
+    return op_add(root, x, graph_input(root.graph, same(root, "word_vectors").canonical, size, DTYPE_F32));
+}
+
+/* The one place that turns ids into rows. */
+static value embeddings(at root, at a, const clip_text_config *c, const clip_text_shape *s, value ids)
+{
+    const graph_hooks *hooks = a.graph->hooks;
+    at table = named(a, c, "embeddings.token_embedding", "token_embedding");
+    value x = nn_token_embedding(table, ids, c->vocabulary, c->width);
+    if (hooks && hooks->tokens)
+        x = hooks->tokens(hooks->self, table, ids, x);
+    x = given_vectors(root, c, s, x);
     return nn_position_embedding(named(a, c, "embeddings.position_embedding", "positional_embedding!"), x,
                                  c->positions);
 }
@@ -99,7 +112,7 @@ void clip_text_draw(graph *g, const clip_text_config *c, const clip_text_shape *
     at a = in(root, "text_model", c->dialect == CLIP_DIALECT_TRANSFORMERS ? "text_model" : "");
     graph_segment(root);
     value ids = input(root, "ids", SHAPE2(s->batch, s->tokens));
-    value x = embeddings(a, c, ids), hidden = NO_VALUE;
+    value x = embeddings(root, a, c, s, ids), hidden = NO_VALUE;
     if (s->outputs & CLIP_HIDDEN_0)
         output(root, "hidden_0", x);
     const char *original =

@@ -30,6 +30,9 @@ typedef struct clip_text_config {
     clip_dialect dialect;
 } clip_text_config;
 
+/* The id of a place where a vector stands instead of a token: its row of the table is zeros. */
+enum { NO_TOKEN = -1 };
+
 /* Outputs to draw; what is not asked for is not computed. */
 typedef enum clip_text_output {
     CLIP_HIDDEN_0 = 1,          /* "hidden_0" [N,T,C]: the embeddings */
@@ -44,6 +47,7 @@ typedef struct clip_text_shape {
     int batch, tokens; /* tokens: 1..positions */
     unsigned outputs;  /* clip_text_output, or-ed; at least one */
     int skip; /* "clip skip": 1 the last layer, 2 the one before it (penultimate), ... up to layers */
+    bool word_vectors; /* words may have vectors of their own: see clip_text_draw */
     const char *
         place; /* where in a larger graph: parameters, inputs and outputs are named below it; NULL: at the root */
 } clip_text_shape;
@@ -65,6 +69,8 @@ int clip_pooling_index(const clip_text_config *config, const int32_t *ids, int c
 
 /* Draw the encoder.
  *   inputs   ids I32 [N,T];   pooling_index I32 [N] when CLIP_POOLED or CLIP_TEXT_EMBEDS is asked for
+ *   with word_vectors also word_vectors F32 [N,T,width], added to what is looked up: zeros for a token like any other, and a
+ *   vector in the place of a token whose id is NO_TOKEN. Positions are added afterwards
  * All parameters are declared whatever is asked for. Errors stay in the graph. */
 void clip_text_draw(graph *graph, const clip_text_config *config, const clip_text_shape *shape);
 

@@ -3,6 +3,7 @@
 
 #include "pipeline/loras.h"
 #include "pipeline/map.h"
+#include "pipeline/model_words.h"
 #include "text/chunks.h"
 #include "text/extra_networks.h"
 #include "text/prompt_parts.h"
@@ -66,7 +67,10 @@ static kiln_status cut(const kiln_model *m, encoding *e, int count, const condit
                         m->path);
         chunk_options o = chunk_options_of(t);
         o.pad_id = m->pad_id[e[i].kind] >= 0 ? m->pad_id[e[i].kind] : o.pad_id;
+        o.taught = model_words_taught(m, e[i].kind);
         status = chunks_of_pieces(t, text->pieces, &o, &e[i].chunks, err);
+        if (status == KILN_OK)
+            status = model_words_check(m->words, &e[i].chunks, err);
         if (status == KILN_OK && e[i].chunks.count > longest)
             longest = e[i].chunks.count;
     }
@@ -122,6 +126,9 @@ static kiln_status encode_window(kiln_session *s, const encoding *e, const plan 
                         "the tokenizer gives the id %d, but the text encoder knows only %d words",
                         (int)ids[i], e->config->vocabulary);
     memcpy(run_input(r, "ids"), ids, sizeof e->chunks.ids[w]);
+    if (e->chunks.vectors)
+        model_words_fill(s->model->words, e->kind, e->chunks.vectors[w], e->config->width,
+                         run_input(r, "ids"), run_input(r, "word_vectors"));
     int32_t *index = run_input(r, "pooling_index");
     if (index)
         *index = clip_pooling_index(e->config, ids, CHUNK_LENGTH);
@@ -141,7 +148,11 @@ static kiln_status encode_window(kiln_session *s, const encoding *e, const plan 
 static kiln_status encode_all(kiln_session *s, const encoding *e, float *context, int row, float *pooled,
                               kiln_error *err)
 {
-    network_shape size = {.batch = 1, .tokens = CHUNK_LENGTH, .outputs = e->outputs, .skip = e->skip};
+    network_shape size = {.batch = 1,
+                          .tokens = CHUNK_LENGTH,
+                          .outputs = e->outputs,
+                          .skip = e->skip,
+                          .word_vectors = e->chunks.vectors != NULL};
     const plan *p = NULL;
     run *r = NULL;
     kiln_status status = session_get_plan(s, e->kind, &size, &p, err);
@@ -245,6 +256,21 @@ kiln_status conditioning_tokens(const kiln_model *m, const conditioning_text *te
     kiln_status status = count ? cut(m, e, count, text, err) : model_need(m, NETWORK_TEXT_1, err);
     if (status == KILN_OK)
         *tokens = e[0].chunks.count * CHUNK_LENGTH;
+    for (int i = 0; i < count; i++)
+        chunks_free(&e[i].chunks);
+    return status;
+}
+
+kiln_status conditioning_words(const kiln_model *m, const conditioning_text *text, bool *used,
+                               kiln_error *err)
+{
+    encoding e[2] = {{0}};
+    int count = m->words ? encoders_of(m, e, text->clip_skip) : 0;
+    kiln_status status = count ? cut(m, e, count, text, err) : KILN_OK;
+    for (int w = 0; status == KILN_OK && e[0].chunks.vectors && w < e[0].chunks.count; w++)
+        for (int i = 0; i < CHUNK_LENGTH; i++)
+            if (e[0].chunks.vectors[w][i].word >= 0)
+                used[e[0].chunks.vectors[w][i].word] = true;
     for (int i = 0; i < count; i++)
         chunks_free(&e[i].chunks);
     return status;

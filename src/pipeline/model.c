@@ -3,6 +3,7 @@
 #include "pipeline/model.h"
 
 #include "image/picture_text.h"
+#include "pipeline/model_words.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -57,7 +58,11 @@ kiln_status model_draw_network(const kiln_model *m, network_kind kind, const net
     if (!g)
         return fail(err, KILN_NO_MEMORY, "out of memory for a graph");
     g->hooks = hooks;
-    clip_text_shape text = {.batch = s->batch, .tokens = s->tokens, .outputs = s->outputs, .skip = s->skip};
+    clip_text_shape text = {.batch = s->batch,
+                            .tokens = s->tokens,
+                            .outputs = s->outputs,
+                            .skip = s->skip,
+                            .word_vectors = s->word_vectors};
     unet_shape unet = {.batch = s->batch,
                        .height = s->height,
                        .width = s->width,
@@ -290,6 +295,8 @@ static kiln_status open_parts(kiln_model *m, const char *path, const kiln_model_
     m->hash.path = unet ? tensor_file_path(unet) : NULL;
     status = open_tokenizers(m, o, err);
     if (status == KILN_OK)
+        status = model_words_open(m, &o->words, err);
+    if (status == KILN_OK)
         status = open_schedule(m, err);
     return status == KILN_OK ? open_preview(m, o->preview, err) : status;
 }
@@ -301,6 +308,7 @@ static void model_free(kiln_model *m)
         packed_store_free(m->networks[k].store);
         weights_free(m->networks[k].bound);
     }
+    model_words_free(m->words);
     tokenizer_close(m->tokenizers[0]);
     tokenizer_close(m->tokenizers[1]);
     schedule_free(m->schedule);

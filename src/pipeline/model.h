@@ -29,6 +29,7 @@ typedef struct network_shape {
     int batch, height, width, tokens;
     unsigned outputs;                                        /* text: clip_text_output */
     int skip;                                                /* text */
+    bool word_vectors;                                       /* text: see clip_text_shape */
     bool control;                                            /* UNet: ControlNets steer it */
     int image_prompts, image_tokens[UNET_MAX_IMAGE_PROMPTS]; /* UNet: see unet_shape */
 } network_shape;
@@ -44,8 +45,9 @@ struct kiln_model {
     kiln_precision precision;
     plan_options plan; /* taps off */
     network networks[NETWORK_COUNT];
-    tokenizer *tokenizers[2]; /* NULL: not found; an error only when a text is to be encoded */
-    int32_t pad_id[2];        /* -1: as the tokenizer says */
+    struct model_words *words; /* words with vectors of their own; NULL: none. See model_words.h */
+    tokenizer *tokenizers[2];  /* NULL: not found; an error only when a text is to be encoded */
+    int32_t pad_id[2];         /* -1: as the tokenizer says */
     taesd_config preview_taesd;
     vae_approx_config preview_approx;
     bool preview_is_taesd;

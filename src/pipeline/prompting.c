@@ -146,6 +146,26 @@ kiln_status prompting_tokens(const kiln_model *m, const char *prompt, const prom
     return status;
 }
 
+kiln_status prompting_words(const kiln_model *m, const char *prompt, const prompting_rules *rules, bool *used,
+                            kiln_error *err)
+{
+    prompting *p = calloc(1, sizeof *p);
+    if (!p)
+        return fail(err, KILN_NO_MEMORY, "out of memory for the prompt");
+    kiln_status status = read_schedules(p, prompt, rules, err);
+    for (int i = 0; status == KILN_OK && i < p->parts.count; i++)
+        for (int k = 0; status == KILN_OK && k < p->schedule[i].text_count; k++) {
+            prompt_pieces pieces;
+            conditioning_text text = {.pieces = &pieces, .clip_skip = rules->clip_skip};
+            status = read_pieces(p->schedule[i].texts[k], rules, &pieces, err);
+            if (status == KILN_OK)
+                status = conditioning_words(m, &text, used, err);
+            prompt_pieces_free(&pieces);
+        }
+    prompting_free(p);
+    return status;
+}
+
 const kiln_map *prompting_map(const prompting *p, int part, int step)
 {
     return p->maps[part][prompt_schedule_text(&p->schedule[part], step)];

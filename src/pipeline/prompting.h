@@ -35,6 +35,10 @@ void prompting_free(prompting *);
 kiln_status prompting_tokens(const kiln_model *, const char *prompt, const prompting_rules *, int *tokens,
                              kiln_error *);
 
+/* Set used[i] for every word of model_words that is in it. */
+kiln_status prompting_words(const kiln_model *, const char *prompt, const prompting_rules *, bool *used,
+                            kiln_error *);
+
 /* What a part is in a step, counted from 0. */
 const kiln_map *prompting_map(const prompting *, int part, int step);
 /* One text of weight 1 from the first step to the last. */

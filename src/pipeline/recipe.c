@@ -3,6 +3,7 @@
 #include "pipeline/guiding.h"
 #include "pipeline/hires.h"
 #include "pipeline/loras.h"
+#include "pipeline/model_words.h"
 #include "pipeline/request.h"
 
 #include <errno.h>
@@ -59,6 +60,26 @@ static void add_model(infotext *t, kiln_model *m)
     set_format(t, "Model", "%s", m->name);
 }
 
+/* The embeddings whose words are in the prompts. */
+static void add_words(infotext *t, const kiln_session *s, const request *r)
+{
+    const model_words *all = s->model->words;
+    const char *const texts[] = {r->options->conditioning ? NULL : r->options->prompt,
+                                 r->options->negative_conditioning || !r->guided ? NULL
+                                                                                 : r->options->negative};
+    bool *used = all && all->count ? calloc((size_t)all->count, sizeof *used) : NULL;
+    for (int i = 0; used && i < 2; i++) {
+        prompting_rules rules;
+        if (texts[i] && request_prompting(r, i == 1, &rules, NULL) == KILN_OK)
+            (void)!prompting_words(s->model, texts[i], &rules, used, NULL);
+    }
+    char *hashes = used ? model_words_hashes(all, used) : NULL;
+    if (hashes)
+        (void)!infotext_set(t, "TI hashes", hashes, NULL);
+    free(hashes);
+    free(used);
+}
+
 char *request_infotext(const kiln_session *s, const request *r, int index)
 {
     const kiln_draw_options *o = r->options;
@@ -100,6 +121,7 @@ char *request_infotext(const kiln_session *s, const request *r, int index)
     set_format(t, "Version", "Kiln %s", kiln_version());
     steering_add_fields(o, t);
     loras_add_fields(s, t);
+    add_words(t, s, r);
     if (r->add_fields)
         r->add_fields(r->add_self, t);
     infotext_sort(t);

@@ -53,8 +53,8 @@ void session_drop(kiln_session *s, network_kind kind)
 static bool same_shape(const network_shape *a, const network_shape *b)
 {
     return a->batch == b->batch && a->height == b->height && a->width == b->width && a->tokens == b->tokens &&
-           a->outputs == b->outputs && a->skip == b->skip && a->control == b->control &&
-           a->image_prompts == b->image_prompts &&
+           a->outputs == b->outputs && a->skip == b->skip && a->word_vectors == b->word_vectors &&
+           a->control == b->control && a->image_prompts == b->image_prompts &&
            memcmp(a->image_tokens, b->image_tokens, sizeof a->image_tokens) == 0;
 }
 

@@ -69,15 +69,22 @@ kiln_status kiln_tokenize(const char *path, const char *text, int32_t **ids, cha
     return status;
 }
 
-kiln_status kiln_explain_prompt(const char *path, const char *prompt, int steps, char **out, kiln_error *err)
+kiln_status kiln_explain_prompt(const char *path, const char *prompt, int steps, const kiln_words *words,
+                                char **out, kiln_error *err)
 {
     *out = NULL;
     tokenizer *t = NULL;
+    model_words *known = NULL;
     if (!path || !prompt)
         return fail(err, KILN_BAD_ARGUMENT, "a tokenizer and a prompt are needed");
     kiln_status status = open_any(path, &t, err);
     if (status == KILN_OK)
-        status = explain_prompt(t, prompt, steps, out, err);
+        status = word_files_read(words, &known, err);
+    if (status == KILN_OK && known)
+        status = model_words_cut(known, 0, t, err);
+    if (status == KILN_OK)
+        status = explain_prompt(t, prompt, steps, known, out, err);
+    model_words_free(known);
     tokenizer_close(t);
     return status;
 }

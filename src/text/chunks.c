@@ -19,6 +19,7 @@ void chunks_free(token_chunks *chunks)
         return;
     free(chunks->ids);
     free(chunks->weights);
+    free(chunks->vectors);
     free(chunks->length);
     free(chunks->end);
     *chunks = (token_chunks){0};
@@ -31,7 +32,8 @@ typedef struct cutting {
     int32_t comma;
     int32_t open[CHUNK_TOKENS]; /* the window being filled */
     float open_weights[CHUNK_TOKENS];
-    bool weighted;
+    chunk_vector open_vectors[CHUNK_TOKENS];
+    bool weighted, taught;
     int open_count;
     int last_comma; /* its index in the open window, or -1 */
     int capacity;
@@ -56,7 +58,11 @@ static kiln_status grow(cutting *c, kiln_error *err)
     float(*weights)[CHUNK_LENGTH] = c->weighted ? realloc(out->weights, capacity * sizeof *weights) : NULL;
     if (weights)
         out->weights = weights;
-    if (!ids || !length || !end || (c->weighted && !weights))
+    chunk_vector(*vectors)[CHUNK_LENGTH] =
+        c->taught ? realloc(out->vectors, capacity * sizeof *vectors) : NULL;
+    if (vectors)
+        out->vectors = vectors;
+    if (!ids || !length || !end || (c->weighted && !weights) || (c->taught && !vectors))
         return fail(err, KILN_NO_MEMORY, "not enough memory for %zu prompt windows", capacity);
     c->capacity = (int)capacity;
     return KILN_OK;
@@ -85,17 +91,22 @@ static kiln_status close_window(cutting *c, int keep, kiln_error *err)
         for (int i = 0; i < CHUNK_LENGTH; i++)
             weights[i] = i >= 1 && i <= keep ? c->open_weights[i - 1] : 1;
     }
+    for (int i = 0; c->taught && i < CHUNK_LENGTH; i++)
+        out->vectors[out->count][i] =
+            i >= 1 && i <= keep ? c->open_vectors[i - 1] : (chunk_vector){.word = -1};
     out->length[out->count] = keep;
     out->end[out->count] = end;
     out->count++;
     c->open_count -= keep;
     memmove(c->open, c->open + keep, (size_t)c->open_count * sizeof *c->open);
     memmove(c->open_weights, c->open_weights + keep, (size_t)c->open_count * sizeof *c->open_weights);
+    memmove(c->open_vectors, c->open_vectors + keep, (size_t)c->open_count * sizeof *c->open_vectors);
     c->last_comma = -1;
     return KILN_OK;
 }
 
-static kiln_status add_token(cutting *c, int32_t id, float weight, kiln_error *err)
+/* Room for the next token; `id` is what it is. */
+static kiln_status make_room(cutting *c, int32_t id, kiln_error *err)
 {
     kiln_status status = KILN_OK;
     bool full = c->open_count == CHUNK_TOKENS;
@@ -108,10 +119,49 @@ static kiln_status add_token(cutting *c, int32_t id, float weight, kiln_error *e
     }
     if (!status && c->open_count == CHUNK_TOKENS)
         status = close_window(c, CHUNK_TOKENS, err);
-    if (!status) {
-        c->open_weights[c->open_count] = weight;
-        c->open[c->open_count++] = id;
+    return status;
+}
+
+static void place(cutting *c, int32_t id, float weight, chunk_vector vector)
+{
+    c->open_weights[c->open_count] = weight;
+    c->open_vectors[c->open_count] = vector;
+    c->open[c->open_count++] = id;
+}
+
+static kiln_status add_token(cutting *c, int32_t id, float weight, kiln_error *err)
+{
+    kiln_status status = make_room(c, id, err);
+    if (!status)
+        place(c, id, weight, (chunk_vector){.word = -1});
+    return status;
+}
+
+/* All vectors of a word into one window. Its first token makes room as any token does, as in AUTOMATIC1111's order. */
+static kiln_status add_taught(cutting *c, const taught_run *run, float weight, kiln_error *err)
+{
+    kiln_status status = make_room(c, run->ids[0], err);
+    if (!status && c->open_count + run->vectors > CHUNK_TOKENS)
+        status = close_window(c, c->open_count, err);
+    for (int i = 0; i < run->vectors && !status; i++)
+        place(c, 0, weight, (chunk_vector){run->word, i});
+    return status;
+}
+
+/* The tokens of a text; in one window, the places that it has. */
+static kiln_status add_tokens(cutting *c, const token_list *tokens, float weight, kiln_error *err)
+{
+    kiln_status status = KILN_OK;
+    size_t i = 0;
+    while (!status && i < tokens->count) {
+        const taught_run *run = taught_words_find(c->options.taught, tokens->ids + i, tokens->count - i);
+        int wanted = run ? run->vectors : 1;
+        if (c->options.one_window && c->open_count + wanted > CHUNK_TOKENS)
+            break;
+        status = run ? add_taught(c, run, weight, err) : add_token(c, tokens->ids[i], weight, err);
+        i += run ? run->count : 1;
     }
+    c->out->dropped = tokens->count - i;
     return status;
 }
 
@@ -119,12 +169,8 @@ static kiln_status add_text(cutting *c, const char *text, size_t length, float w
 {
     token_list tokens = {0};
     kiln_status status = tokenizer_encode_part(c->with, text, length, &tokens, err);
-    size_t limit = tokens.count;
-    if (c->options.one_window && limit > CHUNK_TOKENS)
-        limit = CHUNK_TOKENS;
-    for (size_t i = 0; !status && i < limit; i++)
-        status = add_token(c, tokens.ids[i], weight, err);
-    c->out->dropped = tokens.count - limit;
+    if (!status)
+        status = add_tokens(c, &tokens, weight, err);
     token_list_free(&tokens);
     return status;
 }
@@ -169,15 +215,29 @@ static cutting begin(const tokenizer *t, const chunk_options *options, token_chu
     *out = (token_chunks){0};
     return (cutting){.with = t,
                      .options = options ? *options : chunk_options_of(t),
+                     .taught = options && options->taught && options->taught->count,
                      .comma = tokenizer_lookup(t, ",</w>"),
                      .last_comma = -1,
                      .out = out};
+}
+
+static bool has_vectors(const token_chunks *chunks)
+{
+    for (int w = 0; chunks->vectors && w < chunks->count; w++)
+        for (int i = 0; i < CHUNK_LENGTH; i++)
+            if (chunks->vectors[w][i].word >= 0)
+                return true;
+    return false;
 }
 
 static kiln_status finish(cutting *c, kiln_status status, kiln_error *err)
 {
     if (!status && (c->open_count || !c->out->count))
         status = close_window(c, c->open_count, err);
+    if (!status && !has_vectors(c->out)) {
+        free(c->out->vectors);
+        c->out->vectors = NULL;
+    }
     if (status)
         chunks_free(c->out);
     return status;
@@ -216,6 +276,7 @@ kiln_status chunks_extend(const tokenizer *t, token_chunks *chunks, int count, c
     cutting c = {.with = t,
                  .options = options ? *options : chunk_options_of(t),
                  .weighted = chunks->weights != NULL,
+                 .taught = chunks->vectors != NULL,
                  .capacity = chunks->count,
                  .out = chunks};
     kiln_status status = KILN_OK;

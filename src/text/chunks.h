@@ -3,11 +3,14 @@
  * A text encoder sees one window at a time. A longer prompt is cut as AUTOMATIC1111's web UI cuts it: into as
  * many windows as it needs; where a window fills up and a comma stands among its last 20 tokens, what follows
  * that comma moves to the next window whole. The word BREAK (capitals, a word of its own) ends a window early
- * and is not itself encoded. Or, as diffusers does: one window, the rest of the prompt is dropped. */
+ * and is not itself encoded. Or, as diffusers does: one window, the rest of the prompt is dropped.
+ *
+ * A word with vectors of its own (taught_words.h) takes a place for each of them, all in one window. */
 #ifndef KILN_TEXT_CHUNKS_H
 #define KILN_TEXT_CHUNKS_H
 
 #include "text/prompt_attention.h"
+#include "text/taught_words.h"
 #include "text/tokenizer.h"
 
 #include <stdbool.h>
@@ -23,9 +26,16 @@ typedef struct chunk_options {
     /* What fills a window after its end: SD 1.x and SDXL's first encoder the end-of-text id, SD 2.x and
      * SDXL's second encoder 0. */
     int32_t pad_id;
-    bool one_window;     /* diffusers' way: no BREAK, and everything after 75 tokens is dropped */
-    int comma_backtrack; /* 0 .. 75; 0 cuts anywhere */
+    bool one_window;            /* diffusers' way: no BREAK, and everything after 75 tokens is dropped */
+    int comma_backtrack;        /* 0 .. 75; 0 cuts anywhere */
+    const taught_words *taught; /* NULL: none */
 } chunk_options;
+
+/* What stands at a place of a window instead of a token. */
+typedef struct chunk_vector {
+    int word; /* its number in taught_words; -1: the place has a token like any other */
+    int vector;
+} chunk_vector;
 
 /* Several windows, comma backtrack 20, padding as the tokenizer's files say. */
 chunk_options chunk_options_of(const tokenizer *);
@@ -34,8 +44,9 @@ chunk_options chunk_options_of(const tokenizer *);
 typedef struct token_chunks {
     int count; /* at least 1 after success: an empty prompt is one empty window */
     int32_t (*ids)[CHUNK_LENGTH];
-    float (*weights)[CHUNK_LENGTH]; /* of every position, 1 for what is no word; NULL: all are 1 */
-    int *length;                    /* tokens in each window, without start and end: 0 .. 75 */
+    float (*weights)[CHUNK_LENGTH];        /* of every position, 1 for what is no word; NULL: all are 1 */
+    chunk_vector (*vectors)[CHUNK_LENGTH]; /* of every position, whose id is then 0; NULL: there are none */
+    int *length;                           /* tokens in each window, without start and end: 0 .. 75 */
     int *end;       /* position of the first end-of-text id: where the pooled vector is read */
     size_t dropped; /* with one_window: how many tokens of the prompt were left out */
 } token_chunks;

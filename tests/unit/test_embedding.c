@@ -84,8 +84,8 @@ static void test_real_files(void **state)
         {REAL "myPuppet768.pt", 1, 768, 1280, NULL, NULL, "XL-Textual-Inversion"},
         {PNG "gasai_yuno-1000.png", 8, 768, 0, "gasai yuno", NULL, "A1111 picture"},
         {PNG "gasai_yuno-10000.png", 8, 768, 0, "gasai yuno", NULL, "A1111 picture"},
-        {PNG "a1111_test_embedding.png", 1, 768, 0, "test_embedding", NULL, "A1111 picture"},
-        {GOLDEN "embedding_a1111.pt", 2, 32, 0, "oracle-ti", NULL, "A1111"},
+        {PNG "a1111_test_embedding.png", 8, 768, 0, NULL, NULL, "A1111 picture"},
+        {GOLDEN "embedding_a1111.pt", 2, 32, 0, NULL, NULL, "A1111"},
         {GOLDEN "learned_embeds.bin", 1, 32, 0, NULL, "<oracle>", "diffusers"},
         {GOLDEN "embedding.safetensors", 2, 32, 0, NULL, NULL, "kohya"},
     };

@@ -153,7 +153,7 @@ static void a_prompt_is_explained(void **state)
     (void)state;
     char *text = NULL;
     static const char tokenizer[] = TEST_DATA "/sd1-tiny/tokenizer";
-    assert_ok(kiln_explain_prompt(tokenizer, "[a:(b:1.5):2] BREAK a :0.5 AND [a|b]", 4, &text, err));
+    assert_ok(kiln_explain_prompt(tokenizer, "[a:(b:1.5):2] BREAK a :0.5 AND [a|b]", 4, NULL, &text, err));
     static const char *const expected[] = {"part 1 of 2, weight 0.5\n",
                                            "part 2 of 2, weight 1\n",
                                            "  step 1-3: a BREAK a\n",
@@ -166,7 +166,7 @@ static void a_prompt_is_explained(void **state)
         if (!strstr(text, expected[i]))
             fail_msg("'%s' is not in\n%s", expected[i], text);
     free(text);
-    assert_refused(kiln_explain_prompt(tokenizer, "a", 0, &text, err), KILN_BAD_ARGUMENT, "steps");
+    assert_refused(kiln_explain_prompt(tokenizer, "a", 0, NULL, &text, err), KILN_BAD_ARGUMENT, "steps");
     assert_null(text);
 }
 
