@@ -47,12 +47,25 @@ typedef struct recipe_upscaler {
     int num_feat, num_conv, upscale;
 } recipe_upscaler;
 
+/* Textual inversion, in diffusers' words. */
+typedef struct recipe_words {
+    const char *placeholder_token, *initializer_token, *learnable_property;
+    int num_vectors;
+} recipe_words;
+
 /* As A1111's page of hypernetworks asks for them. */
 typedef struct recipe_hypernetwork {
     const char *layer_structure, *activation_func, *weight_initialization, *dropout_structure;
     bool is_layer_norm, activate_output, use_dropout, last_layer_dropout;
     recipe_list modules;
 } recipe_hypernetwork;
+
+/* As kohya's network_dim and its like, and LyCORIS's. */
+typedef struct recipe_lora {
+    const char *network_type, *block_dims;
+    int network_dim, conv_dim, network_factor;
+    double network_alpha, conv_alpha, network_dropout;
+} recipe_lora;
 
 typedef struct recipe_text {
     const char *base, *tokenizer, *hidden_act;
@@ -133,6 +146,8 @@ typedef struct recipe {
     /* what is taught beside the weights */
     const char *output_name, *network_weights, *save_model_as;
     recipe_hypernetwork hypernetwork;
+    recipe_words words;
+    recipe_lora lora;
 } recipe;
 
 typedef enum recipe_kind {

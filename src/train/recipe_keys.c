@@ -39,7 +39,7 @@
     }
 
 static const recipe_key keys[] = {
-    CHOICE("method", method, "text_to_image", "text_to_image|vae|pixel|upscaler|dreambooth|hypernetwork",
+    CHOICE("method", method, "text_to_image", "text_to_image|vae|pixel|upscaler|dreambooth|hypernetwork|textual_inversion|lora",
            "general",
            "what is trained: the denoiser of a latent model, the VAE, a denoiser of pixels, or an upscaler; "
            "dreambooth: text_to_image that needs instance_prompt"),
@@ -257,6 +257,34 @@ static const recipe_key keys[] = {
          "file of the same kind to learn on; none: from nothing"),
     CHOICE("save_model_as", save_model_as, "safetensors", "safetensors|pt", "taught",
            "its format; safetensors carries the recipe, the hashes of base and data, and the losses"),
+
+    CHOICE("network_type", lora.network_type, "lora", "lora|locon|loha|lokr|dora", "lora",
+           "what changes a layer: low rank; of convolutions too; Hadamard or Kronecker product; low rank "
+           "with magnitudes"),
+    INTEGER("network_dim", lora.network_dim, 1, 4096, "4", "lora", "rank"),
+    NUMBER("network_alpha", lora.network_alpha, 0, 1e6, "1", "lora",
+           "what is learnt counts alpha / rank times"),
+    INTEGER("conv_dim", lora.conv_dim, 0, 4096, "0", "lora",
+            "rank of convolutions in residual blocks and resampling; 0: they are left alone (locon: as "
+            "network_dim)"),
+    NUMBER("conv_alpha", lora.conv_alpha, 0, 1e6, "1", "lora", "alpha of those"),
+    NUMBER("network_dropout", lora.network_dropout, 0, 0.95, "0", "lora",
+           "share of the ranks left out in each step"),
+    INTEGER("network_factor", lora.network_factor, 0, 4096, "0", "lora",
+            "lokr: largest side of the first factor; 0: as near a square as goes"),
+    TEXT("block_dims", lora.block_dims, "", "lora",
+         "other ranks for some layers: mid_block*:16, up_blocks.3*:2"),
+
+    TEXT("placeholder_token", words.placeholder_token, "", "textual_inversion",
+         "the word that is learnt, as captions and prompts write it"),
+    TEXT("initializer_token", words.initializer_token, "*", "textual_inversion",
+         "known words that it begins as, such as the class of what it is for"),
+    INTEGER("num_vectors", words.num_vectors, 1, 75, "1", "textual_inversion",
+            "vectors of the word; each takes the place of a token"),
+    CHOICE("learnable_property", words.learnable_property, "object", "object|style|caption",
+           "textual_inversion",
+           "what pictures are said to be: sentences about an object, or in a style; or their own captions, "
+           "the word put before those that lack it"),
 
     TEXT("layer_structure", hypernetwork.layer_structure, "1, 2, 1", "hypernetwork",
          "widths of the layers, as multiples of what they bend; begins and ends with 1"),

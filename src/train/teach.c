@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const teach_kind *const kinds[] = {&teach_hypernetwork};
+static const teach_kind *const kinds[] = {&teach_hypernetwork, &teach_words, &teach_lora};
 
 const teach_kind *teach_kind_of(const char *method)
 {
@@ -72,6 +72,12 @@ kiln_status teach_begin(const teach *t, parameters *p, kiln_error *err)
                           t->list[i].name);
     }
     return status;
+}
+
+kiln_status teach_show(const teach *t, kiln_model *m, const parameters *p, const float *values,
+                       kiln_error *err)
+{
+    return t && t->kind->show ? t->kind->show(t->self, m, p, values, err) : KILN_OK;
 }
 
 const graph_hooks *teach_hooks(const teach *t, const teach_graph *g)

@@ -55,6 +55,10 @@ typedef struct teach_kind {
     kiln_status (*initial)(const void *self, int i, float *to, kiln_error *err);
     /* Lives as long as self; asked for whenever a graph is drawn. NULL: none for this graph. */
     const graph_hooks *(*hooks)(void *self, const teach_graph *);
+    /* Tell the model the values so far, before the first step and before it draws: words that prompts find. NULL: the hooks
+     * are all there is. */
+    kiln_status (*show)(const void *self, kiln_model *, const parameters *, const float *values,
+                        kiln_error *err);
     kiln_status (*save)(const void *self, const teach_artefact *, const char *path, kiln_error *err);
 } teach_kind;
 
@@ -74,9 +78,15 @@ kiln_status teach_open(const recipe *, const kiln_model *, teach **out, kiln_err
 void teach_close(teach *);
 /* Fill in what the parameters begin with, which were opened with the list. */
 kiln_status teach_begin(const teach *, parameters *, kiln_error *err);
+/* `t` may be NULL; values: present or averaged. */
+kiln_status teach_show(const teach *t, kiln_model *, const parameters *, const float *values,
+                       kiln_error *err);
 const graph_hooks *teach_hooks(const teach *, const teach_graph *);
 
+/* The graph's input of textual inversion: I32 [N,T], which vector of the new word stands at a place; -1: none. */
+#define TEACH_WORD_IDS "word_ids"
+
 /* The kinds. */
-extern const teach_kind teach_hypernetwork;
+extern const teach_kind teach_hypernetwork, teach_words, teach_lora;
 
 #endif

@@ -1,7 +1,7 @@
 /* lora_draw.c - see lora_draw.h. */
 #include "weights/lora_draw.h"
 
-#include "ops/ops.h"
+#include "nn/nn.h"
 #include "weights/lora_parts.h"
 #include "weights/write.h"
 
@@ -39,16 +39,32 @@ static shape with_window(int64_t first, int64_t second, shape weight, bool windo
     return SHAPE4(first, second, window ? weight.dim[2] : 1, window ? weight.dim[3] : 1);
 }
 
+/* Ranks left out in a step, those that stay made larger; left [n,r]. One choice for all samples of a batch, since a weight
+ * is one for all: that of the first. */
+static value drop_ranks(const lora_form *f, at a, value left)
+{
+    shape s = value_shape(a, left);
+    const graph *g = a.graph;
+    if (f->dropout <= 0 || graph_failed(a) || !g->input_count)
+        return left;
+    int64_t batch = graph_node(g, g->inputs[0].value)->shape.dim[0];
+    value kept = nn_dropout(a, op_fill(a, SHAPE2(batch, s.dim[1]), 1), f->dropout, 0);
+    value first = op_slice(a, kept, 0, 0, 1);
+    return op_reshape(a, op_multiply_channels(a, op_reshape(a, left, SHAPE3(1, s.dim[0], s.dim[1])), first),
+                      s);
+}
+
 static value low_rank(const lora_form *f, at a, const sizes *s)
 {
     value down = factor(a, "lora_down.weight", with_window(f->rank, s->in, s->whole, true));
     value up = factor(a, "lora_up.weight", with_window(s->out, f->rank, s->whole, false));
-    return graph_failed(a) ? NO_VALUE : product(a, matrix(a, up, s->out), matrix(a, down, f->rank));
+    return graph_failed(a) ? NO_VALUE
+                           : product(a, drop_ranks(f, a, matrix(a, up, s->out)), matrix(a, down, f->rank));
 }
 
 static value hadamard(const lora_form *f, at a, const sizes *s)
 {
-    value first = product(a, factor(a, "hada_w1_a", SHAPE2(s->out, f->rank)),
+    value first = product(a, drop_ranks(f, a, factor(a, "hada_w1_a", SHAPE2(s->out, f->rank))),
                           factor(a, "hada_w1_b", SHAPE2(f->rank, s->columns)));
     value second = product(a, factor(a, "hada_w2_a", SHAPE2(s->out, f->rank)),
                            factor(a, "hada_w2_b", SHAPE2(f->rank, s->columns)));
@@ -72,7 +88,7 @@ static value kronecker(const lora_form *f, at a, const sizes *s)
     if (f->whole)
         w2 = factor(a, "lokr_w2", with_window(rows, s->in / width, s->whole, true));
     else
-        w2 = product(a, factor(a, "lokr_w2_a", SHAPE2(rows, f->rank)),
+        w2 = product(a, drop_ranks(f, a, factor(a, "lokr_w2_a", SHAPE2(rows, f->rank))),
                      factor(a, "lokr_w2_b", SHAPE2(f->rank, columns)));
     if (graph_failed(a))
         return NO_VALUE;

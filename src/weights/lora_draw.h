@@ -16,6 +16,8 @@ typedef struct lora_form {
     int factor; /* of a Kronecker product: the largest side of its first factor; 0: as near a square as goes */
     bool whole;     /* its second factor is not of low rank: then the scale is the strength alone */
     bool magnitude; /* DoRA, by row: dora_scale [out,1(,1,1)] */
+    float
+        dropout; /* share of the ranks that a step leaves out, in training; the graph has inputs already then */
 } lora_form;
 
 /* The changed weight, in its own shape. `weight` is [out,in] or [out,in,kh,kw]; anything else is given back as it is. */
