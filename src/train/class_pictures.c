@@ -390,7 +390,8 @@ static kiln_status choose_folder(const kiln_training *t, const char *given, cons
 
 static bool is_measured(const recipe *r)
 {
-    bool worded = strcmp(r->method, "vae") != 0 && strcmp(r->method, "upscaler") != 0;
+    bool worded = strcmp(r->method, "vae") != 0 && strcmp(r->method, "upscaler") != 0 &&
+                  (strcmp(r->method, "pixel") != 0 || r->conditional);
     return worded && r->num_class_validation_images > 0 &&
            (r->class_prompt[0] || r->class_validation_data_dir[0]);
 }
