@@ -6,14 +6,20 @@
 
 #include "pipeline/conditioning.h"
 #include "pipeline/map.h"
+#include "pipeline/model_words.h"
 #include "text/chunks.h"
+#include "train/mix.h"
+#include "train/teach.h"
+#include "train/word_captions.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+enum { MIX_WORD_CAPTION = MIX_OBJECTIVE + 70 };
+
 /* One window's ids for an encoder, and where its state is pooled (index may be NULL). */
 static kiln_status fill_ids(const objective *o, network_kind encoder, const char *caption, int32_t *ids,
-                            int32_t *index, kiln_error *err)
+                            int32_t *index, int32_t *word_ids, kiln_error *err)
 {
     const clip_text_config *config =
         encoder == NETWORK_TEXT_1 ? &o->model->parts->text : &o->model->parts->text_2;
@@ -23,6 +29,7 @@ static kiln_status fill_ids(const objective *o, network_kind encoder, const char
     chunk_options options = chunk_options_of(t);
     token_chunks chunks = {0};
     options.one_window = true;
+    options.taught = model_words_taught(o->model, encoder);
     if (o->model->pad_id[encoder] >= 0)
         options.pad_id = o->model->pad_id[encoder];
     kiln_status status = chunks_of_prompt(t, caption, &options, &chunks, err);
@@ -35,6 +42,11 @@ static kiln_status fill_ids(const objective *o, network_kind encoder, const char
     }
     if (index && !status)
         *index = clip_pooling_index(config, ids, CHUNK_LENGTH);
+    for (int i = 0; i < CHUNK_LENGTH && word_ids && !status; i++) {
+        bool taught = chunks.vectors && chunks.vectors[0][i].word >= 0;
+        word_ids[i] = taught ? chunks.vectors[0][i].vector : NO_TOKEN;
+        ids[i] = taught ? NO_TOKEN : ids[i];
+    }
     chunks_free(&chunks);
     return status;
 }
@@ -97,6 +109,34 @@ static kiln_status fill_states(objective *o, const objective_batch *b, run *r, k
     return status;
 }
 
+/* The captions of pictures that a word is learnt from are of its own making. */
+static kiln_status caption_of(const objective *o, const objective_batch *b, int i, char **caption,
+                              kiln_error *err)
+{
+    bool learnt = strcmp(o->recipe->method, teach_words.method) == 0;
+    uint64_t bits = mix(b->samples[i].noise_seed, MIX_WORD_CAPTION, 0, 0);
+    *caption = learnt ? word_caption(o->recipe, b->captions[i], bits) : strdup(b->captions[i]);
+    return *caption ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory for a caption");
+}
+
+/* One caption as ids, for the graph that text encoders lie in. */
+static kiln_status fill_sample(const objective *o, const objective_batch *b, int i, run *r, kiln_error *err)
+{
+    int32_t *ids = run_input(r, "ids"), *ids_2 = run_input(r, "text_encoder_2.ids"),
+            *index_2 = run_input(r, "text_encoder_2.pooling_index"), *words = run_input(r, TEACH_WORD_IDS);
+    size_t first = (size_t)i * CHUNK_LENGTH;
+    char *caption;
+    kiln_status status = caption_of(o, b, i, &caption, err);
+    if (words)
+        words += first;
+    if (!status)
+        status = fill_ids(o, NETWORK_TEXT_1, caption, ids + first, NULL, words, err);
+    if (!status && ids_2)
+        status = fill_ids(o, NETWORK_TEXT_2, caption, ids_2 + first, index_2 + i, words, err);
+    free(caption);
+    return status;
+}
+
 kiln_status objective_fill_words(objective *o, const objective_batch *b, run *r, kiln_error *err)
 {
     float *times = run_input(r, "added_time_ids");
@@ -104,15 +144,10 @@ kiln_status objective_fill_words(objective *o, const objective_batch *b, run *r,
                            (float)b->shape.height_px, (float)b->shape.width_px};
     for (int i = 0; times && i < b->shape.batch; i++)
         memcpy(times + 6 * i, size, sizeof size);
-    int32_t *ids = run_input(r, "ids"), *ids_2 = run_input(r, "text_encoder_2.ids"),
-            *index_2 = run_input(r, "text_encoder_2.pooling_index");
+    int32_t *ids = run_input(r, "ids");
     kiln_status status = KILN_OK;
-    for (int i = 0; ids && i < b->shape.batch && !status; i++) {
-        size_t first = (size_t)i * CHUNK_LENGTH;
-        status = fill_ids(o, NETWORK_TEXT_1, b->captions[i], ids + first, NULL, err);
-        if (!status && ids_2)
-            status = fill_ids(o, NETWORK_TEXT_2, b->captions[i], ids_2 + first, index_2 + i, err);
-    }
+    for (int i = 0; ids && i < b->shape.batch && !status; i++)
+        status = fill_sample(o, b, i, r, err);
     if (ids || status)
         return status;
     if (o->worded)

@@ -40,7 +40,10 @@ static kiln_status present_begin(present *p, kiln_training *t, kiln_error *err)
             if (!t->model->networks[k].store)
                 return fail(err, KILN_NO_MEMORY, "out of memory for the samples");
         }
-    kiln_status status = kiln_session_new(t->model, &p->session, err);
+    const float *values = t->average ? t->average : t->parameters->values;
+    kiln_status status = teach_show(t->teach, t->model, t->parameters, values, err);
+    if (!status)
+        status = kiln_session_new(t->model, &p->session, err);
     for (int k = 0; k < NETWORK_COUNT && !status; k++)
         p->session->hooks[k] = teach_hooks(t->teach, &(teach_graph){.network = (network_kind)k});
     return status;

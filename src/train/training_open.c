@@ -1,5 +1,6 @@
 /* training_open.c - from a recipe to a run that is ready for its next step. */
 #include "train/training.h"
+#include "train/word_captions.h"
 
 #include "formats/hash.h"
 #include "train/leftovers.h"
@@ -206,7 +207,7 @@ static kiln_status open_data(kiln_training *t, kiln_error *err)
     o.size_cache = sizes;
     o.width_px = r->resolution.number[0];
     o.height_px = r->resolution.number[1];
-    o.captions_needed = worded;
+    o.captions_needed = worded && (strcmp(r->method, "textual_inversion") != 0 || word_captions_own(r));
     o.enable_bucket = r->enable_bucket;
     o.min_bucket_reso = r->min_bucket_reso;
     o.max_bucket_reso = r->max_bucket_reso;
@@ -292,6 +293,8 @@ static kiln_status open_parameters(kiln_training *t, kiln_error *err)
     status = parameters_open(t->model, &choice, &t->parameters, err);
     if (!status && t->teach)
         status = teach_begin(t->teach, t->parameters, err);
+    if (!status)
+        status = teach_show(t->teach, t->model, t->parameters, t->parameters->values, err);
     if (status)
         return status;
     size_t count = (size_t)t->parameters->trainable, size = (size_t)t->parameters->trainable_size;
