@@ -60,6 +60,8 @@ const option drawing_option_table[] = {
      "several times. <lora:NAME:X:Y> in the prompt does the same with a file of --lora-dir"},
     {"lora-dir", 0, OPTION_TEXT, AT(lora_folder), "FOLDER", "Lora or loras beside the model", 0, 0, NULL,
      "where the LoRAs are that a prompt names"},
+    {"hypernetwork-dir", 0, OPTION_TEXT, AT(hypernetwork_folder), "FOLDER", "hypernetworks beside the model",
+     0, 0, NULL, "where the hypernetworks are that a prompt names: <hypernet:NAME:X>"},
     {"clip-skip", 0, OPTION_INTEGER, AT(clip_skip), "N", "1", 1, 12, NULL,
      "which layer of the text encoder counts, from the last"},
     {"emphasis", 0, OPTION_CHOICE, AT(emphasis), "HOW", "Original", 0, 0, "Original|No norm|Ignore|None",
@@ -147,6 +149,7 @@ void draw_values_apply(const draw_values *v, kiln_draw_options *o)
     o->hires_upscaler = v->hires_upscaler;
     o->hires_steps = v->hires_steps;
     o->lora_folder = v->lora_folder;
+    o->hypernetwork_folder = v->hypernetwork_folder;
     o->vae_tile = v->vae_tile;
     o->memory_limit = v->memory;
     o->preview_every = v->preview ? v->preview_every : 0;

@@ -23,7 +23,8 @@ typedef struct draw_values {
     picture_size size;
     seed_choice seed;
     const char *rng, *sampler, *schedule;
-    const char *init, *condition, *negative_condition, *like, *lora_folder, *preview, *trace;
+    const char *init, *condition, *negative_condition, *like, *lora_folder, *hypernetwork_folder, *preview,
+        *trace;
     option_list loras;
     int64_t memory;
     bool profile, quiet;

@@ -268,6 +268,8 @@ typedef struct kiln_draw_options {
     int lora_count;
     /* Where a prompt's names are looked for, in folders below as well; NULL: in Lora, loras or lora beside the model. */
     const char *lora_folder;
+    /* The same for hypernetworks (<hypernet:name:strength>); NULL: in hypernetworks or hypernetwork beside the model. */
+    const char *hypernetwork_folder;
     /* A second, larger pass over what was drawn ("Hires. fix" of A1111); not with `init`. */
     double hires_scale;            /* 1..16; 0: none */
     int hires_width, hires_height; /* px, instead of the scale; 0 */

@@ -221,21 +221,22 @@ static bool identify_hypernetwork(const tensor_file *file, identity *out)
         const char *name = tensor_file_entry(file, i)->name;
         char *rest;
         long width = isdigit((unsigned char)*name) ? strtol(name, &rest, 10) : -1;
-        if (width < 64 || (!begins(rest, ".0.linear") && !begins(rest, ".1.linear")))
+        if (width < 1 || (!begins(rest, ".0.linear") && !begins(rest, ".1.linear")))
             return false;
         size_t used = strlen(widths);
         if (width != last)
             snprintf(widths + used, sizeof widths - used, "%s%ld", used ? ", " : "", width);
         last = width;
-        if (width == 768 || width == 1024)
+        if (width == 768 || width == 1024 || width == 2048)
             identify_by_context(out, (int)width);
     }
     if (last < 0)
         return false;
     const char *activation = tensor_file_value(file, "activation_func");
+    bool ours = !activation && (activation = tensor_file_metadata(file, "activation_func"));
     out->kind = WEIGHTS_HYPERNETWORK;
     out->supported = true;
-    SAY(dialect, "A1111");
+    SAY(dialect, "%s", ours ? "Kiln" : "A1111");
     SAY(detail, "widths %s; activation %.24s", widths, activation ? activation : "linear");
     return true;
 }

@@ -11,6 +11,17 @@
 
 enum { FOLDERS_DEEP = 6, PATH_SIZE = 4096 };
 
+/* A kind of extra network. */
+typedef struct kind {
+    const char *word, *places;
+    const char *const folders[3];
+    bool by_metadata; /* files may tell the name that they were written under */
+} kind;
+
+static const kind lora_kind = {"LoRA", "Lora, loras or lora", {"Lora", "loras", "lora"}, true};
+static const kind hypernetwork_kind = {
+    "hypernetwork", "hypernetworks or hypernetwork", {"hypernetworks", "hypernetwork"}, false};
+
 typedef struct search {
     const char *name; /* its last part */
     bool by_metadata;
@@ -75,7 +86,7 @@ static bool look_in(const search *s, const char *folder, int depth)
     return found;
 }
 
-static bool find_in(const char *folder, const char *name, char *path, size_t size)
+static bool find_in(const kind *k, const char *folder, const char *name, char *path, size_t size)
 {
     char below[PATH_SIZE];
     const char *slash = strrchr(name, '/');
@@ -87,7 +98,7 @@ static bool find_in(const char *folder, const char *name, char *path, size_t siz
     if (look_in(&s, below, 0))
         return true;
     s.by_metadata = true;
-    return look_in(&s, below, 0);
+    return k->by_metadata && look_in(&s, below, 0);
 }
 
 /* The folder that a model's file or folder lies in, `up` steps above it. */
@@ -108,15 +119,14 @@ static void folder_above(const char *model, int up, char out[PATH_SIZE])
     }
 }
 
-static bool find_beside(const char *model, const char *name, char *path, size_t size)
+static bool find_beside(const kind *k, const char *model, const char *name, char *path, size_t size)
 {
-    static const char *const names[] = {"Lora", "loras", "lora"};
     for (int up = 1; up <= 2; up++)
-        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        for (int i = 0; i < 3 && k->folders[i]; i++) {
             char above[PATH_SIZE], folder[PATH_SIZE + 16];
             folder_above(model, up, above);
-            snprintf(folder, sizeof folder, "%s/%s", above, names[i]);
-            if (find_in(folder, name, path, size))
+            snprintf(folder, sizeof folder, "%s/%s", above, k->folders[i]);
+            if (find_in(k, folder, name, path, size))
                 return true;
         }
     return false;
@@ -129,17 +139,29 @@ static bool leaves_folder(const char *name)
            (length > 3 && strcmp(name + length - 3, "/..") == 0);
 }
 
+static kiln_status find(const kind *k, const char *folder, const char *model, const char *name, char *path,
+                        size_t size, kiln_error *err)
+{
+    if (leaves_folder(name))
+        return fail(err, KILN_BAD_ARGUMENT, "'%s' in the prompt is no name of a %s", name, k->word);
+    if (folder && !path_is_folder(folder))
+        return fail(err, KILN_NOT_FOUND, "%s: there is no such folder with %ss", folder, k->word);
+    if (folder ? find_in(k, folder, name, path, size) : find_beside(k, model, name, path, size))
+        return KILN_OK;
+    if (folder)
+        return fail(err, KILN_NOT_FOUND, "%s: there is no %s '%s'", folder, k->word, name);
+    return fail(err, KILN_NOT_FOUND, "there is no %s '%s' in the folders %s beside the model %s", k->word,
+                name, k->places, model);
+}
+
 kiln_status lora_find(const char *folder, const char *model, const char *name, char *path, size_t size,
                       kiln_error *err)
 {
-    if (leaves_folder(name))
-        return fail(err, KILN_BAD_ARGUMENT, "'%s' in the prompt is no name of a LoRA", name);
-    if (folder && !path_is_folder(folder))
-        return fail(err, KILN_NOT_FOUND, "%s: there is no such folder with LoRAs", folder);
-    if (folder ? find_in(folder, name, path, size) : find_beside(model, name, path, size))
-        return KILN_OK;
-    if (folder)
-        return fail(err, KILN_NOT_FOUND, "%s: there is no LoRA '%s'", folder, name);
-    return fail(err, KILN_NOT_FOUND,
-                "there is no LoRA '%s' in the folders Lora, loras or lora beside the model %s", name, model);
+    return find(&lora_kind, folder, model, name, path, size, err);
+}
+
+kiln_status hypernetwork_find(const char *folder, const char *model, const char *name, char *path,
+                              size_t size, kiln_error *err)
+{
+    return find(&hypernetwork_kind, folder, model, name, path, size, err);
 }

@@ -13,5 +13,8 @@
  * KILN_NOT_FOUND says where was looked; KILN_BAD_ARGUMENT for a name that would leave the folder. */
 kiln_status lora_find(const char *folder, const char *model, const char *name, char *path, size_t size,
                       kiln_error *err);
+/* The same for hypernetworks, in the folders hypernetworks or hypernetwork; by their files' names alone. */
+kiln_status hypernetwork_find(const char *folder, const char *model, const char *name, char *path,
+                              size_t size, kiln_error *err);
 
 #endif

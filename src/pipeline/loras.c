@@ -2,6 +2,7 @@
 #include "pipeline/loras.h"
 
 #include "formats/hash_cache.h"
+#include "pipeline/hypernetworks.h"
 #include "pipeline/lora_find.h"
 #include "text/extra_networks.h"
 #include "weights/lora.h"
@@ -133,9 +134,6 @@ static kiln_status add_tags(session_loras *all, const kiln_draw_options *o, cons
     for (int i = 0; status == KILN_OK && i < tags.count; i++) {
         if (extra_network_is(&tags.network[i], "lora"))
             status = add_tag(all, &tags.network[i], o->lora_folder, model, err);
-        else
-            status = fail(err, KILN_UNSUPPORTED, "%s: hypernetworks are not applied in this version",
-                          tags.network[i].text);
     }
     extra_networks_free(&tags);
     return status;
@@ -225,6 +223,9 @@ static void replace(kiln_session *s, session_loras *fresh)
     for (int k = 0; k < LORA_NETWORKS; k++)
         if ((old && old->network[k].store) || (fresh && fresh->network[k].store))
             session_drop(s, kind_of[k]);
+    const int unet = LORA_NETWORKS - 1;
+    if ((old && old->network[unet].store) || (fresh && fresh->network[unet].store))
+        session_drop_hypernetworks(s); /* they lie on the weights that change */
     s->loras = fresh;
     session_loras_free(old);
 }

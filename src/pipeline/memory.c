@@ -11,8 +11,9 @@
 #include "pipeline/request.h"
 
 #include "base/free_memory.h"
-#include "pipeline/loras.h"
 #include "pipeline/autoencode.h"
+#include "pipeline/hypernetworks.h"
+#include "pipeline/loras.h"
 #include "text/chunks.h"
 
 #include <stdio.h>
@@ -23,7 +24,7 @@
 static int64_t packed_now(const kiln_session *s)
 {
     const kiln_model *m = s->model;
-    int64_t bytes = (int64_t)session_loras_bytes(s);
+    int64_t bytes = (int64_t)(session_loras_bytes(s) + session_hypernetworks_bytes(s));
     for (int k = 0; k < NETWORK_COUNT; k++)
         bytes += (int64_t)packed_store_bytes(m->networks[k].store);
     return bytes;

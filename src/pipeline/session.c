@@ -1,4 +1,5 @@
 /* session.c - see session.h. */
+#include "pipeline/hypernetworks.h"
 #include "pipeline/loras.h"
 
 #include <stdlib.h>
@@ -27,6 +28,7 @@ void kiln_session_free(kiln_session *s)
         return;
     while (s->plan_count)
         forget(s, s->plan_count - 1);
+    session_drop_hypernetworks(s);
     session_loras_free(s->loras);
     profile_free(s->profile);
     atomic_fetch_sub(&s->model->sessions, 1);
@@ -111,10 +113,10 @@ kiln_status session_get_plan(kiln_session *s, network_kind kind, const network_s
         }
     make_room(s);
     session_plan made = {.kind = kind, .shape = *size, .used = ++s->clock};
-    kiln_status status = model_draw_network(s->model, kind, size, s->hooks[kind], &made.graph, err);
+    kiln_status status = model_draw_network(s->model, kind, size, session_hooks(s, kind), &made.graph, err);
     plan_options options = options_of(s, on_loading);
     if (status == KILN_OK)
-        status = plan_compile(made.graph, &options, session_store(s, kind), &made.plan, err);
+        status = plan_compile(made.graph, &options, session_bent_store(s, kind), &made.plan, err);
     if (status != KILN_OK) {
         graph_free(made.graph);
         return status;
@@ -133,7 +135,7 @@ kiln_status session_measure(kiln_session *s, network_kind kind, const network_sh
     packed_store *store = packed_store_new((parameter_source){0});
     if (!store)
         return fail(err, KILN_NO_MEMORY, "out of memory while planning");
-    kiln_status status = model_draw_network(s->model, kind, size, s->hooks[kind], &g, err);
+    kiln_status status = model_draw_network(s->model, kind, size, session_hooks(s, kind), &g, err);
     plan_options options = options_of(s, on_measuring);
     if (status == KILN_OK)
         status = plan_compile(g, &options, store, &p, err);

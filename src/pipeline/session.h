@@ -23,8 +23,9 @@ struct kiln_session {
     kiln_trace_function trace;
     void *trace_user;
     bool trace_statistics;
-    profile *profile;            /* NULL: off */
-    struct session_loras *loras; /* NULL: none; see loras.h */
+    profile *profile;                            /* NULL: off */
+    struct session_loras *loras;                 /* NULL: none; see loras.h */
+    struct session_hypernetworks *hypernetworks; /* NULL: none; see hypernetworks.h */
     /* What a network's layers are bent by while its plans are drawn; NULL: by nothing. The store of its weights then knows
      * the parameters that hooks draw. */
     const graph_hooks *hooks[NETWORK_COUNT];

@@ -6,6 +6,7 @@
 #include "pipeline/autoencode.h"
 #include "pipeline/conditioning.h"
 #include "pipeline/guiding.h"
+#include "pipeline/hypernetworks.h"
 #include "pipeline/image_api.h"
 #include "pipeline/loras.h"
 #include "pipeline/preview.h"
@@ -393,6 +394,8 @@ kiln_status work_open(work *w, kiln_session *s, const kiln_draw_options *options
     kiln_status status = request_resolve(s, options, kind, &w->request, err);
     if (status == KILN_OK)
         status = session_use_loras(s, options, err);
+    if (status == KILN_OK)
+        status = session_use_hypernetworks(s, options, err);
     if (status == KILN_OK)
         status = request_plan_memory(s, &w->request, err);
     if (status != KILN_OK)
