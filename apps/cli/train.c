@@ -15,7 +15,7 @@
 enum { SETTINGS = 256 };
 
 typedef struct train_values {
-    const char *resume, *output;
+    const char *resume, *output, *from;
     bool accept_changes, show, quiet;
 } train_values;
 
@@ -24,6 +24,8 @@ static const option train_options[] = {
      "go on from 'latest', or from the folder of a checkpoint"},
     {"output", 'o', OPTION_TEXT, offsetof(train_values, output), "DIR", "the recipe's output_dir", 0, 0, NULL,
      "the folder of the run"},
+    {"from", 0, OPTION_TEXT, offsetof(train_values, from), "WHAT", NULL, 0, 0, NULL,
+     "instead of RECIPE: repeat what made this .safetensors, checkpoint or run's folder"},
     {"accept-changes", 0, OPTION_FLAG, offsetof(train_values, accept_changes), NULL, NULL, 0, 0, NULL,
      "resume although pictures, captions or the base have changed"},
     {"show", 0, OPTION_FLAG, offsetof(train_values, show), NULL, NULL, 0, 0, NULL,
@@ -205,8 +207,12 @@ static int run(const command *c, int argc, char **argv)
         help_command(c);
         return EXIT_OK;
     }
+    if ((found.count > 0) == (values.from != NULL)) {
+        complain_usage(values.from ? "--from stands in place of a recipe" : "a recipe is missing");
+        return EXIT_USAGE;
+    }
     interrupt_watch(NULL);
-    if (kiln_training_recipe_read(found.plain[0], &r, &err) != KILN_OK ||
+    if (kiln_training_recipe_read(values.from ? values.from : found.plain[0], &r, &err) != KILN_OK ||
         apply_settings(r, &given, &values, &err) != KILN_OK)
         status = complain_error(&err);
     else
@@ -233,12 +239,12 @@ static void print_keys(void)
 const command train_command = {
     .name = "train",
     .summary = "train a model from a recipe, from nothing or from a base",
-    .usage = "RECIPE [options]",
+    .usage = "RECIPE|--from WHAT [options]",
     .about = "The recipe is a text file of 'key = value' lines. Everything that comes of it lies in its "
              "output_dir: checkpoints that\n"
              "'kiln draw' takes as models, the losses and their plot, sample pictures. Ctrl-C saves and "
              "stops; --resume latest goes on.",
-    .plain_minimum = 1,
+    .plain_minimum = 0,
     .plain_maximum = 1,
     .plain_name = "a recipe",
     .options = train_options,

@@ -1,7 +1,58 @@
-/* recipe_api.c - recipes in the public interface. */
+/* recipe_api.c - recipes in the public interface. What was trained carries its recipe: a file of something taught beside
+ * the weights in its metadata, a run's folder and a checkpoint as a text. */
 #include "train/training.h"
 
+#include "formats/tensor_file.h"
+#include "train/model_folder.h"
+
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static kiln_status read_from_tensors(recipe *r, const char *path, kiln_error *err)
+{
+    tensor_file *file;
+    kiln_status status = tensor_file_open(path, &file, err);
+    if (status)
+        return status;
+    const char *text = tensor_file_metadata(file, "kiln.recipe");
+    status =
+        text ? recipe_read_text(r, path, text, strlen(text), err)
+             : fail(err, KILN_BAD_FORMAT,
+                    "%s: this file does not tell the recipe that it came of (kiln.recipe is missing); files "
+                    "that kiln train saves do",
+                    path);
+    tensor_file_close(file);
+    if (!status && !(r->name = arena_text(&r->memory, path)))
+        status = fail(err, KILN_NO_MEMORY, "out of memory for a recipe");
+    return status;
+}
+
+/* A checkpoint, or a run's folder. */
+static kiln_status read_from_folder(recipe *r, const char *folder, kiln_error *err)
+{
+    char path[FOLDER_PATH];
+    kiln_status status = folder_path(path, folder, "training_state/recipe.txt", err);
+    if (!status && access(path, F_OK) != 0)
+        status = folder_path(path, folder, "recipe.txt", err);
+    if (status || access(path, F_OK) == 0)
+        return status ? status : recipe_read_file(r, path, err);
+    return fail(err, KILN_NOT_FOUND,
+                "%s: neither a checkpoint nor the folder of a run: it holds no recipe.txt", folder);
+}
+
+static kiln_status read_from(recipe *r, const char *path, kiln_error *err)
+{
+    static const char ending[] = ".safetensors";
+    struct stat about;
+    size_t length = strlen(path), n = sizeof ending - 1;
+    if (stat(path, &about) == 0 && S_ISDIR(about.st_mode))
+        return read_from_folder(r, path, err);
+    if (length > n && strcmp(path + length - n, ending) == 0)
+        return read_from_tensors(r, path, err);
+    return recipe_read_file(r, path, err);
+}
 
 kiln_status kiln_training_recipe_read(const char *path, kiln_training_recipe **out, kiln_error *err)
 {
@@ -10,7 +61,7 @@ kiln_status kiln_training_recipe_read(const char *path, kiln_training_recipe **o
         return fail(err, KILN_NO_MEMORY, "out of memory for a recipe");
     kiln_status status = recipe_init(&r->recipe, err);
     if (!status && path)
-        status = recipe_read_file(&r->recipe, path, err);
+        status = read_from(&r->recipe, path, err);
     if (status) {
         kiln_training_recipe_free(r);
         *out = NULL;

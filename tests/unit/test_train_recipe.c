@@ -1,5 +1,6 @@
 /* floors: base tensor formats graph ops backend plan nn model text weights diffusion image pipeline train */
 /* test_train_recipe.c - recipes: every key is checked, a misspelt one names the nearest, what is written reads back. */
+#include "formats/safetensors.h"
 #include "train/prompts.h"
 #include "train/recipe.h"
 #include "training_case.h"
@@ -70,6 +71,50 @@ static void mistakes_are_named(void **state)
     refuses("just words", "key = value");
     refuses("[open", "heading");
     refuses("= 3", "there is no key");
+}
+
+/* What was trained carries its recipe. */
+static void what_was_trained_is_repeated(void **state)
+{
+    (void)state;
+    training_case c = case_begin(0, 8);
+    char path[CASE_PATH], *text = NULL;
+    kiln_training_recipe *r = NULL;
+    safetensors_writer *w = NULL;
+    float value = 1;
+    for (int with = 0; with < 2; with++) {
+        snprintf(path, sizeof path, "%s/taught.safetensors", c.folder);
+        train_ok(safetensors_writer_open(path, &w, err));
+        if (with)
+            train_ok(
+                safetensors_writer_metadata(w, "kiln.recipe", "[training]\nmax_train_steps = 77\n", err));
+        train_ok(safetensors_writer_declare(w, "a", DTYPE_F32, SHAPE1(1), err));
+        train_ok(safetensors_writer_write(w, "a", &value, sizeof value, err));
+        train_ok(safetensors_writer_finish(w, err));
+        if (!with)
+            train_fails(kiln_training_recipe_read(path, &r, err), KILN_BAD_FORMAT, "kiln.recipe is missing");
+    }
+    for (int i = 0; i < 3; i++) {
+        train_ok(kiln_training_recipe_read(path, &r, err));
+        train_ok(kiln_training_recipe_text(r, &text, err));
+        assert_non_null(strstr(text, i ? "max_train_steps = 78" : "max_train_steps = 77"));
+        kiln_training_recipe_free(r);
+        free(text);
+        /* Next the folder of a run, then a checkpoint. */
+        char inner[2 * CASE_PATH];
+        snprintf(path, sizeof path, "%s/%s", c.folder, i ? "step" : "run");
+        snprintf(inner, sizeof inner, "%s/training_state", path);
+        assert_int_equal(mkdir(path, 0777), i == 2 ? -1 : 0);
+        if (i == 0)
+            train_fails(kiln_training_recipe_read(path, &r, err), KILN_NOT_FOUND, "no recipe.txt");
+        assert_true(i != 1 || mkdir(inner, 0777) == 0);
+        snprintf(inner, sizeof inner, "%s/%srecipe.txt", path, i ? "training_state/" : "");
+        FILE *f = fopen(inner, "w");
+        assert_non_null(f);
+        fputs("max_train_steps = 78\n", f);
+        fclose(f);
+    }
+    case_end(&c);
 }
 
 static void what_is_written_reads_back(void **state)
@@ -164,6 +209,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_are_read),
         cmocka_unit_test(mistakes_are_named),
+        cmocka_unit_test(what_was_trained_is_repeated),
         cmocka_unit_test(what_is_written_reads_back),
         cmocka_unit_test(every_key_takes_its_default),
         cmocka_unit_test(keys_that_do_not_go_together),
