@@ -8,7 +8,7 @@
 #include "progress.h"
 
 typedef struct convert_values {
-    const char *type, *hints, *base;
+    const char *type, *hints, *base, *layout, *word, *picture;
     option_list loras;
     int rank, window_rank;
     bool quiet;
@@ -29,6 +29,12 @@ static const option convert_options[] = {
      "rank of the LoRA that is extracted"},
     {"conv-rank", 0, OPTION_INTEGER, offsetof(convert_values, window_rank), "N", "none", 0, 1024, NULL,
      "its rank in convolutions with a window; 0 leaves them out"},
+    {"layout", 0, OPTION_CHOICE, offsetof(convert_values, layout), "KEYS", "kohya", 0, 0, "kohya|diffusers",
+     "of an embedding written as .safetensors: whose keys"},
+    {"word", 0, OPTION_TEXT, offsetof(convert_values, word), "WORD", "the file's", 0, 0, NULL,
+     "of an embedding: the word that it is called by inside the file"},
+    {"picture", 0, OPTION_TEXT, offsetof(convert_values, picture), "FILE", "a plain card", 0, 0, NULL,
+     "of an embedding written as .png: the picture in its middle"},
     {"quiet", 'q', OPTION_FLAG, offsetof(convert_values, quiet), NULL, NULL, 0, 0, NULL, "no progress"},
     {0},
 };
@@ -63,6 +69,9 @@ static int convert(const convert_values *v, const lora_inputs *loras, const char
     kiln_convert_options options = kiln_convert_defaults();
     options.type = v->type;
     options.hints = v->hints;
+    options.layout = v->layout;
+    options.word = v->word;
+    options.picture = v->picture;
     options.loras = loras->loras;
     options.lora_count = loras->count;
     options.progress = progress_show;
@@ -101,9 +110,10 @@ const command convert_command = {
     .name = "convert",
     .summary = "checkpoint file to folder and back, pickle to safetensors, LoRAs in and out",
     .usage = "FROM TO [options]",
-    .about = "TO is a folder when it ends in '/' or has no extension, and a single file when it ends in "
-             ".safetensors. The "
-             "result appears whole or not at all.",
+    .about =
+        "TO is a folder when it ends in '/' or has no extension, and a single file when it ends in "
+        ".safetensors. An embedding (textual inversion), also out of a picture, becomes .safetensors, .pt or "
+        ".png. The result appears whole or not at all.",
     .plain_minimum = 2,
     .plain_maximum = 2,
     .plain_name = "two paths",

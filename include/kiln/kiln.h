@@ -420,6 +420,9 @@ KILN_API bool kiln_hash_remember(const char *cache, const char *path, const kiln
 typedef struct kiln_convert_options {
     const char *type;  /* "f32", "f16", "bf16"; NULL: as in the source */
     const char *hints; /* as in kiln_model_options */
+    /* Of an embedding (textual inversion): keys of a .safetensors file, "kohya" (NULL) or "diffusers"; the word that it is
+     * called by, NULL: what it says, or the new file's name; the picture in the middle of a .png, NULL: a plain card. */
+    const char *layout, *word, *picture;
     /* Merged into the weights, one after the other. Of a checkpoint file then only the model's own tensors are written. */
     const kiln_lora *loras;
     int lora_count;
@@ -428,7 +431,8 @@ typedef struct kiln_convert_options {
 } kiln_convert_options;
 KILN_API kiln_convert_options kiln_convert_defaults(void);
 /* Single file to folder when `to` ends in '/' or has no extension, folder to single file when it ends in .safetensors;
- * also a .ckpt/.pt of any kind to .safetensors under the same names. Whole or nothing: written beside and renamed. */
+ * also a .ckpt/.pt of any kind to .safetensors under the same names, and an embedding to .safetensors, .pt (A1111's) or
+ * .png. Whole or nothing: written beside and renamed. */
 KILN_API KILN_CHECKED kiln_status kiln_convert(const char *from, const char *to, const kiln_convert_options *,
                                                kiln_error *);
 

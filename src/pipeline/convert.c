@@ -3,6 +3,7 @@
  *     folder -> folder, file -> folder     every part under the canonical names, with config.json    (convert_folder.c)
  *     folder -> file.safetensors           every part under the original names                       (here)
  *     file -> file.safetensors             the tensors as they are named, whatever they are          (convert_names.c)
+ *     an embedding -> .safetensors, .pt, .png                                                      (convert_words.c)
  *     ... with LoRAs                       the model's own tensors, LoRAs merged into them           (convert_lora.c)
  *
  * Everything is written beside its place and renamed when it is complete. */
@@ -242,6 +243,8 @@ kiln_status kiln_convert(const char *from, const char *to, const kiln_convert_op
     err = err ? err : &own;
     if (!from || !to)
         return fail(err, KILN_BAD_ARGUMENT, "a model to read and a name to write are needed");
+    if (!path_is_folder(from) && convert_takes_words(from, to))
+        return convert_words(from, to, &o, err);
     kiln_status status = convert_read_type(o.type, &c, err);
     if (!status)
         status = check_target(to, &to_file, err);

@@ -66,6 +66,10 @@ kiln_status convert_names_kept(const char *from, const char *to, conversion *, k
 kiln_status convert_tokenizer(const char *own, const char *data, int words, const char *pad, const char *to,
                               bool *written, kiln_error *err);
 
+/* Whether it is a matter of embeddings, and to convert one. */
+bool convert_takes_words(const char *from, const char *to);
+kiln_status convert_words(const char *from, const char *to, const kiln_convert_options *, kiln_error *err);
+
 /* Write a small file whole. */
 kiln_status write_text_file(const char *path, const char *text, size_t length, kiln_error *err);
 
