@@ -148,24 +148,28 @@ static kiln_status add_taught(cutting *c, const taught_run *run, float weight, k
     return status;
 }
 
-/* The tokens of a text; in one window, the places that it has. */
+/* In one window: whether there is no room for so many more. What follows a token that was left out is left out too. */
+static bool drops(const cutting *c, int count)
+{
+    return c->options.one_window && (c->out->dropped || c->open_count + count > CHUNK_TOKENS);
+}
+
 static kiln_status add_tokens(cutting *c, const token_list *tokens, float weight, kiln_error *err)
 {
     kiln_status status = KILN_OK;
     size_t i = 0;
     while (!status && i < tokens->count) {
         const taught_run *run = taught_words_find(c->options.taught, tokens->ids + i, tokens->count - i);
-        int wanted = run ? run->vectors : 1;
-        if (c->options.one_window && c->open_count + wanted > CHUNK_TOKENS)
+        if (drops(c, run ? run->vectors : 1))
             break;
         status = run ? add_taught(c, run, weight, err) : add_token(c, tokens->ids[i], weight, err);
         i += run ? run->count : 1;
     }
-    c->out->dropped = tokens->count - i;
+    c->out->dropped += tokens->count - i;
     return status;
 }
 
-static kiln_status add_text(cutting *c, const char *text, size_t length, float weight, kiln_error *err)
+static kiln_status add_words(cutting *c, const char *text, size_t length, float weight, kiln_error *err)
 {
     token_list tokens = {0};
     kiln_status status = tokenizer_encode_part(c->with, text, length, &tokens, err);
@@ -173,6 +177,24 @@ static kiln_status add_text(cutting *c, const char *text, size_t length, float w
         status = add_tokens(c, &tokens, weight, err);
     token_list_free(&tokens);
     return status;
+}
+
+static kiln_status add_text(cutting *c, const char *text, size_t length, float weight, kiln_error *err)
+{
+    kiln_status status = KILN_OK;
+    size_t begin = 0;
+    const taught_run *run;
+    while (!status && (run = taught_words_find_mark(c->options.taught, text, length, &begin))) {
+        size_t size = begin + strlen(run->mark);
+        status = add_words(c, text, begin, weight, err);
+        if (!status && drops(c, run->vectors))
+            c->out->dropped += run->count;
+        else if (!status)
+            status = add_taught(c, run, weight, err);
+        text += size;
+        length -= size;
+    }
+    return status ? status : add_words(c, text, length, weight, err);
 }
 
 /* Where the next BREAK begins, at or after `from`; the text's length when there is none. */

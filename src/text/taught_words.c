@@ -3,11 +3,18 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static bool same_run(const taught_run *run, const token_list *tokens)
 {
     return run->count == tokens->count &&
            memcmp(run->ids, tokens->ids, tokens->count * sizeof *run->ids) == 0;
+}
+
+static bool is_mark(const char *name)
+{
+    size_t length = strlen(name);
+    return length > 2 && name[0] == '<' && name[length - 1] == '>';
 }
 
 static kiln_status insert(taught_words *words, const taught_run *added, kiln_error *err)
@@ -36,10 +43,14 @@ kiln_status taught_words_add(taught_words *words, const tokenizer *t, const char
             return KILN_OK;
         }
     if (!status && tokens.count) {
-        const taught_run run = {.ids = tokens.ids, .count = tokens.count, .word = word, .vectors = vectors};
-        status = insert(words, &run, err);
+        taught_run run = {.ids = tokens.ids, .count = tokens.count, .word = word, .vectors = vectors};
+        run.mark = is_mark(name) ? strdup(name) : NULL;
+        status = is_mark(name) && !run.mark
+                     ? fail(err, KILN_NO_MEMORY, "out of memory for the words of embeddings")
+                     : insert(words, &run, err);
         if (!status)
             return KILN_OK; /* the ids are the run's now */
+        free(run.mark);
     }
     token_list_free(&tokens);
     return status;
@@ -47,8 +58,10 @@ kiln_status taught_words_add(taught_words *words, const tokenizer *t, const char
 
 void taught_words_free(taught_words *words)
 {
-    for (int i = 0; i < words->count; i++)
+    for (int i = 0; i < words->count; i++) {
         free(words->runs[i].ids);
+        free(words->runs[i].mark);
+    }
     free(words->runs);
     *words = (taught_words){0};
 }
@@ -60,5 +73,20 @@ const taught_run *taught_words_find(const taught_words *words, const int32_t *id
         if (run->count <= count && memcmp(run->ids, ids, run->count * sizeof *ids) == 0)
             return run;
     }
+    return NULL;
+}
+
+const taught_run *taught_words_find_mark(const taught_words *words, const char *text, size_t length,
+                                         size_t *begin)
+{
+    for (size_t at = 0; words && at < length; at++)
+        for (int i = 0; text[at] == '<' && i < words->count; i++) {
+            const taught_run *run = &words->runs[i];
+            size_t size = run->mark ? strlen(run->mark) : 0;
+            if (size && size <= length - at && strncasecmp(text + at, run->mark, size) == 0) {
+                *begin = at;
+                return run;
+            }
+        }
     return NULL;
 }

@@ -145,6 +145,7 @@ static void words_are_found(void **state)
     assert_true(distance(s, "a zogg cat", s, "a zogg hat") > 0.01);
     assert_true(distance(s, "a <my-toy> here", s, "a learned_embeds here") == 0);
     assert_true(distance(s, "a <my-toy> here", plain_session, "a <my-toy> here") > 0.01);
+    assert_true(distance(s, "(<MY-toy>),<my-toy>x", s, "(<my-toy>) , <my-toy> x") == 0);
     assert_true(distance(s, "a (zogg:1.3)", s, "a zogg") > 0.001);
     assert_true(distance(s, "same", plain_session, "same") > 0.01);
 }
