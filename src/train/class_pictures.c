@@ -313,7 +313,8 @@ static kiln_status plan_missing(class_folder *f, size_t own, int *missing, kiln_
         status = folder_path(path, f->path, name, err);
         if (status || json_object_get(f->pictures, name) || access(path, F_OK) == 0)
             continue;
-        json_t *picture = json_pack("{s:I, s:s}", "seed", (json_int_t)(f->seed + (uint64_t)i), "sha256", "");
+        uint64_t seed = f->seed + (uint64_t)i;
+        json_t *picture = json_pack("{s:I, s:s}", "seed", (json_int_t)seed, "sha256", "");
         if (json_object_set_new(f->pictures, name, picture))
             status = no_memory(f, err);
         ++*missing;
