@@ -136,6 +136,14 @@ static void compare_factors(const running *r, const graph *g, const tensor_file 
     assert_true(compared >= 4);
 }
 
+static void fill_weight(const running *r, const char *input, const tensor_file *file, const char *tensor)
+{
+    shape s;
+    float *values = reference_floats(file, tensor, &s);
+    memcpy(run_input(r->run, input), values, (size_t)shape_count(s) * sizeof *values);
+    free(values);
+}
+
 static void weights_and_gradients_as_torch_has_them(void **state)
 {
     (void)state;
@@ -179,12 +187,8 @@ static void weights_and_gradients_as_torch_has_them(void **state)
             draw_weight(g, &cases[i].conv, "mid_block.resnets.0.conv1", "conv", SHAPE4(6, 4, 3, 3));
         draw_gradients(g, op_add(graph_root(g), first, second));
         running r = start(g, lora_factor_source(&factors));
-        float *by = reference_floats(expected, "weighting.linear", NULL);
-        memcpy(run_input(r.run, "by_linear"), by, 96 * sizeof *by);
-        free(by);
-        by = reference_floats(expected, "weighting.conv", NULL);
-        memcpy(run_input(r.run, "by_conv"), by, 216 * sizeof *by);
-        free(by);
+        fill_weight(&r, "by_linear", expected, "weighting.linear");
+        fill_weight(&r, "by_conv", expected, "weighting.conv");
         go(&r);
         snprintf(tensor, sizeof tensor, "%s.linear", cases[i].name);
         compare(&r, "linear", expected, tensor);
