@@ -3,6 +3,7 @@
 
 #include "formats/identify.h"
 #include "formats/name_index.h"
+#include "weights/small_file.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -103,6 +104,35 @@ static kiln_status read_peft(const lora *l, double alpha[LORA_NETWORKS], kiln_er
     return status;
 }
 
+/* PEFT's own files, adapter_model.*, have it in adapter_config.json beside them. */
+static kiln_status read_adapter_config(lora *l, double alpha[LORA_NETWORKS], kiln_error *err)
+{
+    const char *path = path_of(l), *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path,
+               *text = NULL;
+    size_t length = 0;
+    char *beside = arena_format(&l->memory, "%.*sadapter_config.json", (int)(file - path), path);
+    if (!beside)
+        return fail(err, KILN_NO_MEMORY, "out of memory for a LoRA");
+    if (strncmp(file, "adapter_model", strlen("adapter_model")) != 0 || !path_is_file(beside))
+        return KILN_OK;
+    kiln_status status = small_file_read(beside, &l->memory, &text, &length, err);
+    if (status != KILN_OK)
+        return status;
+    json_t *root = json_loadb(text, length, 0, NULL);
+    const json_t *v = json_object_get(root, "lora_alpha");
+    for (int k = 0; json_is_number(v) && k < LORA_NETWORKS; k++)
+        alpha[k] = json_number_value(v);
+    bool known = root && !json_object_size(json_object_get(root, "alpha_pattern")) &&
+                 !json_is_true(json_object_get(root, "use_rslora"));
+    json_decref(root);
+    return known
+               ? KILN_OK
+               : fail(
+                     err, KILN_UNSUPPORTED,
+                     "%s: it is no JSON, or asks for alpha_pattern or use_rslora of PEFT, which are not read",
+                     beside);
+}
+
 static kiln_status read_number(const lora *l, const tensor_entry *e, double *out, kiln_error *err)
 {
     float v = 0;
@@ -133,6 +163,8 @@ static kiln_status read_file(lora *l, kiln_error *err)
 {
     double peft_alpha[LORA_NETWORKS] = {(double)NAN, (double)NAN, (double)NAN};
     kiln_status status = gather(l, err);
+    if (status == KILN_OK)
+        status = read_adapter_config(l, peft_alpha, err);
     if (status == KILN_OK)
         status = read_peft(l, peft_alpha, err);
     for (int i = 0; status == KILN_OK && i < l->count; i++)

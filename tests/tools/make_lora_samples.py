@@ -74,6 +74,11 @@ def low_rank():
                       "lora_unet_middle_block_1_transformer_blocks_0_attn1_to_out_0.lora_up.weight": u}, {"linear": plain})
     save("peft", {"unet." + LINEAR + ".lora_A.weight": d, "unet." + LINEAR + ".lora_B.weight": u},
          {"linear": plain * 6 / 3}, {"lora_adapter_metadata": json.dumps({"unet.r": 3, "unet.lora_alpha": 6})})
+    os.makedirs(os.path.join(DATA, "peft"), exist_ok=True)
+    with open(os.path.join(DATA, "peft", "adapter_config.json"), "w") as f:
+        json.dump({"peft_type": "LORA", "r": 3, "lora_alpha": 1.5}, f)
+    save("peft/adapter_model", {"base_model.model." + LINEAR + ".lora_A.weight": d,
+                                "base_model.model." + LINEAR + ".lora_B.weight": u}, {"linear": plain * 1.5 / 3})
     save("peft_adapter", {"base_model.model." + LINEAR + ".lora_A.weight": d,
                           "base_model.model." + LINEAR + ".lora_B.weight": u}, {"linear": plain})
     save("diffusers", {"unet." + LINEAR + ".lora.down.weight": d, "unet." + LINEAR + ".lora.up.weight": u}, {"linear": plain})
