@@ -39,8 +39,8 @@
     }
 
 static const recipe_key keys[] = {
-    CHOICE("method", method, "text_to_image", "text_to_image|vae|pixel|upscaler|dreambooth|hypernetwork|textual_inversion|lora",
-           "general",
+    CHOICE("method", method, "text_to_image",
+           "text_to_image|vae|pixel|upscaler|dreambooth|hypernetwork|textual_inversion|lora", "general",
            "what is trained: the denoiser of a latent model, the VAE, a denoiser of pixels, or an upscaler; "
            "dreambooth: text_to_image that needs instance_prompt"),
     TEXT("base", base, "", "general",
