@@ -6,6 +6,7 @@
  *     checkpoints/.removed                             one that is being deleted
  *     checkpoints/.latest, .best                       links
  *     loss.csv.tmp, picture-sizes.tmp, picture-hashes.tmp
+ *     ink.safetensors.Ab12Cd, ink.pt.Ab12Cd            what is taught beside the weights
  *     .kiln-4711-0.part, samples/.kiln-4711-0.part     pictures */
 #include "train/leftovers.h"
 
@@ -18,7 +19,9 @@
 #include <unistd.h>
 
 static const char *const in_run[] = {"initial.unfinished", "loss.csv.tmp", "picture-sizes.tmp",
-                                     "picture-hashes.tmp", ".kiln-*.part", NULL};
+                                     "picture-hashes.tmp", ".kiln-*.part",
+                                     /* of what is taught */
+                                     "*.safetensors.??????", "*.pt.??????", NULL};
 static const char *const in_samples[] = {".kiln-*.part", NULL};
 static const char *const in_checkpoints[] = {".unfinished", ".removed",        ".latest",
                                              ".best",       "step-*.replaced", NULL};
