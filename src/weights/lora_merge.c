@@ -27,7 +27,7 @@ static kiln_status read_factor(merging *m, int role, kiln_error *err)
 {
     const tensor_entry *e = m->module->factor[role];
     int64_t count = shape_count(e->shape);
-    m->factor[role] = malloc((size_t)count * sizeof(float));
+    m->factor[role] = calloc((size_t)count, sizeof(float));
     if (!m->factor[role])
         return no_memory(err);
     kiln_status status = tensor_file_read_f32(m->lora->file, e, 0, count, m->factor[role], err);
@@ -255,7 +255,7 @@ static kiln_status bring_to_magnitude(merging *m, const float *weight, kiln_erro
 static kiln_status merge_weight(merging *m, float *weight, kiln_error *err)
 {
     int64_t count = m->rows * m->columns;
-    m->delta = malloc((size_t)count * sizeof *m->delta);
+    m->delta = calloc((size_t)count, sizeof *m->delta);
     kiln_status status = m->delta ? make_delta(m, weight, err) : no_memory(err);
     if (status != KILN_OK)
         return status;
