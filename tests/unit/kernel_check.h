@@ -59,11 +59,10 @@ static void *aligned(size_t bytes, int poison)
 
 /* What a check does besides. */
 typedef struct check_options {
-    double f32, bf16;      /* largest error allowed, as a share of the largest reference value */
-    bool live;             /* parameters come with the run, as plain f32 */
-    bool f32_result;       /* the result is f32 in a bf16 plan too */
-    uint32_t f32_inputs;   /* bit k: so is input k */
-    bool threads_may_show; /* one thread and two need not give the same bytes (twice the same number must) */
+    double f32, bf16;    /* largest error allowed, as a share of the largest reference value */
+    bool live;           /* parameters come with the run, as plain f32 */
+    bool f32_result;     /* the result is f32 in a bf16 plan too */
+    uint32_t f32_inputs; /* bit k: so is input k */
 } check_options;
 
 typedef struct data {
@@ -198,8 +197,7 @@ static void check_type(const graph *g, value v, const char *name, const check_op
     assert_non_null(r.packed);
     make_data(g, n, o, &r, &d);
     char *one = run_kernel(&r, &d, 1, false), *two = run_kernel(&r, &d, 2, false),
-         *taken = run_kernel(&r, &d, o->threads_may_show ? 1 : 2, true),
-         *again = run_kernel(&r, &d, 2, false);
+         *taken = run_kernel(&r, &d, 2, true), *again = run_kernel(&r, &d, 2, false);
     if (!one || !two || !taken || !again)
         fail_msg("%s (%s): declined", name, dtype_name(type));
     double error = compare(one, result, d.reference, shape_count(n->shape)),
@@ -209,12 +207,9 @@ static void check_type(const graph *g, value v, const char *name, const check_op
     bool same = !memcmp(one, two, bytes), same_in_place = !memcmp(one, taken, bytes),
          same_again = !memcmp(two, again, bytes);
     print_message("%-52s %-4s error %.2e%s%s%s\n", name, dtype_name(type), error,
-                  same                  ? ""
-                  : o->threads_may_show ? "  (1 and 2 threads differ)"
-                                        : "  1 and 2 threads DIFFER",
-                  same_in_place ? "" : "  in place DIFFERS", same_again ? "" : "  not REPEATABLE");
-    if (!(error <= allowed) || !(second <= allowed) || !(same || o->threads_may_show) || !same_in_place ||
-        !same_again)
+                  same ? "" : "  1 and 2 threads DIFFER", same_in_place ? "" : "  in place DIFFERS",
+                  same_again ? "" : "  not REPEATABLE");
+    if (!(error <= allowed) || !(second <= allowed) || !same || !same_in_place || !same_again)
         fail_msg("%s (%s): error %.3e and %.3e, allowed %.1e", name, dtype_name(type), error, second,
                  allowed);
     free(one), free(two), free(taken), free(again), free(d.reference);

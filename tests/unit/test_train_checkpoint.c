@@ -147,6 +147,27 @@ static void an_interrupted_training_ends_in_the_same_bytes(void **state)
     case_end(&c);
 }
 
+static void threads_change_nothing(void **state)
+{
+    (void)state;
+    static const char *const precisions[] = {"mixed_precision=no", "mixed_precision=bf16"};
+    training_case c = case_begin(7, 8);
+    for (int i = 0; i < 2; i++) {
+        char run[3][32];
+        for (int threads = 1; threads <= 3; threads++) {
+            char setting[32];
+            stopping s = {0};
+            snprintf(setting, sizeof setting, "threads=%d", threads);
+            snprintf(run[threads - 1], sizeof run[0], "threads-%d-%d", i, threads);
+            train_ok(train(case_recipe(&c, run[threads - 1], SMALL, setting, precisions[i], NULL), NULL,
+                           false, &s, err));
+        }
+        assert_same_end(&c, run[0], run[1]);
+        assert_same_end(&c, run[0], run[2]);
+    }
+    case_end(&c);
+}
+
 static void damage(const training_case *c, const char *file, int step)
 {
     char path[2 * CASE_PATH];
@@ -272,6 +293,7 @@ int main(int argc, char **argv)
         return child(argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_interrupted_training_ends_in_the_same_bytes),
+        cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(a_damaged_checkpoint_is_named_and_the_one_before_used),
         cmocka_unit_test(changes_are_refused_unless_accepted),
         cmocka_unit_test(the_last_and_the_best_are_kept),

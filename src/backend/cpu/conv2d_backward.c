@@ -1,12 +1,11 @@
 /* conv2d_backward.c - the gradients of a convolution, by oneDNN. Where the convolution enlarged its input by 2, the
  * gradient by data is that of the enlarged input, kept in f32 scratch, with the four copies of a pixel added up; the
  * gradient by weights enlarges x again.
- *
- * The gradient by weights is a sum over positions, which oneDNN splits between threads: its last bits may depend on
- * the number of threads (never on timing). */
+ */
 #include "backend/cpu/conv2d.h"
 
 #include "backend/cpu/products.h"
+#include "backend/cpu/sliced_gradient.h"
 #include "backend/cpu/step.h"
 #include "backend/cpu/weights.h"
 #include "backend/cpu/weights_gradient.h"
@@ -16,9 +15,9 @@
 #include <stdlib.h>
 
 typedef struct conv2d_backward {
-    weighted_group group; /* by data */
-    product *product;     /* by weights, or: */
-    weights_gradient *gradient;
+    weighted_group group;       /* by data */
+    weights_gradient *gradient; /* by weights, or: */
+    sliced_gradient *sliced;
     dtype type[2], compute_type, output_type;
     shape input[2], output;
     bool enlarge;
@@ -72,8 +71,8 @@ static kiln_status by_weights_run(const struct kernel *k, const kernel_arguments
         weights_gradient_run(c->gradient, arguments.input, arguments.weights, a->output, scratch, a->threads);
         return KILN_OK;
     }
-    arguments.scratch = scratch;
-    return product_run(c->product, &arguments, err);
+    return sliced_gradient_run(c->sliced, arguments.input, arguments.weights, a->output, scratch, a->threads,
+                               err);
 }
 
 static void conv2d_backward_release(struct kernel *k)
@@ -81,8 +80,8 @@ static void conv2d_backward_release(struct kernel *k)
     conv2d_backward *c = k->state;
     if (c) {
         weighted_group_free(&c->group);
-        product_free(c->product);
         weights_gradient_free(c->gradient);
+        sliced_gradient_free(c->sliced);
     }
     free(c);
 }
@@ -119,7 +118,7 @@ static kiln_status make_products(conv2d_backward *c, const kernel_request *r, ki
     kiln_status status = weights_gradient_new(&request, p->upsample, &features, &c->gradient, err);
     note_input(c, r, 0, c->enlarge && !c->gradient);
     note_input(c, r, 1, false);
-    return status != KILN_OK || c->gradient ? status : product_new(&request, &c->product, err);
+    return status != KILN_OK || c->gradient ? status : sliced_gradient_new(&request, &c->sliced, err);
 }
 
 kiln_status prepare_conv2d_backward(const kernel_request *r, kernel *out, kiln_error *err)
@@ -141,15 +140,17 @@ kiln_status prepare_conv2d_backward(const kernel_request *r, kernel *out, kiln_e
                    .state = c,
                    .in_place = -1};
     kiln_status status = make_products(c, r, err);
-    const product *p = c->product ? c->product : c->group.part[0].product;
-    if (status != KILN_OK || (!p && !c->gradient)) {
+    const product *p = c->group.part[0].product;
+    if (status != KILN_OK || (!p && !c->gradient && !c->sliced)) {
         conv2d_backward_release(&made);
         return status;
     }
     if (c->gradient)
         made.label = "amx conv2d by weights";
     made.scratch_bytes = c->converted_bytes[0] + c->converted_bytes[1] + c->enlarged_bytes +
-                         (c->gradient ? weights_gradient_scratch(c->gradient) : product_scratch_bytes(p));
+                         (c->gradient ? weights_gradient_scratch(c->gradient)
+                          : c->sliced ? sliced_gradient_scratch(c->sliced)
+                                      : product_scratch_bytes(p));
     made.packed = by_data ? weighted_group_packed(&c->group, 1) : 0;
     *out = made;
     return KILN_OK;

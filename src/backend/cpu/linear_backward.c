@@ -2,10 +2,9 @@
  *
  *   by data     dx = dy w    a forward product with the weights transposed
  *   by weights  dw = dy^T x  in f32, whatever x and dy are
- *
- * The sum of dw runs over rows: with several threads oneDNN may split it, so that its last bits depend on the number
- * of threads (never on timing). */
+ */
 #include "backend/cpu/products.h"
+#include "backend/cpu/sliced_gradient.h"
 #include "backend/cpu/step.h"
 #include "backend/cpu/weights.h"
 #include "backend/cpu/weights_gradient.h"
@@ -15,9 +14,9 @@
 #include <stdlib.h>
 
 typedef struct linear_backward {
-    weighted_group group; /* by data */
-    product *product;     /* by weights, or: */
-    weights_gradient *gradient;
+    weighted_group group;       /* by data */
+    weights_gradient *gradient; /* by weights, or: */
+    sliced_gradient *sliced;
     dtype type[2], compute_type;
     int64_t count[2];
     size_t converted_bytes[2]; /* of the inputs that are activations */
@@ -47,7 +46,10 @@ static kiln_status linear_backward_run(const struct kernel *k, const kernel_argu
         weights_gradient_run(l->gradient, arguments.input, arguments.weights, a->output, scratch, a->threads);
         return KILN_OK;
     }
-    return product_run(l->product ? l->product : l->group.part[0].product, &arguments, err);
+    if (l->sliced)
+        return sliced_gradient_run(l->sliced, arguments.input, arguments.weights, a->output, scratch,
+                                   a->threads, err);
+    return product_run(l->group.part[0].product, &arguments, err);
 }
 
 static void linear_backward_release(struct kernel *k)
@@ -55,8 +57,8 @@ static void linear_backward_release(struct kernel *k)
     linear_backward *l = k->state;
     if (l) {
         weighted_group_free(&l->group);
-        product_free(l->product);
         weights_gradient_free(l->gradient);
+        sliced_gradient_free(l->sliced);
     }
     free(l);
 }
@@ -98,7 +100,7 @@ static kiln_status make_products(linear_backward *l, const kernel_request *r, ki
     note_input(l, r, 1);
     cpu_features features = cpu_features_detect();
     kiln_status status = weights_gradient_new(&request, 1, &features, &l->gradient, err);
-    return status != KILN_OK || l->gradient ? status : product_new(&request, &l->product, err);
+    return status != KILN_OK || l->gradient ? status : sliced_gradient_new(&request, &l->sliced, err);
 }
 
 kiln_status prepare_linear_backward(const kernel_request *r, kernel *out, kiln_error *err)
@@ -117,15 +119,17 @@ kiln_status prepare_linear_backward(const kernel_request *r, kernel *out, kiln_e
                    .state = l,
                    .in_place = -1};
     kiln_status status = make_products(l, r, err);
-    const product *p = l->product ? l->product : l->group.part[0].product;
-    if (status != KILN_OK || (!p && !l->gradient)) {
+    const product *p = l->group.part[0].product;
+    if (status != KILN_OK || (!p && !l->gradient && !l->sliced)) {
         linear_backward_release(&made);
         return status;
     }
     if (l->gradient)
         made.label = "amx linear by weights";
     made.scratch_bytes = l->converted_bytes[0] + l->converted_bytes[1] +
-                         (l->gradient ? weights_gradient_scratch(l->gradient) : product_scratch_bytes(p));
+                         (l->gradient ? weights_gradient_scratch(l->gradient)
+                          : l->sliced ? sliced_gradient_scratch(l->sliced)
+                                      : product_scratch_bytes(p));
     made.packed = by_data ? weighted_group_packed(&l->group, 1) : 0;
     *out = made;
     return KILN_OK;
