@@ -20,8 +20,8 @@ PREFIX ?= /usr/local
 BUILD  ?= build
 
 # A model with random weights, for tests; name a real one: make draw MODEL=models/sd15
-MODEL  ?= tests/data/sd1-tiny
-PROMPT ?= a lighthouse at dusk
+MODEL  ?= models/emoji
+PROMPT ?= a red apple on a blue background
 OUT    ?= picture.png
 SECONDS_EACH ?= 20
 

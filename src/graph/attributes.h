@@ -82,29 +82,29 @@ typedef enum op_kind {
         OP_COUNT
 } op_kind;
 
-#define ACTIVATION_MAP(X)                                                                                    \
-    X(NONE, "none")                                                                                          \
-    X(SILU, "silu")             /* x * sigmoid(x) */                                                         \
-    X(GELU, "gelu")             /* x * Phi(x), by erf */                                                     \
-    X(GELU_TANH, "gelu_tanh")   /* the tanh approximation */                                                 \
-    X(QUICK_GELU, "quick_gelu") /* x * sigmoid(1.702 x) */                                                   \
-    X(RELU, "relu")                                                                                          \
-    X(LEAKY_RELU, "leaky_relu") /* slope in attributes */                                                    \
-    X(SIGMOID, "sigmoid")                                                                                    \
-    X(TANH, "tanh")                                                                                          \
-    X(MISH, "mish") /* x * tanh(ln(1 + e^x)), Misra 2019 */                                                  \
+#define ACTIVATION_MAP(X)                                                                                      \
+    X(NONE, "none")                                                                                            \
+    X(SILU, "silu")             /* x * sigmoid(x) */                                                           \
+    X(GELU, "gelu")             /* x * Phi(x), by erf */                                                       \
+    X(GELU_TANH, "gelu_tanh")   /* the tanh approximation */                                                   \
+    X(QUICK_GELU, "quick_gelu") /* x * sigmoid(1.702 x) */                                                     \
+    X(RELU, "relu")                                                                                            \
+    X(LEAKY_RELU, "leaky_relu") /* slope in attributes */                                                      \
+    X(SIGMOID, "sigmoid")                                                                                      \
+    X(TANH, "tanh")                                                                                            \
+    X(MISH, "mish") /* x * tanh(ln(1 + e^x)), Misra 2019 */                                                    \
     /* Those of hypernetworks, as torch.nn has them; ops/activation_more.c. No kernel ends in one of these. */ \
-    X(ELU, "elu") /* x, below 0 slope * (e^x - 1); slope in attributes */                                    \
-    X(SELU, "selu")                                                                                          \
-    X(RELU6, "relu6")                                                                                        \
-    X(HARD_TANH, "hard_tanh")                                                                                \
-    X(HARD_SIGMOID, "hard_sigmoid")                                                                          \
-    X(HARD_SWISH, "hard_swish")                                                                              \
-    X(HARD_SHRINK, "hard_shrink")                                                                            \
-    X(SOFT_SHRINK, "soft_shrink")                                                                            \
-    X(TANH_SHRINK, "tanh_shrink")                                                                            \
-    X(SOFT_PLUS, "soft_plus")                                                                                \
-    X(SOFT_SIGN, "soft_sign")                                                                                \
+    X(ELU, "elu") /* x, below 0 slope * (e^x - 1); slope in attributes */                                      \
+    X(SELU, "selu")                                                                                            \
+    X(RELU6, "relu6")                                                                                          \
+    X(HARD_TANH, "hard_tanh")                                                                                  \
+    X(HARD_SIGMOID, "hard_sigmoid")                                                                            \
+    X(HARD_SWISH, "hard_swish")                                                                                \
+    X(HARD_SHRINK, "hard_shrink")                                                                              \
+    X(SOFT_SHRINK, "soft_shrink")                                                                              \
+    X(TANH_SHRINK, "tanh_shrink")                                                                              \
+    X(SOFT_PLUS, "soft_plus")                                                                                  \
+    X(SOFT_SIGN, "soft_sign")                                                                                  \
     X(LOG_SIGMOID, "log_sigmoid")
 
 typedef enum activation_kind {

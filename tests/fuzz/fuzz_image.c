@@ -1,4 +1,4 @@
-/* floors: base image */
+/* floors: base tensor formats image */
 /* fuzz_image.c - any bytes as a picture: read, and what is read is consistent and can be written again. The
  * checksums of a PNG's chunks are put right first, or hardly any change would get past them. */
 #include "image/infotext.h"

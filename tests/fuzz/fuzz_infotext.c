@@ -1,4 +1,4 @@
-/* floors: base image */
+/* floors: base tensor formats image */
 /* fuzz_infotext.c - any text as generation parameters: what is built from it parses to the same, and
  * again. */
 #include "image/infotext.h"

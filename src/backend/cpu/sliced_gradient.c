@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,18 +105,16 @@ kiln_status sliced_gradient_run(const sliced_gradient *g, const void *x, const v
     int teams = threads < g->threads ? threads : g->threads;
     teams = teams < g->slices ? teams : (int)g->slices;
     kiln_status status = KILN_OK;
+    atomic_flag told = ATOMIC_FLAG_INIT; /* the first that fails tells why */
 #pragma omp parallel for schedule(static, 1) num_threads(teams)
     for (int team = 0; team < teams; team++) {
         kiln_error own;
         kiln_status bad = KILN_OK;
         for (int64_t slice = team; slice < g->slices && !bad; slice += teams)
             bad = run_slice(g, slice, x, dy, dw, (char *)scratch + (size_t)team * g->stride, &own);
-        if (bad) {
-#pragma omp critical(sliced_gradient_failure)
-            {
-                status = bad;
-                *err = own;
-            }
+        if (bad && !atomic_flag_test_and_set(&told)) {
+            status = bad;
+            *err = own;
         }
     }
     return status;
