@@ -19,7 +19,7 @@ JOBS   ?= $(shell nproc)
 PREFIX ?= /usr/local
 BUILD  ?= build
 
-# A model with random weights, for tests; name a real one: make draw MODEL=models/sd15
+# The bundled model; name another one: make draw MODEL=models/sd15
 MODEL  ?= models/emoji
 PROMPT ?= a red apple on a blue background
 OUT    ?= picture.png

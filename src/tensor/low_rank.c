@@ -17,6 +17,7 @@ static void multiply(const float *m, int64_t rows, int64_t columns, const double
         for (int64_t c = 0; c < columns; c++) {
             double factor = (double)m[r * columns + c];
             for (int64_t k = 0; k < p; k++)
+                /* The caller filled z: NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult) */
                 sum[k] += factor * z[c * p + k];
         }
     }

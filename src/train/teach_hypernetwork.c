@@ -255,7 +255,7 @@ static kiln_status save(const void *self, const teach_artefact *a, const char *p
     hypernetwork_parameter p;
     for (int i = 0; hypernetwork_parameter_at(&l->network.config, i, &p); i++)
         size += shape_count(p.shape);
-    float *values = malloc((size_t)size * sizeof *values);
+    float *values = malloc((size_t)(size > 0 ? size : 1) * sizeof *values);
     kiln_status status = values ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory for a hypernetwork");
     for (int i = 0; !status && hypernetwork_parameter_at(&l->network.config, i, &p); i++) {
         const parameter_entry *e = parameters_find(a->parameters, l->names[i].text);

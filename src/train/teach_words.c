@@ -205,7 +205,7 @@ static kiln_status copy_vectors(const learner *l, const parameters *p, const flo
                                 kiln_error *err)
 {
     kiln_status status = to->vectors ? KILN_OK : embedding_allocate(to, l->vectors, l->width, err);
-    for (int k = 0; k < l->encoders && !status; k++) {
+    for (int k = 0; k < l->encoders && k < (int)(sizeof names / sizeof *names) && !status; k++) {
         const parameter_entry *e = parameters_find(p, names[k]);
         memcpy(to->values[k], values + e->offset, (size_t)e->count * sizeof *values);
     }

@@ -163,7 +163,7 @@ static kiln_status read_values(hypernetwork_file *h, kiln_error *err)
             taken += (size_t)pass;
         }
         h->count = done;
-        if (!pass && !(h->values = malloc((size_t)done * sizeof *h->values)))
+        if (!pass && !(h->values = malloc((size_t)(done > 0 ? done : 1) * sizeof *h->values)))
             return fail(err, KILN_NO_MEMORY, "out of memory for a hypernetwork");
     }
     return taken == tensor_file_count(h->file)

@@ -66,8 +66,10 @@ static bool is_unused_layer(const places *p, const lora_module *m)
 {
     int layer, length = 0;
     char before[LORA_NAME];
-    if (m->network == LORA_UNET || sscanf(m->name, "text_model_encoder_layers_%d_%n", &layer, &length) != 1 ||
-        !length || layer < 1 || layer > 1000)
+    if (m->network == LORA_UNET ||
+        /* At most four digits: NOLINTNEXTLINE(cert-err34-c) */
+        sscanf(m->name, "text_model_encoder_layers_%4d_%n", &layer, &length) != 1 || !length || layer < 1 ||
+        layer > 1000)
         return false;
     snprintf(before, sizeof before, "text_model_encoder_layers_%d_mlp_fc1", layer - 1);
     return name_index_find(&p->index, before) != NAME_MISSING;

@@ -59,6 +59,7 @@ static void multiply(const float *a, int64_t stride, const float *b, int64_t n, 
         float *row = out + i * m;
         memset(row, 0, (size_t)m * sizeof *row);
         for (int64_t k = 0; k < r; k++) {
+            /* The caller filled a: NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign) */
             float factor = a[i * stride + k];
             const float *from = b + k * m;
             for (int64_t j = 0; j < m; j++)
