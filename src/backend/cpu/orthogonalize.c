@@ -190,11 +190,11 @@ AVX512_BF16 static void store_tile(const tiled_product *p, int64_t i, int64_t j,
     __m512 alpha = _mm512_set1_ps(p->alpha), beta = _mm512_set1_ps(p->beta);
     __m512i r[16];
     for (int64_t q = 0; q < 16; q++) {
-        int64_t at = (i + q) * p->columns + j;
+        int64_t place = (i + q) * p->columns + j;
         __m512 v = _mm512_mul_ps(alpha, _mm512_loadu_ps(c + q * 16));
         if (p->plus)
-            v = _mm512_fmadd_ps(beta, load_widened(p->plus + at, 0xFFFF), v);
-        store_narrowed(p->to + at, 0xFFFF, v);
+            v = _mm512_fmadd_ps(beta, load_widened(p->plus + place, 0xFFFF), v);
+        store_narrowed(p->to + place, 0xFFFF, v);
         r[q] = _mm512_castps_si512(v);
     }
     if (!p->symmetric || i / SQUARE == j / SQUARE)
@@ -232,24 +232,24 @@ static void orthogonalize_tiles(float *x, int64_t rows, int64_t columns, uint16_
     int64_t m = s.shorter, n = s.longer, there = s.turned ? columns : rows,
             length = s.turned ? rows : columns;
     int64_t row_step = s.turned ? 1 : columns, step = s.turned ? columns : 1;
-    uint16_t *now = scratch, *packed = now + m * n, *gram = packed + m * n, *sum = gram + m * m;
+    uint16_t *now = scratch, *panels = now + m * n, *gram = panels + m * n, *sum = gram + m * m;
     float scale = norm_inverse(x, rows * columns);
     for (int64_t i = 0; i < m; i++)
         take_row(x + (i < there ? i : 0) * row_step, step, i < there ? length : 0, scale, now + i * n, n);
     configure_tiles();
     for (int round = 0; round < ROUNDS; round++) {
-        pack_turned(now, m, n, packed);
+        pack_turned(now, m, n, panels);
         run_product(&(tiled_product){.left = now,
-                                     .right = packed,
+                                     .right = panels,
                                      .to = gram,
                                      .rows = m,
                                      .columns = m,
                                      .depth = n,
                                      .alpha = 1,
                                      .symmetric = true});
-        pack_turned(gram, m, m, packed);
+        pack_turned(gram, m, m, panels);
         run_product(&(tiled_product){.left = gram,
-                                     .right = packed,
+                                     .right = panels,
                                      .plus = gram,
                                      .to = sum,
                                      .rows = m,
@@ -258,9 +258,9 @@ static void orthogonalize_tiles(float *x, int64_t rows, int64_t columns, uint16_
                                      .alpha = by_fifth,
                                      .beta = by_cube,
                                      .symmetric = true});
-        pack_plain(now, m, n, packed);
+        pack_plain(now, m, n, panels);
         run_product(&(tiled_product){.left = sum,
-                                     .right = packed,
+                                     .right = panels,
                                      .plus = now,
                                      .to = now,
                                      .rows = m,
