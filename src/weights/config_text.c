@@ -299,10 +299,10 @@ static const char *pipeline_class(const model_parts *parts)
     case FAMILY_X4_UPSCALER:
         return "StableDiffusionUpscalePipeline";
     default:
-        return channels == 9   ? "StableDiffusionInpaintPipeline"
-               : channels == 8 ? "StableDiffusionInstructPix2PixPipeline"
-               : channels == 5 ? "StableDiffusionDepth2ImgPipeline"
-                               : "StableDiffusionPipeline";
+        return channels == 9                                    ? "StableDiffusionInpaintPipeline"
+               : channels == 8 && parts->unet.out_channels == 4 ? "StableDiffusionInstructPix2PixPipeline"
+               : channels == 5                                  ? "StableDiffusionDepth2ImgPipeline"
+                                                                : "StableDiffusionPipeline";
     }
 }
 
