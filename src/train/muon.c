@@ -47,9 +47,15 @@ CLONES static void go(float *restrict p, const float *restrict way, int64_t n, f
         p[i] = p[i] * keep - rate * way[i];
 }
 
+/* Up to a whole line of the cache: both parts of the scratch, and each thread's, begin on one. */
+static size_t in_lines(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
 static size_t way_bytes(const slot *s)
 {
-    return ((size_t)s->count * sizeof(float) + 63) / 64 * 64;
+    return in_lines((size_t)s->count * sizeof(float));
 }
 
 static void matrix_step(const optimizer *o, slot *s, const float *gradient, float scale, double rate,
@@ -71,8 +77,7 @@ kiln_status muon_step(optimizer *o, const float *const *gradients, float scale, 
     for (size_t i = 0; i < o->count; i++) {
         const slot *s = &o->slots[i];
         size_t bytes =
-            s->rows ? way_bytes(s) + (orthogonalize_scratch(s->rows, s->columns, &features) + 63) / 64 * 64
-                    : 0;
+            s->rows ? way_bytes(s) + in_lines(orthogonalize_scratch(s->rows, s->columns, &features)) : 0;
         largest = bytes > largest ? bytes : largest;
     }
     int threads = omp_get_max_threads();

@@ -1,7 +1,7 @@
 /* floors: base tensor formats graph ops backend plan nn model text weights diffusion image pipeline train */
 /* test_train_hypernetwork.c - what is taught beside the weights: trained, saved small, gone on with in the same bytes, and the
  * base stays as it is. */
-#include "training_case.h"
+#include "training_heard.h"
 
 #include "formats/hash.h"
 #include "weights/hypernetwork_file.h"
@@ -15,40 +15,6 @@
 #define DROPPING                                                                                             \
     HYPER, "layer_structure=1, 2, 2, 1", "activation_func=mish", "is_layer_norm=true",                       \
         "dropout_structure=0, 0.3, 0.5, 0", "ema_decay=0.9"
-
-typedef struct heard {
-    double first, last;
-    int steps, after; /* stop after that many; 0: never */
-    char note[300];
-} heard;
-
-static bool listen(void *user, const kiln_training_event *e)
-{
-    heard *h = user;
-    if (e->kind == KILN_TRAINING_NOTE)
-        snprintf(h->note, sizeof h->note, "%s", e->text);
-    if (e->kind != KILN_TRAINING_STEP)
-        return true;
-    if (!h->steps++)
-        h->first = e->loss;
-    h->last = e->loss;
-    return h->steps != h->after;
-}
-
-static heard train(kiln_training_recipe *r, const char *resume, int after)
-{
-    heard h = {.after = after};
-    kiln_training *t = NULL;
-    const kiln_training_options o = {.resume = resume, .progress = listen, .user = &h};
-    train_ok(kiln_training_open(r, &o, &t, err));
-    kiln_error why = {0};
-    kiln_status status = kiln_training_run(t, &why);
-    if (status != (after ? KILN_CANCELLED : KILN_OK))
-        fail_msg("%s", why.text);
-    kiln_training_close(t);
-    kiln_training_recipe_free(r);
-    return h;
-}
 
 static void hash_of(const training_case *c, const char *run, const char *file, char digits[65])
 {

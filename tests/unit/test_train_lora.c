@@ -1,7 +1,7 @@
 /* floors: base tensor formats graph ops backend plan nn model text weights diffusion image pipeline train */
 /* test_train_lora.c - every kind of LoRA: trained, saved in kohya's names, gone on with in the same bytes; what is drawn with the
  * file is what the training saw; the base stays as it is. */
-#include "training_case.h"
+#include "training_heard.h"
 
 #include "formats/hash.h"
 #include "weights/lora.h"
@@ -11,37 +11,6 @@
 #define LORA                                                                                                 \
     "method=lora", "base=" TINY_MODEL, "resolution=16", "train_batch_size=2", "validate_every_n_epochs=0",   \
         "save_every_n_steps=0", "plot_every_n_steps=0", "learning_rate=1e-2", "output_name=ink"
-
-typedef struct heard {
-    double first, last;
-    int steps, after; /* stop after that many; 0: never */
-} heard;
-
-static bool listen(void *user, const kiln_training_event *e)
-{
-    heard *h = user;
-    if (e->kind != KILN_TRAINING_STEP)
-        return true;
-    if (!h->steps++)
-        h->first = e->loss;
-    h->last = e->loss;
-    return h->steps != h->after;
-}
-
-static heard train(kiln_training_recipe *r, const char *resume, int after)
-{
-    heard h = {.after = after};
-    kiln_training *t = NULL;
-    const kiln_training_options o = {.resume = resume, .progress = listen, .user = &h};
-    train_ok(kiln_training_open(r, &o, &t, err));
-    kiln_error why = {0};
-    kiln_status status = kiln_training_run(t, &why);
-    if (status != (after ? KILN_CANCELLED : KILN_OK))
-        fail_msg("%s", why.text);
-    kiln_training_close(t);
-    kiln_training_recipe_free(r);
-    return h;
-}
 
 static void hash_of(const char *path, char digits[65])
 {

@@ -1,7 +1,7 @@
 /* floors: base tensor formats graph ops backend plan nn model text weights diffusion image pipeline train */
 /* test_train_two_encoders.c - SDXL: both text encoders are part of the step's graph, give the states that they give when
  * drawing, are trained, frozen, saved and gone on with by their own names. */
-#include "training_case.h"
+#include "training_heard.h"
 
 #include <math.h>
 
@@ -10,36 +10,6 @@
     "base=" SDXL_TINY, "resolution=32", "train_batch_size=2", "validate_every_n_epochs=0",                   \
         "save_every_n_steps=0", "plot_every_n_steps=0"
 #define BOTH SDXL, "train_text_encoder=true", "text_encoder_lr=1e-3", "learning_rate=1e-3"
-
-typedef struct heard {
-    double first;
-    int steps, after; /* stop after that many; 0: never */
-} heard;
-
-static bool listen(void *user, const kiln_training_event *e)
-{
-    heard *h = user;
-    if (e->kind != KILN_TRAINING_STEP)
-        return true;
-    if (!h->steps++)
-        h->first = e->loss;
-    return h->steps != h->after;
-}
-
-static heard train(kiln_training_recipe *r, const char *resume, int after)
-{
-    heard h = {.after = after};
-    kiln_training *t = NULL;
-    const kiln_training_options o = {.resume = resume, .progress = listen, .user = &h};
-    train_ok(kiln_training_open(r, &o, &t, err));
-    kiln_error why = {0};
-    kiln_status status = kiln_training_run(t, &why);
-    if (status != (after ? KILN_CANCELLED : KILN_OK))
-        fail_msg("%s", why.text);
-    kiln_training_close(t);
-    kiln_training_recipe_free(r);
-    return h;
-}
 
 static bool same_file(const training_case *c, const char *run_a, const char *run_b, const char *file)
 {

@@ -1,6 +1,6 @@
 /* orthogonalize.c - see orthogonalize.h.
  *
- * With X of `short_side` rows (a tall matrix is turned), one round is A = X X^T, B = b A + c A A, X = a X + B X. With AMX X, A and B
+ * With X lying on its longer side (a tall matrix is turned), one round is A = X X^T, B = b A + c A A, X = a X + B X. With AMX X, A and B
  * are bf16 rows of whole tiles, and every product sums over rows of its left operand and packed tiles of its right one.
  * A and B are symmetric: half of their tiles are computed, the others mirrored. */
 #include "backend/cpu/orthogonalize.h"
