@@ -72,7 +72,7 @@ char *word_caption(const recipe *r, const char *own, uint64_t bits)
     const sentence captioned = {"", ", "};
     const sentence *s = &captioned;
     if (!word_captions_own(r)) {
-        uint32_t count = (uint32_t)(style ? sizeof of_styles : sizeof of_objects) / sizeof *s;
+        uint32_t count = (uint32_t)((style ? sizeof of_styles : sizeof of_objects) / sizeof *s);
         s = (style ? of_styles : of_objects) + mix_below(bits, count);
         own = "";
     }
