@@ -85,7 +85,7 @@ static void goes_on_in_the_same_bytes(void **state)
     training_case c = case_begin(3, 16);
     train(case_recipe(&c, "whole", DROPPING, "max_train_steps=6", NULL), NULL, 0);
     for (int i = 0; i < 3; i++) {
-        char run[16];
+        char run[24];
         snprintf(run, sizeof run, "parts-%d", i);
         train(case_recipe(&c, run, DROPPING, "max_train_steps=6", NULL), NULL, stops[i]);
         train(case_recipe(&c, run, DROPPING, "max_train_steps=6", NULL), "latest", 0);
