@@ -6,6 +6,7 @@
 #   make sanitize    the same tests under the address and undefined-behaviour sanitizers
 #   make emoji-model train the bundled model, from nothing; Ctrl-C saves, the same again goes on (see tools/emoji/train.sh;
 #                    MINUTES=60: a limit for each part; PUBLISH=1: put the result into models/emoji)
+#   make upscaler    train the bundled upscaler alone, the same way
 #   make bench       measure the engine on this machine
 #   make fuzz        a short run of every fuzz target (SECONDS_EACH=20)
 #   make checks      floors, limits, headers, symbols, formatting
@@ -27,7 +28,7 @@ SECONDS_EACH ?= 20
 
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all configure draw test sanitize emoji-model bench fuzz checks tidy format install clean packages
+.PHONY: all configure draw test sanitize emoji-model upscaler bench fuzz checks tidy format install clean packages
 
 all: configure
 	cmake --build $(BUILD) -j $(JOBS)
@@ -54,6 +55,9 @@ sanitize: packages
 
 emoji-model: packages
 	@BUILD=$(BUILD) tools/emoji/train.sh
+
+upscaler: packages
+	@BUILD=$(BUILD) PARTS=upscaler tools/emoji/train.sh
 
 bench: all
 	$(BUILD)/bench/bench

@@ -38,6 +38,10 @@ install(FILES ${PROJECT_SOURCE_DIR}/include/kiln/kiln.h ${PROJECT_SOURCE_DIR}/in
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/kiln)
 install(FILES ${PROJECT_SOURCE_DIR}/docs/kiln.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(DIRECTORY DESTINATION ${CMAKE_INSTALL_DATADIR}/kiln)
+if(EXISTS ${PROJECT_SOURCE_DIR}/models/upscale-2x/diffusion_pytorch_model.safetensors)
+    install(DIRECTORY ${PROJECT_SOURCE_DIR}/models/upscale-2x DESTINATION ${CMAKE_INSTALL_DATADIR}/kiln/models
+        PATTERN recipes EXCLUDE)
+endif()
 if(EXISTS ${PROJECT_SOURCE_DIR}/data)
     install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/ DESTINATION ${CMAKE_INSTALL_DATADIR}/kiln)
 endif()

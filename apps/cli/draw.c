@@ -1,6 +1,7 @@
 /* draw.c - `kiln draw`: pictures from a prompt. */
 #include "commands.h"
 #include "drawing.h"
+#include "enlarging.h"
 #include "message.h"
 
 #include <string.h>
@@ -9,6 +10,7 @@ typedef struct draw_run {
     draw_values values;
     kiln_draw_options options;
     kiln_image *init;
+    enlarging enlarging;
 } draw_run;
 
 static void begin(void *self, const kiln_recipe *recipe)
@@ -28,6 +30,8 @@ static int check_command_line(const drawing *d, const void *self)
         return complain_usage("what to draw? kiln draw \"a lighthouse at dusk\" [options]");
     if (arguments_given(&d->arguments, "strength") && !v->init)
         return complain_usage("--strength says how far to leave the picture of --init, and there is none");
+    if (arguments_given(&d->arguments, "upscaler") && v->upscale == 0)
+        return complain_usage("--upscaler says what --upscale enlarges with, and that is not given");
     return drawing_check(d);
 }
 
@@ -43,18 +47,23 @@ static int read_inputs(drawing *d, void *self)
 
 static int paint(drawing *d, void *self)
 {
-    const draw_run *r = self;
+    draw_run *r = self;
     kiln_error err = {0};
     kiln_memory_plan plan;
     d->options->init = r->init;
     if (kiln_draw_plan(d->open.session, d->options, &plan, &err) != KILN_OK)
         return complain_error(&err);
-    int status = drawing_begin(d, &plan);
+    int status = enlarging_open(&r->enlarging, &r->values, d->options, d->open.model);
+    if (status == EXIT_OK)
+        status = drawing_begin(d, &plan);
     if (status)
         return status;
     kiln_status drawn = kiln_draw(d->open.session, d->options, d->pictures, &err);
     progress_clear();
-    return drawn == KILN_OK ? drawing_finish(d) : complain_error(&err);
+    if (drawn != KILN_OK)
+        return complain_error(&err);
+    status = enlarging_do(&r->enlarging, d->pictures, d->options->batch);
+    return status ? status : drawing_finish(d);
 }
 
 static int run(const command *c, int argc, char **argv)
@@ -68,6 +77,7 @@ static int run(const command *c, int argc, char **argv)
                          .paint = paint,
                          .self = &r};
     int status = drawing_command(&d, &kind, c, argc, argv);
+    enlarging_close(&r.enlarging);
     kiln_image_free(r.init);
     return status;
 }

@@ -19,6 +19,10 @@ const option draw_option_table[] = {
      "steps of that pass"},
     {"hires-denoise", 0, OPTION_NUMBER, AT(hires_strength), "X", "0.7", 0, 1, NULL,
      "how far that pass leaves the first"},
+    {"upscale", 0, OPTION_NUMBER, AT(upscale), "X", "none", 0.01, 64, NULL,
+     "enlarge the finished picture so many times, as 'kiln upscale' does"},
+    {"upscaler", 0, OPTION_TEXT, AT(upscaler), "MODEL", "$KILN_UPSCALER or upscale-2x", 0, 0, NULL,
+     "by this network's file, or a filter; upscale-2x comes with Kiln"},
     {0},
 };
 

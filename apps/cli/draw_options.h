@@ -18,6 +18,8 @@ typedef struct draw_values {
     picture_size hires_size;
     const char *hires_upscaler;
     int hires_steps;
+    double upscale; /* 0: no */
+    const char *upscaler;
     const char *emphasis;
     double cfg, cfg_rescale, image_cfg, strength, eta;
     picture_size size;

@@ -1,5 +1,6 @@
 /* upscale.c - `kiln upscale`: a picture larger (or restored, or another size) by a trained network or a filter. */
 #include "commands.h"
+#include "enlarging.h"
 #include "help.h"
 #include "interrupt.h"
 #include "message.h"
@@ -25,8 +26,10 @@ typedef struct upscale_values {
 static const option upscale_options[] = {
     {"output", 'o', OPTION_TEXT, offsetof(upscale_values, output), "FILE", "PICTURE-upscaled.png", 0, 0, NULL,
      "where to write: .png, .jpg or .webp"},
-    {"model", 'm', OPTION_TEXT, offsetof(upscale_values, model.model), "MODEL", "$KILN_UPSCALER", 0, 0, NULL,
-     "a file with a network (.pth, .safetensors), or lanczos, bicubic or nearest"},
+    {"model", 'm', OPTION_TEXT, offsetof(upscale_values, model.model), "MODEL",
+     "$KILN_UPSCALER or upscale-2x", 0, 0, NULL,
+     "a file with a network (.pth, .safetensors), or lanczos, bicubic or nearest; upscale-2x comes with "
+     "Kiln"},
     {"scale", 's', OPTION_NUMBER, offsetof(upscale_values, scale), "N", "the network's own", 0.01, 64, NULL,
      "times; passes are repeated until it is reached, and a filter shrinks what is too large"},
     {"size", 0, OPTION_SIZE, offsetof(upscale_values, size), "WxH", NULL, 1, 65500, NULL,
@@ -138,9 +141,7 @@ static int run(const command *c, int argc, char **argv)
         help_command(c);
         return EXIT_OK;
     }
-    const char *model = values.model.model ? values.model.model : getenv("KILN_UPSCALER");
-    if (!model || !model[0])
-        return complain_usage("which upscaler? --model FILE, or --model lanczos");
+    const char *model = upscaler_name(values.model.model);
     char *output = values.output ? strdup(values.output) : standard_output(found.plain[0]);
     if (!output) {
         complain("not enough memory");
@@ -156,7 +157,7 @@ static int run(const command *c, int argc, char **argv)
 const command upscale_command = {
     .name = "upscale",
     .summary = "enlarge or restore a picture by a network or a filter",
-    .usage = "PICTURE --model MODEL [options]",
+    .usage = "PICTURE [options]",
     .about = "MODEL is a file with an ESRGAN, Real-ESRGAN, SRVGGNetCompact, SPAN, RealPLKSR, SwinIR or DAT "
              "network, "
              "which is told from its tensors, or the name of a filter. Bit depth, channels, transparency and "

@@ -60,9 +60,11 @@ static int judge(const char *path, const kiln_image *there, const kiln_image *dr
         kiln_image_height(there) != kiln_image_height(drawn) ||
         kiln_image_channels(there) != kiln_image_channels(drawn) ||
         kiln_image_bits(there) != kiln_image_bits(drawn)) {
-        printf("%s: different: it is %dx%d with %d channels, its recipe gives %dx%d with %d\n", path,
+        const char *after = kiln_image_text(there, "postprocessing");
+        printf("%s: different: it is %dx%d with %d channels, its recipe gives %dx%d with %d%s%s\n", path,
                kiln_image_width(there), kiln_image_height(there), kiln_image_channels(there),
-               kiln_image_width(drawn), kiln_image_height(drawn), kiln_image_channels(drawn));
+               kiln_image_width(drawn), kiln_image_height(drawn), kiln_image_channels(drawn),
+               after ? "; afterwards: " : "", after ? after : "");
         return EXIT_FAILED;
     }
     difference d = compare(there, drawn);

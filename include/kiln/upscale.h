@@ -15,10 +15,14 @@ extern "C" {
 
 typedef struct kiln_upscaler kiln_upscaler;
 
+/* The upscaler that comes with Kiln: a small network by 2. */
+#define KILN_BUNDLED_UPSCALER "upscale-2x"
+
 /* `model` is a file (.pth, .pt, .ckpt, .safetensors) with an ESRGAN (old, Real-ESRGAN or BSRGAN names), SRVGGNetCompact,
- * SPAN, RealPLKSR, SwinIR or DAT, told from its tensors; or the name of a filter: "lanczos", "bicubic", "nearest" (in any
- * case). Of the options only precision, threads and reference count; NULL: the defaults. KILN_UNSUPPORTED says what the
- * file is when it is no upscaler. */
+ * SPAN, RealPLKSR, SwinIR or DAT, told from its tensors; a folder with such a file, as a training saves it; the name of
+ * a filter: "lanczos", "bicubic", "nearest" (in any case); or KILN_BUNDLED_UPSCALER (NULL means that), which is looked
+ * for as models/upscale-2x in the data directory. Of the options only data_directory, precision, threads and reference
+ * count; NULL: the defaults. KILN_UNSUPPORTED says what the file is when it is no upscaler. */
 KILN_API KILN_CHECKED kiln_status kiln_upscaler_open(const char *model, const kiln_model_options *options,
                                                      kiln_upscaler **out, kiln_error *);
 KILN_API void kiln_upscaler_close(kiln_upscaler *);

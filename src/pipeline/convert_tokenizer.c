@@ -2,6 +2,7 @@
  * directory's copy of OpenAI's merges, from which vocab.json follows. */
 #include "pipeline/convert.h"
 
+#include "pipeline/data_file.h"
 #include "text/tokenizer.h"
 #include "weights/config_text.h"
 #include "weights/small_file.h"
@@ -11,10 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
-
-#ifndef KILN_DATA_DIRECTORY
-#define KILN_DATA_DIRECTORY "/usr/local/share/kiln"
-#endif
 
 /* CLIP's vocabulary: 256 bytes, as many at the end of a word, one word for each merge, and two marks. */
 enum { CLIP_WORDS = 49408, CLIP_MERGES = CLIP_WORDS - 2 * 256 - 2, PATH_BYTES = 4096 };
@@ -122,9 +119,8 @@ kiln_status convert_tokenizer(const char *own, const char *data, int words, cons
     *written = false;
     if (own)
         return copy_folder(own, to, written, err);
-    int length = snprintf(merges, sizeof merges, "%s/clip/bpe_simple_vocab_16e6.txt.gz",
-                          data ? data : KILN_DATA_DIRECTORY);
-    if (words != CLIP_WORDS || length >= (int)sizeof merges || !path_is_file(merges))
+    if (words != CLIP_WORDS ||
+        !data_file_find(data, "clip/bpe_simple_vocab_16e6.txt.gz", merges, sizeof merges))
         return KILN_OK;
     kiln_status status = write_from_data(merges, pad, to, err);
     *written = status == KILN_OK;

@@ -5,6 +5,7 @@
 #include "pipeline/image_api.h"
 #include "pipeline/latent_resize.h"
 #include "pipeline/recipe.h"
+#include "pipeline/upscale.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -69,12 +70,8 @@ kiln_status hires_open(hires *h, const work *first, kiln_error *err)
         rounded_down(sized ? o->hires_height : fmin(first->request.height * o->hires_scale, 1e6), step);
     choose_steps(first->request.sampler, &h->draw);
     status = work_open(&h->work, s, &h->draw, (request_kind){.picture = true}, err);
-    if (status == KILN_OK && !latent_resize_known(o->hires_upscaler ? o->hires_upscaler : "Latent")) {
-        kiln_model_options model = kiln_model_defaults();
-        model.precision = s->model->precision;
-        model.threads = s->model->plan.threads;
-        status = kiln_upscaler_open(o->hires_upscaler, &model, &h->upscaler, err);
-    }
+    if (status == KILN_OK && !latent_resize_known(o->hires_upscaler ? o->hires_upscaler : "Latent"))
+        status = upscaler_open_beside(s->model, o->hires_upscaler, &h->upscaler, err);
     return status;
 }
 

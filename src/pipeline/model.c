@@ -3,19 +3,13 @@
 #include "pipeline/model.h"
 
 #include "image/picture_text.h"
+#include "pipeline/data_file.h"
 #include "pipeline/model_words.h"
 
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#ifndef KILN_DATA_DIRECTORY
-#define KILN_DATA_DIRECTORY "/usr/local/share/kiln"
-#endif
-#ifndef KILN_SOURCE_DATA
-#define KILN_SOURCE_DATA KILN_DATA_DIRECTORY
-#endif
 
 kiln_model_options kiln_model_defaults(void)
 {
@@ -189,17 +183,6 @@ static int32_t family_pad(const kiln_model *m, int encoder)
     return zero ? 0 : -1;
 }
 
-/* CLIP's vocabulary: in the given data directory, where Kiln was installed, or in the sources it was built from. */
-static void find_bundled(const char *given, char *path, size_t size)
-{
-    const char *const places[] = {given ? given : KILN_DATA_DIRECTORY, given ? given : KILN_SOURCE_DATA};
-    for (int i = 0; i < 2; i++) {
-        snprintf(path, size, "%s/clip/bpe_simple_vocab_16e6.txt.gz", places[i]);
-        if (access(path, R_OK) == 0)
-            return;
-    }
-}
-
 kiln_status model_open_tokenizer(const kiln_model_options *o, const char *own, tokenizer **out,
                                  kiln_error *err)
 {
@@ -209,8 +192,9 @@ kiln_status model_open_tokenizer(const kiln_model_options *o, const char *own, t
         return open_tokenizer(o->tokenizer, out, err);
     if (own)
         return tokenizer_open(own, out, err);
-    find_bundled(o->data_directory, bundled, sizeof bundled);
-    return access(bundled, R_OK) == 0 ? tokenizer_open_gz(bundled, out, err) : KILN_OK;
+    return data_file_find(o->data_directory, "clip/bpe_simple_vocab_16e6.txt.gz", bundled, sizeof bundled)
+               ? tokenizer_open_gz(bundled, out, err)
+               : KILN_OK;
 }
 
 static kiln_status open_tokenizers(kiln_model *m, const kiln_model_options *o, kiln_error *err)
@@ -281,7 +265,8 @@ static kiln_status open_parts(kiln_model *m, const char *path, const kiln_model_
 {
     m->path = strdup(path);
     m->name = stem_of(path);
-    if (!m->path || !m->name)
+    m->data_directory = o->data_directory ? strdup(o->data_directory) : NULL;
+    if (!m->path || !m->name || (o->data_directory && !m->data_directory))
         return fail(err, KILN_NO_MEMORY, "out of memory for a model");
     m->precision = o->precision;
     kiln_status status = model_plan_options(o, &m->plan, err);
@@ -316,6 +301,7 @@ static void model_free(kiln_model *m)
     probe_close(m->parts);
     free(m->path);
     free(m->name);
+    free(m->data_directory);
     free(m);
 }
 

@@ -41,7 +41,8 @@ typedef struct network {
 
 struct kiln_model {
     model_parts *parts;
-    char *path, *name; /* name: stem of the file or folder */
+    char *path, *name;    /* name: stem of the file or folder */
+    char *data_directory; /* as the options have it, or NULL */
     kiln_precision precision;
     plan_options plan; /* taps off */
     network networks[NETWORK_COUNT];

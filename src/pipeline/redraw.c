@@ -6,6 +6,7 @@
 #include "image/resize.h"
 #include "pipeline/image_api.h"
 #include "pipeline/region.h"
+#include "pipeline/upscale.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -116,17 +117,14 @@ static kiln_status draw_tiles(redrawing *r, char **text, kiln_error *err)
 /* The picture enlarged by other means: what ordinary tiles are drawn from, and the form and the alpha of the result. */
 static kiln_status enlarge(redrawing *r, kiln_image **out, kiln_error *err)
 {
-    kiln_model_options model = kiln_model_defaults();
     kiln_upscaler *upscaler = NULL;
     kiln_upscale_options o = kiln_upscale_defaults();
-    model.precision = r->session->model->precision;
-    model.threads = r->session->model->plan.threads;
     o.width = r->width;
     o.height = r->height;
     o.progress = r->options->draw.progress;
     o.user = r->options->draw.user;
     const char *name = r->factor > 1 ? "lanczos" : r->options->upscaler;
-    kiln_status status = kiln_upscaler_open(name ? name : "lanczos", &model, &upscaler, err);
+    kiln_status status = upscaler_open_beside(r->session->model, name ? name : "lanczos", &upscaler, err);
     if (status == KILN_OK)
         status = kiln_upscale(upscaler, r->options->picture, &o, out, err);
     kiln_upscaler_close(upscaler);

@@ -4,6 +4,7 @@
 
 #include "image/resize.h"
 #include "kiln/upscale.h"
+#include "pipeline/model.h"
 #include "pipeline/upscale_strip.h"
 #include "plan/plan.h"
 #include "weights/upscale_file.h"
@@ -48,6 +49,9 @@ typedef struct upscale_job {
 /* Check options and sizes, choose passes and tiles, and say what it takes of memory. */
 kiln_status upscale_resolve(kiln_upscaler *, const image *, const kiln_upscale_options *, upscale_job *,
                             kiln_error *);
+
+/* An upscaler for a drawing of that model: with its precision, threads and data directory. */
+kiln_status upscaler_open_beside(const kiln_model *, const char *name, kiln_upscaler **out, kiln_error *);
 
 /* The filter of that name ("lanczos", ...); false when there is none. */
 bool upscale_filter_named(const char *name, resize_filter *out);

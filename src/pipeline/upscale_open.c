@@ -2,7 +2,9 @@
 #include "pipeline/upscale.h"
 
 #include "base/error.h"
+#include "pipeline/data_file.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -52,17 +54,32 @@ static plan_options plan_options_of(const kiln_model_options *o)
                           .fuse = !o->reference};
 }
 
-static kiln_status open_file(kiln_upscaler *u, const char *model, kiln_error *err)
+/* A name that is no file is looked for among the models that come with Kiln. */
+static kiln_status find_file(const char *model, const char *data, char *path, size_t size, kiln_error *err)
 {
-    if (upscale_filter_named(model, &u->filter))
+    char inside[256];
+    bool plain = !strchr(model, '/') && strlen(model) < 200;
+    snprintf(inside, sizeof inside, "models/%.200s", model);
+    if (plain && access(model, F_OK) != 0 && data_file_find(data, inside, path, size))
         return KILN_OK;
-    kiln_status status = upscale_file_open(model, &u->file, err);
-    if (status == KILN_NOT_FOUND && !strchr(model, '/') && !strchr(model, '.'))
+    if (plain && !strchr(model, '.') && access(model, F_OK) != 0)
         return fail(
             err, KILN_NOT_FOUND,
             "there is no upscaler '%s': neither a file, nor one of the filters lanczos, bicubic, bilinear, "
-            "box and nearest",
-            model);
+            "box and nearest, nor a model that came with Kiln (%s)",
+            model, path);
+    int length = snprintf(path, size, "%s", model);
+    return length < (int)size ? KILN_OK : fail(err, KILN_BAD_ARGUMENT, "the upscaler's path is too long");
+}
+
+static kiln_status open_file(kiln_upscaler *u, const char *model, const char *data, kiln_error *err)
+{
+    char path[4096];
+    if (upscale_filter_named(model, &u->filter))
+        return KILN_OK;
+    kiln_status status = find_file(model, data, path, sizeof path, err);
+    if (status == KILN_OK)
+        status = upscale_file_open(path, &u->file, err);
     if (status != KILN_OK)
         return status;
     u->store = packed_store_new(upscale_file_source(u->file));
@@ -73,7 +90,9 @@ kiln_status kiln_upscaler_open(const char *model, const kiln_model_options *opti
                                kiln_error *err)
 {
     *out = NULL;
-    if (!model || !model[0])
+    if (!model)
+        model = KILN_BUNDLED_UPSCALER;
+    if (!model[0])
         return fail(err, KILN_BAD_ARGUMENT, "which upscaler? A file or the name of a filter is needed");
     kiln_model_options standard = kiln_model_defaults();
     const kiln_model_options *o = options ? options : &standard;
@@ -85,7 +104,7 @@ kiln_status kiln_upscaler_open(const char *model, const kiln_model_options *opti
     u->options = plan_options_of(o);
     u->path = strdup(model);
     u->name = name_of(model);
-    kiln_status status = u->path && u->name ? open_file(u, model, err)
+    kiln_status status = u->path && u->name ? open_file(u, model, o->data_directory, err)
                                             : fail(err, KILN_NO_MEMORY, "out of memory for an upscaler");
     if (status != KILN_OK) {
         kiln_upscaler_close(u);
@@ -93,6 +112,15 @@ kiln_status kiln_upscaler_open(const char *model, const kiln_model_options *opti
     }
     *out = u;
     return KILN_OK;
+}
+
+kiln_status upscaler_open_beside(const kiln_model *m, const char *name, kiln_upscaler **out, kiln_error *err)
+{
+    kiln_model_options o = kiln_model_defaults();
+    o.precision = m->precision;
+    o.threads = m->plan.threads;
+    o.data_directory = m->data_directory;
+    return kiln_upscaler_open(name, &o, out, err);
 }
 
 void kiln_upscaler_close(kiln_upscaler *u)

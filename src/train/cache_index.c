@@ -106,6 +106,8 @@ kiln_status cache_key_of_picture_hash(const char *sha256, const order_sample *sa
     char view[128], all[3 * SHA256_DIGITS];
     int length = snprintf(view, sizeof view, "%dx%d %a %a %d", sample->width_px, sample->height_px,
                           (double)sample->crop_x, (double)sample->crop_y, sample->flip);
+    if (sample->unscaled)
+        length += snprintf(view + length, sizeof view - (size_t)length, " unscaled");
     kiln_status status = add_digits("picture", 7, all, err);
     if (status == KILN_OK)
         status = add_digits(view, (size_t)length, all + SHA256_DIGITS, err);

@@ -47,9 +47,10 @@ typedef struct dataset_options {
     int bucket_reso_steps;                /* 64 px */
     bool bucket_no_upscale;               /* false */
 
-    bool random_crop; /* false: the middle */
-    bool flip_aug;    /* false: mirror half of the showings */
-    int num_repeats;  /* 1; multiplied with the folder's own */
+    bool random_crop;   /* false: the middle */
+    bool crop_unscaled; /* cut pictures out as they are; smaller ones are scaled. default false */
+    bool flip_aug;      /* false: mirror half of the showings */
+    int num_repeats;    /* 1; multiplied with the folder's own */
 
     double validation_split;  /* 0..0.9 of the pictures, chosen by the hash of seed and name. default 0 */
     uint64_t validation_seed; /* 0 */

@@ -44,11 +44,17 @@ loader_options loader_defaults(void)
     return (loader_options){.batch_size = 1, .threads = 1, .ahead = 4, .keep_bytes = (int64_t)1 << 30};
 }
 
+static kiln_status load_covering(const dataset *data, const order_sample *sample, image **out,
+                                 kiln_error *err)
+{
+    return picture_load(dataset_item_at(data, sample->item)->path, sample->width_px, sample->height_px,
+                        sample->unscaled, out, err);
+}
+
 kiln_status loader_read_picture(const dataset *data, const order_sample *sample, float *nhwc, kiln_error *err)
 {
     image *covering;
-    kiln_status status = picture_load(dataset_item_at(data, sample->item)->path, sample->width_px,
-                                      sample->height_px, &covering, err);
+    kiln_status status = load_covering(data, sample, &covering, err);
     if (status != KILN_OK)
         return status;
     picture_cut(covering, sample, nhwc);
@@ -97,8 +103,7 @@ static kiln_status read_sample(loader *l, const order_sample *sample, float *nhw
         return KILN_OK;
     }
     image *covering;
-    kiln_status status = picture_load(dataset_item_at(l->options.data, sample->item)->path, sample->width_px,
-                                      sample->height_px, &covering, err);
+    kiln_status status = load_covering(l->options.data, sample, &covering, err);
     if (status != KILN_OK)
         return status;
     picture_cut(covering, sample, nhwc);

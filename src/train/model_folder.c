@@ -12,13 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#ifndef KILN_DATA_DIRECTORY
-#define KILN_DATA_DIRECTORY "/usr/local/share/kiln"
-#endif
-#ifndef KILN_SOURCE_DATA
-#define KILN_SOURCE_DATA KILN_DATA_DIRECTORY
-#endif
-
 kiln_status folder_path(char path[FOLDER_PATH], const char *folder, const char *name, kiln_error *err)
 {
     int length = snprintf(path, FOLDER_PATH, "%s/%s", folder, name);
@@ -119,13 +112,6 @@ static kiln_status write_part(const model_folder *m, part_kind part, const char 
     return status ? status : folder_sync(inner, err);
 }
 
-/* Where Kiln's own data lies: installed, or in the sources it was built from. */
-static const char *data_folder(void)
-{
-    return access(KILN_DATA_DIRECTORY "/clip/bpe_simple_vocab_16e6.txt.gz", R_OK) == 0 ? KILN_DATA_DIRECTORY
-                                                                                       : KILN_SOURCE_DATA;
-}
-
 static kiln_status write_tokenizer(const model_folder *m, int i, const char *folder, kiln_error *err)
 {
     char inner[FOLDER_PATH];
@@ -134,8 +120,8 @@ static kiln_status write_tokenizer(const model_folder *m, int i, const char *fol
     int words = i ? m->parts->text_2.vocabulary : m->parts->text.vocabulary;
     kiln_status status = make_inside(inner, folder, i ? "tokenizer_2" : "tokenizer", err);
     if (!status)
-        status = convert_tokenizer(m->tokenizer[i], data_folder(), words, zero_pad ? "!" : "<|endoftext|>",
-                                   inner, &written, err);
+        status = convert_tokenizer(m->tokenizer[i], NULL, words, zero_pad ? "!" : "<|endoftext|>", inner,
+                                   &written, err);
     if (!status && !written && m->tokenizer[i])
         status = fail(err, KILN_NOT_FOUND, "%s: the tokenizer's files are gone", m->tokenizer[i]);
     else if (!status && !written)

@@ -25,6 +25,7 @@ typedef struct order_sample {
                                 pair has its partner's and PAIR_SERIAL */
     int width_px, height_px; /* the bucket's */
     bool flip;               /* mirror left and right */
+    bool unscaled;           /* what covers the bucket is cut without being scaled */
     bool regularisation;     /* weigh the loss with prior_loss_weight */
     float crop_x,
         crop_y; /* 0..1: which part of what sticks out is cut on the left and at the top; 0.5 is the middle */

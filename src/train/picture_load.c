@@ -5,7 +5,8 @@
 #include "image/resize.h"
 #include "train/buckets.h"
 
-kiln_status picture_load(const char *path, int width_px, int height_px, image **out, kiln_error *err)
+kiln_status picture_load(const char *path, int width_px, int height_px, bool unscaled, image **out,
+                         kiln_error *err)
 {
     *out = NULL;
     image *read, *plain;
@@ -23,7 +24,8 @@ kiln_status picture_load(const char *path, int width_px, int height_px, image **
     dataset_bucket bucket = {width_px, height_px, 0};
     int width, height;
     bucket_cover(&bucket, plain->width, plain->height, &width, &height);
-    if (width == plain->width && height == plain->height) {
+    bool covers = plain->width >= width_px && plain->height >= height_px;
+    if ((unscaled && covers) || (width == plain->width && height == plain->height)) {
         *out = plain;
         return KILN_OK;
     }

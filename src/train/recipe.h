@@ -84,7 +84,7 @@ typedef struct recipe {
     const char *train_data_dir, *validation_data_dir, *caption_extension, *cache_dir, *reg_data_dir;
     const char *caption_prefix, *caption_suffix, *keep_tokens_separator;
     recipe_list resolution;
-    bool enable_bucket, bucket_no_upscale, shuffle_caption, flip_aug, random_crop, conditional;
+    bool enable_bucket, bucket_no_upscale, shuffle_caption, flip_aug, random_crop, crop_unscaled, conditional;
     bool cache_latents, cache_text_encoder_outputs;
     int min_bucket_reso, max_bucket_reso, bucket_reso_steps, keep_tokens, dataset_repeats, workers;
     double caption_dropout_rate, caption_tag_dropout_rate, validation_split, prior_loss_weight;

@@ -76,6 +76,8 @@ static const recipe_key keys[] = {
     BOOL("conditional", conditional, "true", "data", "method pixel: whether captions are used"),
     BOOL("flip_aug", flip_aug, "false", "data", "mirror pictures half of the time"),
     BOOL("random_crop", random_crop, "false", "data", "crop anywhere instead of the middle"),
+    BOOL("crop_unscaled", crop_unscaled, "false", "data",
+         "crop pictures without scaling them first, as upscalers want it; only smaller ones are enlarged"),
     INTEGER("dataset_repeats", dataset_repeats, 1, 1000000, "1", "data",
             "how often each picture counts in an epoch"),
     BOOL("enable_bucket", enable_bucket, "false", "data",

@@ -214,6 +214,7 @@ static kiln_status open_data(kiln_training *t, kiln_error *err)
     o.bucket_reso_steps = r->bucket_reso_steps;
     o.bucket_no_upscale = r->bucket_no_upscale;
     o.random_crop = r->random_crop;
+    o.crop_unscaled = r->crop_unscaled;
     o.flip_aug = r->flip_aug;
     o.num_repeats = r->dataset_repeats;
     o.validation_split = r->validation_split;

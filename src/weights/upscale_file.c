@@ -1,12 +1,14 @@
 /* upscale_file.c - see upscale_file.h. */
 #include "weights/upscale_file.h"
 
+#include "formats/tensor_folder.h"
 #include "weights/describe.h"
 #include "weights/upscale_fold.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { PREFIX_BYTES = 64, SMALLEST = 64 };
 
@@ -97,13 +99,30 @@ static kiln_status bind(upscale_file *u, kiln_error *err)
     return status;
 }
 
+static bool is_folder(const char *path)
+{
+    struct stat about;
+    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
+}
+
+static kiln_status open_tensors(upscale_file *u, const char *path, kiln_error *err)
+{
+    char inner[4096], file[4200];
+    if (!is_folder(path))
+        return tensor_file_open(path, &u->file, err);
+    int length = snprintf(inner, sizeof inner, "%s/upscaler", path);
+    bool has_inner = length < (int)sizeof inner && is_folder(inner);
+    kiln_status status = tensor_folder_find(has_inner ? inner : path, NULL, file, sizeof file, err);
+    return status == KILN_OK ? tensor_file_open(file, &u->file, err) : status;
+}
+
 kiln_status upscale_file_open(const char *path, upscale_file **out, kiln_error *err)
 {
     *out = NULL;
     upscale_file *u = calloc(1, sizeof *u);
     if (!u)
         return fail(err, KILN_NO_MEMORY, "out of memory for an upscaler");
-    kiln_status status = tensor_file_open(path, &u->file, err);
+    kiln_status status = open_tensors(u, path, err);
     if (status == KILN_OK)
         status = find_network(u, err);
     if (status == KILN_OK)

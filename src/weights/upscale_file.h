@@ -7,7 +7,7 @@
 
 typedef struct upscale_file upscale_file;
 
-/* Open any weights file; names may stand below a wrapper or a prefix ("params_ema.", "module.", "netG.", ...), the
+/* Open any weights file, or the one in a folder or its inner folder "upscaler" (as training writes it); names may stand below a wrapper or a prefix ("params_ema.", "module.", "netG.", ...), the
  * averaged weights first. Every tensor of the network is looked up and its shape compared. KILN_UNSUPPORTED, saying what
  * the file is, when it is no upscaler that is known here. */
 kiln_status upscale_file_open(const char *path, upscale_file **out, kiln_error *err) KILN_CHECKED;

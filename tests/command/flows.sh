@@ -97,6 +97,19 @@ cmp base.png with.png
 [ "$(head -n 1 trace.tsv | cut -f 1-4)" = "path	op	kernel	shape" ]
 [ "$(wc -l <trace.tsv)" -gt 100 ]
 
+say "a drawing enlarged is the drawing and 'kiln upscale'; the network that comes with Kiln is found"
+mkdir -p data/models/upscale-2x
+refused env KILN_DATA=data "$KILN" upscale base.png -o none.png
+cp "$DATA/upscale/compact-x3.safetensors" data/models/upscale-2x/diffusion_pytorch_model.safetensors
+KILN_DATA=data draw "a red fox" --seed 20 --upscale 2 -o larger.png
+KILN_DATA=data "$KILN" upscale -q base.png --scale 2 -o apart.png >>out.log
+cmp larger.png apart.png
+"$KILN" upscale -q base.png -m data/models/upscale-2x --scale 2 -o named.png >>out.log
+cmp larger.png named.png
+KILN_DATA=data draw "a red fox" --seed 20 --hires-scale 2 --hires-upscaler upscale-2x -o second.png
+if "$KILN" verify --threads 1 -q larger.png >verdict; then exit 1; fi
+grep -q 'Postprocess upscaler: upscale-2x' verdict
+
 say "Ctrl-C stops within a step and leaves nothing"
 mkdir stopped
 (

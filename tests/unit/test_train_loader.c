@@ -278,6 +278,33 @@ static void pixels_are_the_file_s(void **state)
     dataset_close(data);
 }
 
+/* With crop_unscaled a larger picture's pixels are the file's; a smaller one is enlarged as ever. */
+static void cuts_pictures_out_as_they_are(void **state)
+{
+    (void)state;
+    put_picture("a.png", 9, SIDE + 6, 2 * SIDE);
+    put_picture("small.png", 4, SIDE / 2, SIDE / 2);
+    dataset_options options = options_of();
+    options.crop_unscaled = true;
+    dataset *data;
+    order *sequence;
+    open_all(&options, 3, &data, &sequence);
+    float pixels[SIDE * SIDE * 3];
+    order_sample sample;
+    for (int step = 0; step < 2; step++) {
+        order_batch(sequence, step, 1, &sample);
+        sample.crop_x = 0.999f;
+        sample.crop_y = 0;
+        ok(loader_read_picture(data, &sample, pixels, err));
+        for (int i = 0; sample.item == 0 && i < SIDE * SIDE * 3; i++) {
+            float v = (float)pixel_of(9, i / 3 % SIDE + 6, i / 3 / SIDE, i % 3) / 255.0f * 2.0f - 1.0f;
+            assert_true(fabsf(pixels[i] - v) < 1e-6f);
+        }
+    }
+    order_free(sequence);
+    dataset_close(data);
+}
+
 /* A picture whose header is whole and whose body is not. */
 static void damage(const char *name)
 {
@@ -365,6 +392,7 @@ int main(void)
         TEST(pairs_each_picture_with_one_of_its_class),
         TEST(gives_the_same_whatever_the_timing),
         TEST(pixels_are_the_file_s),
+        TEST(cuts_pictures_out_as_they_are),
         TEST(names_a_damaged_picture_once_and_goes_on),
         TEST(gives_captions_without_pixels),
     };

@@ -1,13 +1,14 @@
 #!/bin/sh
-# Make the bundled model: packages, scenes, tokenizer, autoencoder, denoiser. Every part goes on where it was stopped
+# Make the bundled models: packages, scenes, tokenizer, autoencoder, denoiser, upscaler. Every part goes on where it was stopped
 # (Ctrl-C saves), and is left out when it is complete, so that this can be started again at any time.
 #
 #   MINUTES=60       at most that long for each training of this call. An autoencoder whose time is up is taken as it is
-#   PUBLISH=1        afterwards put the latest denoiser into models/emoji
+#   PARTS="emoji upscaler"   which to train: emoji is the autoencoder and the denoiser
+#   PUBLISH=1        afterwards put the latest denoiser into models/emoji, the upscaler into models/upscale-2x
 #   THREADS=2        of each training (one per core)
 #   SCENES=100000    pictures of the dataset; the autoencoder has 60,000 smaller ones of its own, or as many if less
 #   WORK=training    where all of it lies; BUILD=build: the programs
-#   VAE_STEPS, STEPS steps of the trainings, instead of the recipes'
+#   VAE_STEPS, STEPS, UPSCALER_STEPS   steps of the trainings, instead of the recipes'
 #   FAST=1           tiny batches, no samples: to try this script
 #
 # WORK/emoji-vae/model is the autoencoder that the denoiser was begun with. To train it further, remove that folder and
@@ -25,6 +26,9 @@ scenes=$WORK/emoji-scenes
 small_scenes=$WORK/emoji-scenes-64
 vae=$WORK/emoji-vae
 denoiser=$WORK/emoji-denoiser
+bundled_upscaler=models/upscale-2x
+upscaler=$WORK/upscale-2x
+PARTS=${PARTS:-emoji upscaler}
 kiln=$BUILD/kiln
 watcher=
 
@@ -149,6 +153,23 @@ train_denoiser() {
         say "$MINUTES minutes are over: the same command goes on"
 }
 
+train_upscaler() {
+    say "the upscaler in $upscaler"
+    train "$upscaler" "$scenes" $bundled_upscaler/recipes/upscale.train \
+        ${UPSCALER_STEPS:+--set max_train_steps=$UPSCALER_STEPS} ||
+        say "$MINUTES minutes are over: the same command goes on"
+}
+
+publish_upscaler() {
+    from=$(latest "$upscaler")
+    to=${PUBLISH_UPSCALER_TO:-$bundled_upscaler}
+    name=diffusion_pytorch_model.safetensors
+    mkdir -p "$to"
+    cp -L "$from/upscaler/$name" "$to/$name.unfinished"
+    mv "$to/$name.unfinished" "$to/$name"
+    say "$to is now $(readlink "$from"), $(du -k "$to/$name" | cut -f1) KiB"
+}
+
 # Each part is replaced by a rename; README, recipes and licences of the folder stay.
 publish() {
     from=$(latest "$denoiser")
@@ -165,8 +186,18 @@ publish() {
 
 build
 make_scenes "$scenes" "$SCENES"
-make_scenes "$small_scenes" "$((SCENES < 60000 ? SCENES : 60000))" --size 64 --seed 5 --mix 40,40,20,0,0
-make_tokenizer
-train_vae
-train_denoiser
-[ "${PUBLISH:-0}" != 1 ] || publish
+case " $PARTS " in
+*" emoji "*)
+    make_scenes "$small_scenes" "$((SCENES < 60000 ? SCENES : 60000))" --size 64 --seed 5 --mix 40,40,20,0,0
+    make_tokenizer
+    train_vae
+    train_denoiser
+    [ "${PUBLISH:-0}" != 1 ] || publish
+    ;;
+esac
+case " $PARTS " in
+*" upscaler "*)
+    train_upscaler
+    [ "${PUBLISH:-0}" != 1 ] || publish_upscaler
+    ;;
+esac
