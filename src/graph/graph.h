@@ -69,6 +69,9 @@ typedef struct graph_hooks {
     void *self;
     /* The weight (never the bias) of a linear layer, a convolution or an embedding: LoRA and its family. */
     value (*weight)(void *self, at, value weight);
+    /* What a linear layer or a convolution gives, made of its input x and its untouched weight; `window` is the convolution's, NULL:
+     * a linear layer. Branches beside a layer: LoRA while it learns. */
+    value (*result)(void *self, at, value x, value weight, const conv2d_attributes *window, value result);
     /* What an attention layer of a denoiser makes its keys (or values) from, [N,T,C]: hypernetworks. `at` is the attention layer. */
     value (*context)(void *self, at, value context, bool for_values);
     /* The looked-up token embeddings [N,T,C] of a text encoder with their ids [N,T]: words that have vectors of their own. */

@@ -15,13 +15,22 @@ static value taught(at a, value weight)
     return hooks && hooks->weight && weight.index ? hooks->weight(hooks->self, a, weight) : weight;
 }
 
+/* And so it may what a layer gives. */
+static value answered(at a, value x, value weight, const conv2d_attributes *window, value result)
+{
+    const graph_hooks *hooks = a.graph->hooks;
+    return hooks && hooks->result && result.index ? hooks->result(hooks->self, a, x, weight, window, result)
+                                                  : result;
+}
+
 /* Every product with a matrix passes here, whatever form its file gives the matrix. */
 static value project(at a, value x, int64_t out, shape weight_shape, nn_bias bias)
 {
     if (!x.index)
         return NO_VALUE;
-    value weight = taught(a, graph_parameter(a, "weight", weight_shape, ROLE_WEIGHT));
-    return op_linear(a, x, weight, bias_of(a, out, bias));
+    value weight = graph_parameter(a, "weight", weight_shape, ROLE_WEIGHT);
+    value result = op_linear(a, x, taught(a, weight), bias_of(a, out, bias));
+    return answered(a, x, weight, NULL, result);
 }
 
 value nn_linear(at a, value x, int64_t out, nn_bias bias)
@@ -48,8 +57,9 @@ value nn_conv2d_with(at a, value x, int64_t out, int kernel, const conv2d_attrib
     if (!x.index)
         return NO_VALUE;
     shape size = SHAPE4(out, value_channels(a, x), kernel, kernel);
-    value weight = taught(a, graph_parameter(a, "weight", size, ROLE_WEIGHT));
-    return op_conv2d(a, x, weight, bias_of(a, out, bias), attributes);
+    value weight = graph_parameter(a, "weight", size, ROLE_WEIGHT);
+    value result = op_conv2d(a, x, taught(a, weight), bias_of(a, out, bias), attributes);
+    return answered(a, x, weight, attributes, result);
 }
 
 value nn_group_norm(at a, value x, int groups, float epsilon)

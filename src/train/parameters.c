@@ -64,7 +64,7 @@ static const char *full_name(const char *place, const char *canonical, char text
     return text;
 }
 
-static kiln_status add_entry(parameters *p, const side_parameter *from, kiln_error *err)
+static kiln_status add_entry(parameters *p, const side_parameter *from, int index, kiln_error *err)
 {
     parameter_entry *e = &p->entries[p->count];
     *e = (parameter_entry){.name = arena_text(&p->memory, from->name),
@@ -72,7 +72,8 @@ static kiln_status add_entry(parameters *p, const side_parameter *from, kiln_err
                            .shape = from->shape,
                            .role = from->role,
                            .offset = p->size,
-                           .count = shape_count(from->shape)};
+                           .count = shape_count(from->shape),
+                           .index = index};
     if (!e->name || !name_index_put(&p->index, e->name, (uint32_t)p->count))
         return fail(err, KILN_NO_MEMORY, "out of memory for a list of parameters");
     p->size += e->count;
@@ -93,7 +94,7 @@ static kiln_status collect(parameters *p, const graph *g, network_kind kind, con
                      !pattern_list_fits(choice->frozen, name);
         if (train != trainable)
             continue;
-        kiln_status status = add_entry(p, &(side_parameter){name, kind, from->shape, from->role}, err);
+        kiln_status status = add_entry(p, &(side_parameter){name, kind, from->shape, from->role}, i, err);
         if (status)
             return status;
     }
@@ -111,7 +112,7 @@ static kiln_status collect_all(parameters *p, graph *const graphs[KINDS], const 
     if (!p->entries)
         return fail(err, KILN_NO_MEMORY, "out of memory for a list of parameters");
     for (int i = 0; i < choice->side_count && !status; i++)
-        status = add_entry(p, &choice->side[i], err);
+        status = add_entry(p, &choice->side[i], -1, err);
     for (int pass = 0; pass < 2 && !status; pass++) {
         for (int k = 0; k < KINDS && !status; k++)
             if (graphs[k])
@@ -128,23 +129,24 @@ static kiln_status collect_all(parameters *p, graph *const graphs[KINDS], const 
     return status;
 }
 
-static kiln_status read_values(parameters *p, const kiln_model *m, graph *const graphs[KINDS],
-                               kiln_error *err)
+/* From the model's files. */
+static kiln_status read_entry(const parameters *p, const parameter_entry *e, float *to, kiln_error *err)
+{
+    parameter_source source = weights_source(p->model->networks[e->network].bound);
+    const parameter from = {.canonical = e->name, .original = e->name, .shape = e->shape, .role = e->role};
+    return source.read(source.self, &from, e->index, to, err);
+}
+
+static kiln_status read_values(parameters *p, kiln_error *err)
 {
     kiln_status status = KILN_OK;
-    p->values = calloc((size_t)p->size, sizeof *p->values);
+    p->values = calloc((size_t)p->trainable_size, sizeof *p->values);
     if (!p->values)
         return fail(err, KILN_NO_MEMORY, "out of memory: %lld MB for the weights",
-                    (long long)(p->size >> 18));
-    for (int k = 0; k < KINDS; k++)
-        for (int i = 0; graphs[k] && i < graphs[k]->parameter_count && !status; i++) {
-            parameter_source source = weights_source(m->networks[kinds[k]].bound);
-            const parameter *from = &graphs[k]->parameters[i];
-            char text[2 * PATH_TEXT];
-            const parameter_entry *e =
-                parameters_find(p, full_name(parameters_place(kinds[k]), from->canonical, text));
-            status = source.read(source.self, from, i, p->values + e->offset, err);
-        }
+                    (long long)(p->trainable_size >> 18));
+    for (int i = 0; i < p->trainable && !status; i++)
+        if (p->entries[i].index >= 0)
+            status = read_entry(p, &p->entries[i], p->values + p->entries[i].offset, err);
     return status;
 }
 
@@ -156,6 +158,7 @@ kiln_status parameters_open(const kiln_model *m, const parameters_choice *choice
     parameters *p = *out = calloc(1, sizeof *p);
     if (!p)
         return fail(err, KILN_NO_MEMORY, "out of memory for a list of parameters");
+    p->model = m;
     for (int k = 0; k < KINDS && !status; k++)
         if (choice->networks >> kinds[k] & 1) {
             status = model_need(m, kinds[k], err);
@@ -165,7 +168,7 @@ kiln_status parameters_open(const kiln_model *m, const parameters_choice *choice
     if (!status)
         status = collect_all(p, graphs, choice, err);
     if (!status)
-        status = read_values(p, m, graphs, err);
+        status = read_values(p, err);
     for (int k = 0; k < KINDS; k++)
         graph_free(graphs[k]);
     if (status) {
@@ -201,8 +204,9 @@ static kiln_status read_parameter(void *self, const parameter *wanted, int index
     if (!e || !shape_equal(e->shape, wanted->shape))
         return fail(err, KILN_INTERNAL, "the parameter '%s' is not among those of the training",
                     wanted->canonical);
-    bool own = r->block && e->offset < r->parameters->trainable_size;
-    memcpy(to, (own ? r->block : r->parameters->values) + e->offset, (size_t)e->count * sizeof *to);
+    if (e->offset >= r->parameters->trainable_size)
+        return read_entry(r->parameters, e, to, err);
+    memcpy(to, (r->block ? r->block : r->parameters->values) + e->offset, (size_t)e->count * sizeof *to);
     return KILN_OK;
 }
 

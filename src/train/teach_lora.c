@@ -167,18 +167,32 @@ static void close_learner(void *self)
     free(l);
 }
 
-static value change_weight(void *self, at a, value weight)
+/* The form that the layer of a place is drawn with; false: it is not adapted. */
+static bool form_at(const lora_graph_taught *g, at a, lora_form *form)
 {
-    const lora_graph_taught *g = self;
     char name[2 * PATH_TEXT];
     snprintf(name, sizeof name, "%s%s%s", g->place, *g->place ? "." : "", a.canonical);
     int64_t found = name_index_find(&g->learner->index, name);
     if (found == NAME_MISSING)
-        return weight;
-    lora_form form = g->learner->layers[found].form;
+        return false;
+    *form = g->learner->layers[found].form;
     if (!g->training)
-        form.dropout = 0;
-    return lora_draw(&form, a, weight);
+        form->dropout = 0;
+    return true;
+}
+
+static value change_weight(void *self, at a, value weight)
+{
+    lora_form form;
+    return form_at(self, a, &form) && !lora_is_branch(&form) ? lora_draw(&form, a, weight) : weight;
+}
+
+static value add_branch(void *self, at a, value x, value weight, const conv2d_attributes *window,
+                        value result)
+{
+    lora_form form;
+    return form_at(self, a, &form) && lora_is_branch(&form) ? lora_branch(&form, a, x, weight, window, result)
+                                                            : result;
 }
 
 /* The same for the graph of a step, where places are in the names, and for that of each network. */
@@ -190,7 +204,7 @@ static void make_hooks(lora_learner *l)
             *g = (lora_graph_taught){.learner = l,
                                      .place = k == NETWORK_COUNT ? "" : parameters_place((network_kind)k),
                                      .training = training == 1};
-            g->hooks = (graph_hooks){.self = g, .weight = change_weight};
+            g->hooks = (graph_hooks){.self = g, .weight = change_weight, .result = add_branch};
         }
 }
 

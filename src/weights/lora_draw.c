@@ -131,6 +131,24 @@ value lora_draw(const lora_form *f, at a, value weight)
     return op_reshape(a, changed, whole);
 }
 
+bool lora_is_branch(const lora_form *f)
+{
+    return f->kind == LORA_LOW_RANK && !f->magnitude;
+}
+
+value lora_branch(const lora_form *f, at a, value x, value weight, const conv2d_attributes *window,
+                  value result)
+{
+    shape whole = value_shape(a, weight);
+    if (graph_failed(a) || (whole.rank != 2 && whole.rank != 4))
+        return result;
+    value down = factor(a, "lora_down.weight", with_window(f->rank, whole.dim[1], whole, true));
+    value up = factor(a, "lora_up.weight", with_window(whole.dim[0], f->rank, whole, false));
+    value between = window ? op_conv2d(a, x, down, NO_VALUE, window) : op_linear(a, x, down, NO_VALUE);
+    value branch = op_linear(a, nn_dropout(a, between, f->dropout, 0), up, NO_VALUE);
+    return op_add(a, result, op_scale(a, branch, f->scale, 0));
+}
+
 /* ------------------------------------------------------------------------------------ factors of a file */
 
 static const struct {

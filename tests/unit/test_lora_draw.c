@@ -211,6 +211,14 @@ static value on_attention(void *self, at a, value weight)
                                                                             : weight;
 }
 
+static value beside_attention(void *self, at a, value x, value weight, const conv2d_attributes *window,
+                              value result)
+{
+    return strstr(a.canonical, ".attn1.") || strstr(a.canonical, ".attn2.")
+               ? lora_branch(self, a, x, weight, window, result)
+               : result;
+}
+
 static graph *unet_with_lora(const unet_config *config, const graph_hooks *hooks)
 {
     graph *g = graph_new();
@@ -273,9 +281,8 @@ static kiln_status read_by_name(void *self, const parameter *p, int index, float
     return tensor_file_read_f32(self, e, 0, shape_count(p->shape), to, err);
 }
 
-static void a_unet_as_the_reference_has_it(void **state)
+static void check_unet(bool beside)
 {
-    (void)state;
     if (access(GOLDEN, R_OK) != 0) {
         print_message("the reference is not here\n");
         skip();
@@ -290,7 +297,8 @@ static void a_unet_as_the_reference_has_it(void **state)
     assert_int_equal(tensor_file_open(GOLDEN "grads/tuning.safetensors", &golden, &err), KILN_OK);
     assert_int_equal(lora_open(GOLDEN "grads/lora_kohya.safetensors", &file, &err), KILN_OK);
     lora_form form = {.kind = LORA_LOW_RANK, .rank = 4, .scale = 0.5f};
-    graph_hooks hooks = {.self = &form, .weight = on_attention};
+    graph_hooks hooks = {
+        .self = &form, .weight = beside ? NULL : on_attention, .result = beside ? beside_attention : NULL};
     graph *g = unet_with_lora(&config, &hooks);
     lora_factors factors = {file, LORA_UNET, {.read = read_by_name, .self = unet}};
     running r = start(g, lora_factor_source(&factors));
@@ -316,11 +324,78 @@ static void a_unet_as_the_reference_has_it(void **state)
     tensor_file_close(golden);
 }
 
+static void a_unet_as_the_reference_has_it(void **state)
+{
+    (void)state;
+    check_unet(false);
+    check_unet(true);
+}
+
+/* A branch beside a convolution of every kind gives what the changed weight gives: factors, input and gradients alike. */
+static value changed_or_beside(graph *g, const lora_form *form, bool beside, int stride, int upsample)
+{
+    at a = same(graph_root(g), beside ? "beside" : "changed");
+    const conv2d_attributes window = {
+        .stride = stride, .upsample = upsample, .pad_top = 1, .pad_bottom = 1, .pad_left = 1, .pad_right = 1};
+    value x = graph_input(g, beside ? "x" : "x2", SHAPE4(2, 6, 4, 5), DTYPE_F32),
+          weight = graph_parameter(a, "weight", SHAPE4(7, 5, 3, 3), ROLE_WEIGHT);
+    value y = op_conv2d(a, x, beside ? weight : lora_draw(form, a, weight), NO_VALUE, &window);
+    y = beside ? lora_branch(form, a, x, weight, &window, y) : y;
+    graph_output(g, beside ? "beside" : "changed", y);
+    return op_mean(a, op_multiply(a, y, y));
+}
+
+static kiln_status read_waves(void *self, const parameter *p, int index, float *to, kiln_error *err)
+{
+    (void)self;
+    (void)index;
+    (void)err;
+    double first = strstr(p->canonical, "up") ? 1 : strstr(p->canonical, "down") ? 2 : 3;
+    for (int64_t i = 0; i < shape_count(p->shape); i++)
+        to[i] = (float)sin(first * (double)(i + 1));
+    return KILN_OK;
+}
+
+static void a_branch_is_the_changed_weight(void **state)
+{
+    (void)state;
+    static const int ways[][2] = {{1, 1}, {2, 1}, {1, 2}};
+    const lora_form form = {.kind = LORA_LOW_RANK, .rank = 2, .scale = 0.7f};
+    for (int i = 0; i < 3; i++) {
+        graph *g = graph_new();
+        value first = changed_or_beside(g, &form, false, ways[i][0], ways[i][1]);
+        value second = changed_or_beside(g, &form, true, ways[i][0], ways[i][1]);
+        draw_gradients(g, op_add(graph_root(g), first, second));
+        running r = start(g, (parameter_source){.read = read_waves});
+        float *x = run_input(r.run, "x"), *x2 = run_input(r.run, "x2");
+        for (int k = 0; k < 2 * 6 * 4 * 5; k++)
+            x[k] = x2[k] = (float)sin(0.37 * k);
+        go(&r);
+        static const char *const pairs[][2] = {
+            {"changed", "beside"},
+            {"grad.changed.lora_down.weight", "grad.beside.lora_down.weight"},
+            {"grad.changed.lora_up.weight", "grad.beside.lora_up.weight"}};
+        for (int k = 0; k < 3; k++) {
+            int64_t count = 0;
+            for (int o = 0; o < g->output_count; o++)
+                if (strcmp(g->outputs[o].name, pairs[k][0]) == 0)
+                    count = shape_count(graph_node(g, g->outputs[o].value)->shape);
+            double error =
+                reference_error(run_output(r.run, pairs[k][1]), run_output(r.run, pairs[k][0]), count);
+            if (!(error < 1e-5))
+                fail_msg("%s, stride %d, upsample %d: off by %g", pairs[k][1], ways[i][0], ways[i][1], error);
+        }
+        stop(&r);
+        graph_free(g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_and_gradients_as_torch_has_them),
         cmocka_unit_test(a_unet_as_the_reference_has_it),
+        cmocka_unit_test(a_branch_is_the_changed_weight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
