@@ -4,6 +4,7 @@
  * loss reaches through two models (textual inversion, the autoencoder's halves) the gradient by the second one's input
  * is handed to the first one as the weights of a sum. */
 #include "golden/grads.h"
+#include "golden/taught.h"
 
 #include "model/clip_text.h"
 #include "model/unet.h"
@@ -526,6 +527,7 @@ int golden_gradients(const char *folder, const char *model, const pass_options *
     check_text(&c);
     check_inversion(&c);
     check_vae(&c);
+    golden_taught(folder, model, c.info, options, report);
     json_decref(c.info);
     return 0;
 }

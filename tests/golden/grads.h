@@ -6,7 +6,7 @@
 
 /* Folders made like golden/grads, whose gradients are of the model folder `model` (with unet/, vae/, text_encoder/):
  * losses, gradients by parameters and by inputs of UNet, text encoder, both together (one row of the token table), and
- * autoencoder. Optimisers and adapters belong to training and are not run here. 0, or 1 when the folder could not be
+ * autoencoder, and by what is taught beside the weights (taught.h). Optimisers belong to training and are not run here. 0, or 1 when the folder could not be
  * read. */
 int golden_gradients(const char *folder, const char *model, const pass_options *options,
                      golden_report *report);

@@ -12,19 +12,36 @@ static void give_up(pass *p, const char *why)
     p->failed = true;
 }
 
+/* With the graph finished and its parameters' source known. */
+static void start(pass *p, parameter_source source, const pass_options *options)
+{
+    kiln_error err = {.text = "out of memory"};
+    p->store = packed_store_new(source);
+    if (!p->store || plan_compile(p->graph, &options->plan, p->store, &p->plan, &err) ||
+        run_new(p->plan, &p->run, &err))
+        give_up(p, err.text);
+}
+
 void pass_open(pass *p, graph *drawn, const weights_place *place, const pass_options *options,
                golden_report *report, const char *group, const char *id)
 {
     *p = (pass){.graph = drawn, .report = report, .group = group, .id = id, .limit = options->limit};
     kiln_error err = {.text = "out of memory"};
-    if (!drawn || graph_finish(drawn, &err) || weights_bind(drawn, place, 1, &p->weights, &err)) {
+    if (!drawn || graph_finish(drawn, &err) || weights_bind(drawn, place, 1, &p->weights, &err))
         give_up(p, err.text);
-        return;
-    }
-    p->store = packed_store_new(weights_source(p->weights));
-    if (!p->store || plan_compile(drawn, &options->plan, p->store, &p->plan, &err) ||
-        run_new(p->plan, &p->run, &err))
+    else
+        start(p, weights_source(p->weights), options);
+}
+
+void pass_open_from(pass *p, graph *drawn, parameter_source source, const pass_options *options,
+                    golden_report *report, const char *group, const char *id)
+{
+    *p = (pass){.graph = drawn, .report = report, .group = group, .id = id, .limit = options->limit};
+    kiln_error err = {.text = "out of memory"};
+    if (!drawn || graph_finish(drawn, &err))
         give_up(p, err.text);
+    else
+        start(p, source, options);
 }
 
 void pass_close(pass *p)

@@ -31,6 +31,9 @@ typedef struct pass {
 /* Takes the graph over. After a failure (which is reported) the other calls do nothing. */
 void pass_open(pass *p, graph *drawn, const weights_place *place, const pass_options *options,
                golden_report *report, const char *group, const char *id);
+/* The same with parameters from anywhere; `source` must outlive the pass. */
+void pass_open_from(pass *p, graph *drawn, parameter_source source, const pass_options *options,
+                    golden_report *report, const char *group, const char *id);
 void pass_close(pass *p);
 
 /* Fill an input from a reference tensor; a tensor that is not there is a failure. */
