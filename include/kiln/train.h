@@ -98,7 +98,7 @@ KILN_API KILN_CHECKED kiln_status kiln_training_open(const kiln_training_recipe 
                                                      const kiln_training_options *, kiln_training **out,
                                                      kiln_error *);
 /* Train to the end and save. KILN_CANCELLED after kiln_training_stop: saved at the last whole step. KILN_BAD_FORMAT when
- * the loss is no longer a number: nothing of that step is saved. */
+ * the loss is no longer a number: nothing of that step is saved. Where a picture cannot be read, the steps before are. */
 KILN_API KILN_CHECKED kiln_status kiln_training_run(kiln_training *, kiln_error *);
 KILN_API void kiln_training_stop(kiln_training *);
 /* Steps done and in all. */

@@ -373,28 +373,41 @@ static bool is_of_network(const recipe *r, const char *key)
     return !base[0];
 }
 
-static kiln_status compare_recipes(const recipe *then, const recipe *now, const char *checkpoint,
+/* Keys that say what form the thing has that is taught. */
+static bool is_of_taught(const recipe *r, const char *key)
+{
+    static const char *const keys[] = {
+        "layer_structure", "activation_func",    "is_layer_norm",     "activate_output",
+        "use_dropout",     "last_layer_dropout", "dropout_structure", "modules",
+        "num_vectors",     "network_type",       "network_dim",       "network_alpha",
+        "conv_dim",        "conv_alpha",         "block_dims",        "network_factor"};
+    for (size_t i = 0; recipe_teaches(r) && i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(key, keys[i]) == 0)
+            return true;
+    return false;
+}
+
+static kiln_status compare_recipes(const recipe *then, const recipe *now, bool taught, const char *checkpoint,
                                    kiln_error *err)
 {
     char was[RECIPE_VALUE], is[RECIPE_VALUE];
     for (int i = 0; recipe_key_at(i); i++) {
         const recipe_key *key = recipe_key_at(i);
-        if (!is_of_network(then, key->name))
+        if (taught ? !is_of_taught(then, key->name) : !is_of_network(then, key->name))
             continue;
         recipe_value_text(then, key, was);
         recipe_value_text(now, key, is);
         if (strcmp(was, is) != 0)
-            return fail(
-                err, KILN_MISMATCH,
-                "%s: %s was %s when this was saved, and is %s now: a network keeps its form as long as it "
-                "is trained; another one needs another output_dir",
-                checkpoint, key->name, was, is);
+            return fail(err, KILN_MISMATCH,
+                        "%s: %s was '%s' when this was saved, and is '%s' now: %s keeps its form as long as "
+                        "it is trained; another one needs another output_dir",
+                        checkpoint, key->name, was, is, taught ? "what is taught" : "a network");
     }
     return KILN_OK;
 }
 
 /* A recipe that cannot be read (of another version, say) stands in nobody's way. */
-static kiln_status check_recipe(const kiln_training *t, const char *checkpoint, kiln_error *err)
+static kiln_status check_recipe(const kiln_training *t, bool taught, const char *checkpoint, kiln_error *err)
 {
     char path[FOLDER_PATH];
     kiln_error why;
@@ -403,7 +416,7 @@ static kiln_status check_recipe(const kiln_training *t, const char *checkpoint, 
     if (status || recipe_init(&then, &why))
         return status;
     if (!recipe_read_file(&then, path, &why) && !recipe_check(&then, &why))
-        status = compare_recipes(&then, &t->recipe, checkpoint, err);
+        status = compare_recipes(&then, &t->recipe, taught, checkpoint, err);
     recipe_fini(&then);
     return status;
 }
@@ -430,7 +443,7 @@ kiln_status checkpoint_check(const kiln_training *t, const char *checkpoint, kil
         status = fail(err, KILN_MISMATCH, "%s: the method of this checkpoint is %s, the recipe's is %s",
                       checkpoint, method ? method : "unknown", t->recipe.method);
     tensor_file_close(file);
-    return status ? status : check_recipe(t, checkpoint, err);
+    return status ? status : check_recipe(t, false, checkpoint, err);
 }
 
 /* ------------------------------------------------------------------------------------ restoring */
@@ -491,7 +504,9 @@ static kiln_status check_layout(const kiln_training *t, const tensor_file *file,
 kiln_status checkpoint_restore(kiln_training *t, const char *checkpoint, kiln_error *err)
 {
     tensor_file *file;
-    kiln_status status = open_state(checkpoint, &file, err);
+    kiln_status status = check_recipe(t, true, checkpoint, err);
+    if (!status)
+        status = open_state(checkpoint, &file, err);
     if (status)
         return status;
     status = check_layout(t, file, err);

@@ -54,7 +54,11 @@ kiln_status class_measure_base(kiln_training *t, kiln_error *err)
     double psnr;
     if (picture_count(t) == 0)
         return KILN_OK;
+    t->base_alone = true;
     kiln_status status = training_validate(t, DATASET_CLASS_VALIDATION, &t->class_base_loss, &psnr, err);
+    t->base_alone = false;
+    if (t->teach) /* what is taught may change something from the beginning on */
+        step_plans_free(t);
     if (status)
         return status;
     training_tell(t, KILN_TRAINING_INFORMATION,

@@ -109,11 +109,11 @@ static kiln_status fill_states(objective *o, const objective_batch *b, run *r, k
     return status;
 }
 
-/* The captions of pictures that a word is learnt from are of its own making. */
+/* The captions of pictures that a word is learnt from are of its own making; those of its class stay as they are. */
 static kiln_status caption_of(const objective *o, const objective_batch *b, int i, char **caption,
                               kiln_error *err)
 {
-    bool learnt = strcmp(o->recipe->method, teach_words.method) == 0;
+    bool learnt = strcmp(o->recipe->method, teach_words.method) == 0 && !b->samples[i].of_class;
     uint64_t bits = mix(b->samples[i].noise_seed, MIX_WORD_CAPTION, 0, 0);
     *caption = learnt ? word_caption(o->recipe, b->captions[i], bits) : strdup(b->captions[i]);
     return *caption ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory for a caption");

@@ -152,6 +152,7 @@ static void vary(const order *o, order_sample *sample)
     const dataset_item *item = dataset_item_at(o->data, sample->item);
     uint64_t serial = (uint64_t)sample->serial, crop = mix(o->seed, MIX_CROP, serial, 0);
     sample->regularisation = item->part == DATASET_REGULARISATION;
+    sample->of_class = sample->regularisation || item->part == DATASET_CLASS_VALIDATION;
     sample->unscaled = options->crop_unscaled;
     sample->flip = options->flip_aug && (mix(o->seed, MIX_FLIP, serial, 0) >> 63);
     sample->crop_x = sample->crop_y = 0.5f;
@@ -225,6 +226,7 @@ void order_validation(const order *o, dataset_part part, int64_t index, order_sa
                           .serial = index,
                           .width_px = bucket->width_px,
                           .height_px = bucket->height_px,
+                          .of_class = part == DATASET_CLASS_VALIDATION,
                           .unscaled = dataset_options_of(o->data)->crop_unscaled,
                           .crop_x = 0.5f,
                           .crop_y = 0.5f,

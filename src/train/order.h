@@ -27,6 +27,7 @@ typedef struct order_sample {
     bool flip;               /* mirror left and right */
     bool unscaled;           /* what covers the bucket is cut without being scaled */
     bool regularisation;     /* weigh the loss with prior_loss_weight */
+    bool of_class; /* a picture of the class, trained on or measured: its caption is never of a new word */
     float crop_x,
         crop_y; /* 0..1: which part of what sticks out is cut on the left and at the top; 0.5 is the middle */
     uint64_t noise_seed; /* for noise, time step and whatever else the objective draws */

@@ -73,7 +73,8 @@ static kiln_status draw(const kiln_training *t, step_plan *p, kiln_error *err)
     p->graph = graph_new();
     if (!p->graph)
         return fail(err, KILN_NO_MEMORY, "out of memory for a step");
-    p->graph->hooks = teach_hooks(t->teach, &(teach_graph){.whole = true, .training = p->backward});
+    if (!t->base_alone)
+        p->graph->hooks = teach_hooks(t->teach, &(teach_graph){.whole = true, .training = p->backward});
     value loss = t->objective->kind->draw(t->objective, p->graph, &p->shape);
     kiln_status status = graph_finish(p->graph, err);
     if (status)

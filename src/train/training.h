@@ -64,6 +64,7 @@ struct kiln_training {
     int plan_count;
     run_memory *memory; /* in which all of them run: one at a time */
     bool told_savings;  /* of gradient checkpointing */
+    bool base_alone;    /* plans are drawn without what is taught */
     uint64_t clock;
 
     optimizer *optimizer;

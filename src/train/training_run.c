@@ -152,13 +152,16 @@ static kiln_status refuse_loss(const kiln_training *t, double loss, double norm,
                 isnan(bad) ? "NaN" : "infinity", saved);
 }
 
-static kiln_status train_step(kiln_training *t, journal_row *row, kiln_error *err)
+/* *sound: what was trained before this step is worth keeping when it fails. */
+static kiln_status train_step(kiln_training *t, journal_row *row, bool *sound, kiln_error *err)
 {
     double started = training_now(), loss;
     int passes = t->recipe.gradient_accumulation_steps;
+    *sound = true;
     kiln_status status = run_passes(t, &loss, err);
     if (status)
         return status;
+    *sound = false;
     double norm =
         gradient_norm(t->gradient_of, t->gradient_counts, (size_t)t->parameters->trainable) / passes;
     if (!isfinite(loss) || !isfinite(norm))
@@ -264,10 +267,19 @@ static kiln_status stop(kiln_training *t, kiln_error *err)
                          (long long)t->steps);
 }
 
+/* A step that cannot be made, for a picture that cannot be read, takes nothing of those before it along. */
+static void keep_done(kiln_training *t)
+{
+    kiln_error why;
+    if (t->step > 0 && t->step != t->saved_step && checkpoint_save(t, false, &why))
+        training_tell(t, KILN_TRAINING_NOTE, "%s", why.text);
+}
+
 kiln_status kiln_training_run(kiln_training *t, kiln_error *err)
 {
     kiln_status status = KILN_OK;
     journal_row row;
+    bool sound;
     t->started = t->saved_at = training_now();
     t->seconds_before = journal_seconds(t->journal);
     if (t->step == 0)
@@ -277,9 +289,11 @@ kiln_status kiln_training_run(kiln_training *t, kiln_error *err)
     while (!status && t->step < t->steps) {
         if (atomic_load(&t->stop))
             return stop(t, err);
-        status = train_step(t, &row, err);
+        status = train_step(t, &row, &sound, err);
         if (status == KILN_CANCELLED)
             return stop(t, err);
+        if (status && sound)
+            keep_done(t);
         if (!status)
             status = after_step(t, &row, err);
     }
