@@ -53,7 +53,7 @@ static int paint(drawing *d, void *self)
     d->options->init = r->init;
     if (kiln_draw_plan(d->open.session, d->options, &plan, &err) != KILN_OK)
         return complain_error(&err);
-    int status = enlarging_open(&r->enlarging, &r->values, d->options, d->open.model);
+    int status = enlarging_open(&r->enlarging, &r->values, d->options, d->open.model, &plan);
     if (status == EXIT_OK)
         status = drawing_begin(d, &plan);
     if (status)

@@ -28,8 +28,13 @@ static void drawn_size(const kiln_draw_options *o, const kiln_model *model, int 
     *height = o->hires_height ? o->hires_height : *height;
 }
 
-static int check_size(const enlarging *e, const kiln_draw_options *draw, const kiln_model *model)
+static int check_size(const enlarging *e, const kiln_draw_options *draw, const kiln_model *model,
+                      const kiln_memory_plan *drawn)
 {
+    kiln_upscale_options options = e->options;
+    if (options.memory_limit)
+        options.memory_limit =
+            options.memory_limit > drawn->weights ? options.memory_limit - drawn->weights : 1;
     kiln_error err = {0};
     kiln_image *blank = NULL;
     kiln_upscale_work work;
@@ -37,12 +42,13 @@ static int check_size(const enlarging *e, const kiln_draw_options *draw, const k
     drawn_size(draw, model, &width, &height);
     kiln_status status = kiln_image_new(width, height, 3, 8, NULL, &blank, &err);
     if (status == KILN_OK)
-        status = kiln_upscale_plan(e->upscaler, blank, &e->options, &work, &err);
+        status = kiln_upscale_plan(e->upscaler, blank, &options, &work, &err);
     kiln_image_free(blank);
     return status == KILN_OK ? EXIT_OK : complain_error(&err);
 }
 
-int enlarging_open(enlarging *e, const draw_values *v, const kiln_draw_options *draw, const kiln_model *model)
+int enlarging_open(enlarging *e, const draw_values *v, const kiln_draw_options *draw, const kiln_model *model,
+                   const kiln_memory_plan *drawn)
 {
     kiln_error err = {0};
     *e = (enlarging){.options = kiln_upscale_defaults()};
@@ -55,7 +61,7 @@ int enlarging_open(enlarging *e, const draw_values *v, const kiln_draw_options *
     kiln_model_options how = model_options_of(&v->model);
     if (kiln_upscaler_open(upscaler_name(v->upscaler), &how, &e->upscaler, &err) != KILN_OK)
         return complain_error(&err);
-    return check_size(e, draw, model);
+    return check_size(e, draw, model, drawn);
 }
 
 int enlarging_do(enlarging *e, kiln_image **pictures, int count)

@@ -15,9 +15,10 @@ typedef struct enlarging {
     kiln_upscale_options options;
 } enlarging;
 
-/* Open the upscaler when one is wanted, and see that pictures as large as these options draw can be enlarged. Exit status; close
- * also after a failure. */
-int enlarging_open(enlarging *, const draw_values *, const kiln_draw_options *, const kiln_model *);
+/* Open the upscaler when one is wanted, and see that pictures as large as these options draw can be enlarged beside the model,
+ * whose weights stay. Exit status; close also after a failure. */
+int enlarging_open(enlarging *, const draw_values *, const kiln_draw_options *, const kiln_model *,
+                   const kiln_memory_plan *drawn);
 /* Replace `count` pictures by larger ones. */
 int enlarging_do(enlarging *, kiln_image **pictures, int count);
 void enlarging_close(enlarging *);

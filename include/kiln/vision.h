@@ -58,11 +58,13 @@ KILN_API void kiln_controlnet_close(kiln_controlnet *);
 /* One control of a drawing (kiln_draw_options.controls). Everything is borrowed. */
 typedef struct kiln_control {
     const kiln_controlnet *net;
-    const kiln_image *picture; /* as the network was trained on; resized to the drawing by Lanczos */
-    double strength;           /* -10..10: what it says is multiplied by this; 1 (A1111's control weight) */
-    double start, end;         /* 0..1: the part of the steps in which it speaks; 0 and 1 */
-    bool guess;                /* guess mode: it speaks beside the prompt alone, less in the fine levels */
-    const char *module;        /* how the picture was made, for the recipe ("canny"); NULL: not told */
+    /* As the network was trained on. It is over the whole picture, whatever its size: resized to the drawing by Lanczos, and
+     * where parts are drawn (inpainting, the canvas of an outpainting, tiles of a redrawing) each gets its own part. */
+    const kiln_image *picture;
+    double strength;    /* -10..10: what it says is multiplied by this; 1 (A1111's control weight) */
+    double start, end;  /* 0..1: the part of the steps in which it speaks; 0 and 1 */
+    bool guess;         /* guess mode: it speaks beside the prompt alone, less in the fine levels */
+    const char *module; /* how the picture was made, for the recipe ("canny"); NULL: not told */
 } kiln_control;
 
 /* ------------------------------------------------------------------------------------ IP-Adapter */

@@ -54,24 +54,75 @@ static int rounded_down(double side, int step)
     return whole < step ? step : whole;
 }
 
-kiln_status hires_open(hires *h, const work *first, kiln_error *err)
+static kiln_upscale_options upscale_options_of(const hires *h)
 {
-    const kiln_draw_options *o = first->request.options;
-    kiln_session *s = first->session;
+    kiln_upscale_options o = kiln_upscale_defaults();
+    o.width = h->draw.width;
+    o.height = h->draw.height;
+    o.memory_limit = h->options->memory_limit;
+    o.progress = h->options->progress;
+    o.user = h->options->user;
+    return o;
+}
+
+/* The upscaler runs while the first pass's networks stay, and keeps its weights. */
+static kiln_status plan_enlarging(hires *h, const request *first, kiln_error *err)
+{
+    kiln_upscale_options o = upscale_options_of(h);
+    upscale_job job;
+    const image form = {.width = first->width, .height = first->height, .channels = 3, .bits = 8};
+    int64_t pixels = (int64_t)h->draw.width * h->draw.height * 3 * (int64_t)sizeof(float);
+    kiln_status status = upscale_resolve(h->upscaler, &form, &o, first->memory.weights + pixels, &job, err);
+    if (status == KILN_OK)
+        h->enlarging = job.work.memory;
+    return status;
+}
+
+/* From the first pass to what the second is asked for. */
+static kiln_status describe(hires *h, kiln_session *s, const request *first, kiln_error *err)
+{
+    const kiln_draw_options *o = first->options;
     int step = kiln_model_size_step(s->model);
     *h = (hires){.options = o, .draw = *o, .work.session = s};
     kiln_status status = check(o, err);
     if (status != KILN_OK)
         return status;
     bool sized = o->hires_width || o->hires_height;
-    h->draw.width =
-        rounded_down(sized ? o->hires_width : fmin(first->request.width * o->hires_scale, 1e6), step);
-    h->draw.height =
-        rounded_down(sized ? o->hires_height : fmin(first->request.height * o->hires_scale, 1e6), step);
-    choose_steps(first->request.sampler, &h->draw);
-    status = work_open(&h->work, s, &h->draw, (request_kind){.picture = true}, err);
-    if (status == KILN_OK && !latent_resize_known(o->hires_upscaler ? o->hires_upscaler : "Latent"))
-        status = upscaler_open_beside(s->model, o->hires_upscaler, &h->upscaler, err);
+    h->draw.width = rounded_down(sized ? o->hires_width : fmin(first->width * o->hires_scale, 1e6), step);
+    h->draw.height = rounded_down(sized ? o->hires_height : fmin(first->height * o->hires_scale, 1e6), step);
+    choose_steps(first->sampler, &h->draw);
+    if (latent_resize_known(o->hires_upscaler ? o->hires_upscaler : "Latent"))
+        return KILN_OK;
+    status = upscaler_open_beside(s->model, o->hires_upscaler, &h->upscaler, err);
+    return status == KILN_OK ? plan_enlarging(h, first, err) : status;
+}
+
+kiln_status hires_open(hires *h, const work *first, kiln_error *err)
+{
+    kiln_status status = describe(h, first->session, &first->request, err);
+    request_kind kind = {.picture = true, .beside = h->enlarging.weights};
+    return status == KILN_OK ? work_open(&h->work, first->session, &h->draw, kind, err) : status;
+}
+
+kiln_status hires_plan(kiln_session *s, const request *first, kiln_memory_plan *joined, kiln_error *err)
+{
+    hires h;
+    request r = {0};
+    kiln_status status = describe(&h, s, first, err);
+    if (status == KILN_OK)
+        status = request_resolve(s, &h.draw, (request_kind){.picture = true, .beside = h.enlarging.weights},
+                                 &r, err);
+    if (status == KILN_OK)
+        status = request_plan_memory(s, &r, err);
+    const kiln_memory_plan *const all[] = {&r.memory, &h.enlarging};
+    for (int i = 0; status == KILN_OK && i < 2; i++) {
+        joined->peak = all[i]->peak > joined->peak ? all[i]->peak : joined->peak;
+        joined->activations =
+            all[i]->activations > joined->activations ? all[i]->activations : joined->activations;
+    }
+    joined->weights += h.enlarging.weights;
+    request_fini(&r);
+    hires_close(&h);
     return status;
 }
 
@@ -98,12 +149,7 @@ static kiln_status enlarge(hires *h, work *first, const float *x, kiln_error *er
     float *pixels = malloc((size_t)width * (size_t)height * 3 * sizeof *pixels);
     image *picture = NULL;
     kiln_image *small = NULL, *large = NULL;
-    kiln_upscale_options o = kiln_upscale_defaults();
-    o.width = h->work.request.width;
-    o.height = h->work.request.height;
-    o.memory_limit = h->options->memory_limit;
-    o.progress = h->options->progress;
-    o.user = h->options->user;
+    kiln_upscale_options o = upscale_options_of(h);
     kiln_status status = pixels ? work_decode(first, x, pixels, err)
                                 : fail(err, KILN_NO_MEMORY, "out of memory for the picture");
     if (status == KILN_OK)

@@ -13,13 +13,16 @@ typedef struct hires {
     const kiln_draw_options *options; /* the drawing's */
     kiln_draw_options draw;           /* those of the second pass */
     work work;
-    kiln_upscaler *upscaler; /* NULL: latents are enlarged */
-    float *latents, *pixels; /* what the second pass starts from, one of them */
+    kiln_upscaler *upscaler;    /* NULL: latents are enlarged */
+    kiln_memory_plan enlarging; /* what the upscaler takes beside the first pass's networks */
+    float *latents, *pixels;    /* what the second pass starts from, one of them */
 } hires;
 
 bool hires_wanted(const kiln_draw_options *);
 /* Check, and find it to fit; `first` is open. Close also after a failure. */
 kiln_status hires_open(hires *, const work *first, kiln_error *);
+/* What the second pass takes of memory put into *joined, that of the first: whichever needs more counts. */
+kiln_status hires_plan(kiln_session *, const request *first, kiln_memory_plan *joined, kiln_error *);
 /* After `first` is prepared. */
 kiln_status hires_prepare(hires *, const work *first, kiln_error *);
 /* From the first pass's latents x of picture `index` to those of the second, in y (work.n elements). */

@@ -86,6 +86,20 @@ static int rounded_up(int side, int step)
     return (side + step - 1) / step * step;
 }
 
+/* Longer sides are no drawing of any model: attention over a picture of that size takes days. */
+enum { WHOLE_SIDE_MAX = 16384 };
+
+static kiln_status check_region(const region *r, kiln_error *err)
+{
+    if (r->width <= WHOLE_SIDE_MAX && r->height <= WHOLE_SIDE_MAX)
+        return KILN_OK;
+    return fail(
+        err, KILN_BAD_ARGUMENT,
+        "a picture of %dx%d is not drawn whole, where %d px a side are the most: only_masked draws the part "
+        "around the mask alone",
+        r->box.width, r->box.height, WHOLE_SIDE_MAX);
+}
+
 /* What is drawn, and how large. */
 static region choose_region(const kiln_model *m, const kiln_inpaint_options *o, const mask *drawn)
 {
@@ -120,8 +134,10 @@ static kiln_status prepare(kiln_session *s, const kiln_inpaint_options *o, mask 
         status = make_mask(o, &whole, err);
     if (status == KILN_OK) {
         *r = choose_region(s->model, o, whole);
-        status = mask_crop(whole, r->box, m, err);
+        status = check_region(r, err);
     }
+    if (status == KILN_OK)
+        status = mask_crop(whole, r->box, m, err);
     mask_free(whole);
     return status;
 }

@@ -9,7 +9,7 @@
 #ifndef KILN_PIPELINE_INPAINT_H
 #define KILN_PIPELINE_INPAINT_H
 
-#include "pipeline/region.h"
+#include "pipeline/control_part.h"
 #include "pipeline/work.h"
 
 typedef struct inpainting inpainting;
@@ -22,9 +22,10 @@ typedef struct inpaint_fill {
 
 struct inpainting {
     const kiln_inpaint_options *options;
-    kiln_draw_options draw; /* the options' with the size of the region */
-    const image *picture;   /* borrowed */
-    const mask *mask;       /* borrowed: final, of the size of the region's box */
+    kiln_draw_options draw; /* the options' with the size of the region and its part of control pictures */
+    control_part controls;
+    const image *picture; /* borrowed */
+    const mask *mask;     /* borrowed: final, of the size of the region's box */
     region region;
     work work;
     soft_inpainting soft;

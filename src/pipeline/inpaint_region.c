@@ -76,7 +76,11 @@ kiln_status inpaint_open(inpainting *p, kiln_session *s, const kiln_inpaint_opti
                       .touched = fill != NULL};
     p->draw.width = where.width;
     p->draw.height = where.height;
-    kiln_status status = work_open(&p->work, s, &p->draw, (request_kind){.picture = true, .mask = true}, err);
+    kiln_status status =
+        control_part_cut(&p->controls, &o->draw, picture->width, picture->height, &where, err);
+    control_part_give(&p->controls, &p->draw);
+    if (status == KILN_OK)
+        status = work_open(&p->work, s, &p->draw, (request_kind){.picture = true, .mask = true}, err);
     if (status == KILN_OK)
         status = make_masks(p, err);
     if (status == KILN_OK)
@@ -98,6 +102,7 @@ kiln_status inpaint_open(inpainting *p, kiln_session *s, const kiln_inpaint_opti
 void inpaint_close(inpainting *p)
 {
     work_close(&p->work);
+    control_part_free(&p->controls);
     mask_free(p->pixel_mask);
     mask_free(p->latent_mask);
     free(p->original);

@@ -12,6 +12,7 @@
 
 #include "base/free_memory.h"
 #include "pipeline/autoencode.h"
+#include "pipeline/hires.h"
 #include "pipeline/hypernetworks.h"
 #include "pipeline/loras.h"
 #include "text/chunks.h"
@@ -185,7 +186,8 @@ static int64_t peak_of(const kiln_session *s, const request *r, const stages *m)
 kiln_status request_plan_memory(kiln_session *s, request *r, kiln_error *err)
 {
     drawing d = {.session = s, .height = r->latent_height, .width = r->latent_width};
-    int64_t buffers = picture_bytes(r->width, r->height) + (int64_t)drawing_elements(&d) * 4 * 12;
+    int64_t buffers = r->kind.beside + picture_bytes(r->width, r->height);
+    buffers += (int64_t)drawing_elements(&d) * 4 * 12;
     buffers += (int64_t)r->width * r->height * (3 * (r->options->batch - 1) + (r->kind.picture ? 12 : 0));
     stages m;
     kiln_status status = measure_stages(s, r, &m, err);
@@ -249,6 +251,8 @@ kiln_status kiln_draw_plan(kiln_session *s, const kiln_draw_options *options, ki
         status = request_plan_memory(s, &r, err);
     if (status == KILN_OK)
         *out = r.memory;
+    if (status == KILN_OK && hires_wanted(options))
+        status = hires_plan(s, &r, out, err);
     request_fini(&r);
     return status;
 }

@@ -5,9 +5,8 @@
 #include "image/image_tensor.h"
 #include "image/resize.h"
 #include "pipeline/image_api.h"
-#include "pipeline/region.h"
-#include "pipeline/upscale.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,6 +60,7 @@ static kiln_draw_options tile_options(const redrawing *r, int k, int width, int 
     o.seed += (uint64_t)k;
     o.conditioning = r->words.positive;
     o.negative_conditioning = r->words.negative;
+    control_part_give(&r->controls, &o);
     return o;
 }
 
@@ -72,9 +72,13 @@ static kiln_status draw_tile(redrawing *r, int k, mask_box box, char **text, kil
                     .width = rounded_up(box.width, step),
                     .height = rounded_up(box.height, step),
                     .own_scale = true};
-    kiln_draw_options o = tile_options(r, k, where.width * r->factor, where.height * r->factor);
+    kiln_draw_options all = tile_options(r, k, where.width * r->factor, where.height * r->factor), o = all;
+    control_part controls;
     float *start = NULL, *low = NULL, *drawn = NULL;
-    kiln_status status = region_pixels(&where, r->from, &start, err);
+    kiln_status status = control_part_cut(&controls, &all, r->from->width, r->from->height, &where, err);
+    control_part_give(&controls, &o);
+    if (status == KILN_OK)
+        status = region_pixels(&where, r->from, &start, err);
     work_source source = {.picture = start};
     if (status == KILN_OK && r->factor > 1) {
         status = redraw_low(r, &where, start, &low, err);
@@ -89,6 +93,7 @@ static kiln_status draw_tile(redrawing *r, int k, mask_box box, char **text, kil
             drawn, where.width * r->factor);
     if (status == KILN_OK && text)
         status = redraw_recipe(r, text, err);
+    control_part_free(&controls);
     free(start);
     free(low);
     free(drawn);
@@ -117,32 +122,25 @@ static kiln_status draw_tiles(redrawing *r, char **text, kiln_error *err)
 /* The picture enlarged by other means: what ordinary tiles are drawn from, and the form and the alpha of the result. */
 static kiln_status enlarge(redrawing *r, kiln_image **out, kiln_error *err)
 {
-    kiln_upscaler *upscaler = NULL;
-    kiln_upscale_options o = kiln_upscale_defaults();
-    o.width = r->width;
-    o.height = r->height;
-    o.progress = r->options->draw.progress;
-    o.user = r->options->draw.user;
-    const char *name = r->factor > 1 ? "lanczos" : r->options->upscaler;
-    kiln_status status = upscaler_open_beside(r->session->model, name ? name : "lanczos", &upscaler, err);
-    if (status == KILN_OK)
-        status = kiln_upscale(upscaler, r->options->picture, &o, out, err);
-    kiln_upscaler_close(upscaler);
+    kiln_upscale_options o = redraw_enlarging(r);
+    kiln_status status = kiln_upscale(r->upscaler, r->options->picture, &o, out, err);
+    kiln_upscaler_close(r->upscaler); /* its memory is the tiles' now */
+    r->upscaler = NULL;
     return status;
 }
 
-static kiln_status finish(redrawing *r, image *result, kiln_error *err)
+static kiln_status finish(const redrawing *r, image *result, kiln_error *err)
 {
     size_t count = (size_t)r->width * (size_t)r->height;
     for (size_t i = 0; i < count; i++)
-        for (size_t c = 0; c < 3; c++)
+        for (size_t c = 0; c < 3; c++) {
             r->sum[i * 3 + c] /= r->weight[i];
-    image *check = NULL; /* refuses what is not a number */
-    kiln_status status = image_from_tensor(r->sum, r->width, r->height, 3, 8, &check, err);
-    image_free(check);
-    if (status == KILN_OK)
-        composite_colours(result, r->sum);
-    return status;
+            if (!isfinite(r->sum[i * 3 + c]))
+                return fail(err, KILN_BAD_FORMAT, "the picture is not a number at column %zu, row %zu",
+                            i % (size_t)r->width, i / (size_t)r->width);
+        }
+    composite_colours(result, r->sum);
+    return KILN_OK;
 }
 
 static kiln_status make_room(redrawing *r, kiln_error *err)
@@ -176,15 +174,20 @@ static kiln_status fit(const redrawing *r, kiln_image **result, char *text, kiln
 static kiln_status redraw(redrawing *r, kiln_image **out, kiln_error *err)
 {
     char *text = NULL;
+    kiln_memory_plan memory;
     kiln_status status = redraw_open(r, err);
+    if (status == KILN_OK)
+        status = redraw_plan(r, &memory, err);
     if (status == KILN_OK)
         status = make_room(r, err);
     if (status == KILN_OK)
         status = enlarge(r, out, err);
     if (status == KILN_OK) {
         r->from = r->factor > 1 ? r->options->picture->picture : (*out)->picture;
-        status = words_encode(&r->words, r->session, &r->options->draw, err);
+        status = control_part_fit(&r->controls, &r->options->draw, r->from->width, r->from->height, err);
     }
+    if (status == KILN_OK)
+        status = words_encode(&r->words, r->session, &r->options->draw, err);
     if (status == KILN_OK)
         status = draw_tiles(r, &text, err);
     if (status == KILN_OK)
@@ -192,9 +195,7 @@ static kiln_status redraw(redrawing *r, kiln_image **out, kiln_error *err)
     if (status == KILN_OK)
         status = fit(r, out, text, err);
     free(text);
-    words_close(&r->words);
-    free(r->sum);
-    free(r->weight);
+    redraw_close(r);
     return status;
 }
 

@@ -118,7 +118,30 @@ kiln_status redraw_open(redrawing *r, kiln_error *err)
         status = choose_size(r, err);
     if (status == KILN_OK)
         status = choose_tiles(r, err);
-    return status == KILN_OK && x4 ? read_low_alpha(r, err) : status;
+    if (status == KILN_OK && x4)
+        status = read_low_alpha(r, err);
+    const char *name = r->factor > 1 || !r->options->upscaler ? "lanczos" : r->options->upscaler;
+    return status == KILN_OK ? upscaler_open_beside(r->session->model, name, &r->upscaler, err) : status;
+}
+
+void redraw_close(redrawing *r)
+{
+    kiln_upscaler_close(r->upscaler);
+    control_part_free(&r->controls);
+    words_close(&r->words);
+    free(r->sum);
+    free(r->weight);
+}
+
+kiln_upscale_options redraw_enlarging(const redrawing *r)
+{
+    kiln_upscale_options o = kiln_upscale_defaults();
+    o.width = r->width;
+    o.height = r->height;
+    o.memory_limit = r->options->draw.memory_limit;
+    o.progress = r->options->draw.progress;
+    o.user = r->options->draw.user;
+    return o;
 }
 
 kiln_status redraw_low(const redrawing *r, const region *where, const float *tile, float **out,
@@ -133,13 +156,44 @@ kiln_status redraw_low(const redrawing *r, const region *where, const float *til
     return KILN_OK;
 }
 
-static kiln_status resolve(const redrawing *r, kiln_draw_options *draw, request *q, kiln_error *err)
+/* Of the largest tile. */
+static kiln_status resolve(const redrawing *r, int64_t beside, kiln_draw_options *draw, request *q,
+                           kiln_error *err)
 {
     *draw = r->options->draw;
     draw->width = r->tile_width;
     draw->height = r->tile_height;
-    request_kind kind = {.picture = r->factor == 1, .low = r->factor > 1};
+    request_kind kind = {.picture = r->factor == 1, .low = r->factor > 1, .beside = beside};
     return request_resolve(r->session, draw, kind, q, err);
+}
+
+/* What is there besides a tile: the result, the sums, and control pictures of its size. */
+static int64_t bytes_beside(const redrawing *r)
+{
+    const image *form = r->options->picture->picture;
+    int64_t pixels = (int64_t)r->width * r->height;
+    int64_t per_pixel = 4 * (int64_t)sizeof(float) + (int64_t)form->channels * (form->bits / 8) +
+                        (int64_t)r->options->draw.control_count * 3;
+    return pixels * per_pixel;
+}
+
+/* First the picture is enlarged, then the tiles are drawn. */
+kiln_status redraw_plan(redrawing *r, kiln_memory_plan *out, kiln_error *err)
+{
+    request q = {0};
+    kiln_draw_options draw;
+    kiln_upscale_options enlarging = redraw_enlarging(r);
+    kiln_upscale_work first = {0};
+    kiln_status status = kiln_upscale_plan(r->upscaler, r->options->picture, &enlarging, &first, err);
+    if (status == KILN_OK)
+        status = resolve(r, bytes_beside(r), &draw, &q, err);
+    if (status == KILN_OK)
+        status = request_plan_memory(r->session, &q, err);
+    *out = q.memory;
+    request_fini(&q);
+    if (first.memory.peak > out->peak)
+        out->peak = first.memory.peak;
+    return status;
 }
 
 kiln_status kiln_redraw_plan(kiln_session *s, const kiln_redraw_options *o, kiln_memory_plan *out,
@@ -148,15 +202,10 @@ kiln_status kiln_redraw_plan(kiln_session *s, const kiln_redraw_options *o, kiln
     *out = (kiln_memory_plan){0};
     session_begin(s);
     redrawing r = {.session = s, .options = o};
-    request q = {0};
-    kiln_draw_options draw;
     kiln_status status = redraw_open(&r, err);
     if (status == KILN_OK)
-        status = resolve(&r, &draw, &q, err);
-    if (status == KILN_OK)
-        status = request_plan_memory(s, &q, err);
-    *out = q.memory;
-    request_fini(&q);
+        status = redraw_plan(&r, out, err);
+    redraw_close(&r);
     return status;
 }
 
@@ -180,7 +229,7 @@ kiln_status redraw_recipe(const redrawing *r, char **text, kiln_error *err)
 {
     work w = {.session = r->session};
     kiln_draw_options draw;
-    kiln_status status = resolve(r, &draw, &w.request, err);
+    kiln_status status = resolve(r, 0, &draw, &w.request, err);
     w.request.add_fields = add_fields;
     w.request.add_self = r;
     if (status == KILN_OK)

@@ -15,9 +15,10 @@ typedef enum request_extra {
 
 /* What a drawing has besides its options. */
 typedef struct request_kind {
-    bool picture; /* it starts from one */
-    bool mask;    /* of which a part is kept */
-    bool low;     /* it enlarges one */
+    bool picture;   /* it starts from one */
+    bool mask;      /* of which a part is kept */
+    bool low;       /* it enlarges one */
+    int64_t beside; /* bytes that the caller will hold meanwhile, and does not yet */
 } request_kind;
 
 struct infotext;

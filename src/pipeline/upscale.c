@@ -135,7 +135,7 @@ static kiln_status begin(kiln_upscaler *u, const kiln_image *picture, const kiln
     u->user = o->user;
     if (!picture)
         return fail(err, KILN_BAD_ARGUMENT, "there is no picture to enlarge");
-    return upscale_resolve(u, picture->picture, o, job, err);
+    return upscale_resolve(u, picture->picture, o, 0, job, err);
 }
 
 kiln_status kiln_upscale_plan(kiln_upscaler *u, const kiln_image *picture,

@@ -46,9 +46,10 @@ typedef struct upscale_job {
     kiln_upscale_work work;
 } upscale_job;
 
-/* Check options and sizes, choose passes and tiles, and say what it takes of memory. */
-kiln_status upscale_resolve(kiln_upscaler *, const image *, const kiln_upscale_options *, upscale_job *,
-                            kiln_error *);
+/* Check options and sizes, choose passes and tiles, and say what it takes of memory. Of the picture only its form counts;
+ * `beside`: bytes that will be taken meanwhile and are not yet. */
+kiln_status upscale_resolve(kiln_upscaler *, const image *, const kiln_upscale_options *, int64_t beside,
+                            upscale_job *, kiln_error *);
 
 /* An upscaler for a drawing of that model: with its precision, threads and data directory. */
 kiln_status upscaler_open_beside(const kiln_model *, const char *name, kiln_upscaler **out, kiln_error *);

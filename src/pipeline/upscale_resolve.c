@@ -267,7 +267,7 @@ static void count_work(upscale_job *job)
 }
 
 kiln_status upscale_resolve(kiln_upscaler *u, const image *from, const kiln_upscale_options *o,
-                            upscale_job *job, kiln_error *err)
+                            int64_t beside, upscale_job *job, kiln_error *err)
 {
     *job = (upscale_job){.bits = from->bits,
                          .alpha = image_has_alpha(from),
@@ -281,6 +281,7 @@ kiln_status upscale_resolve(kiln_upscaler *u, const image *from, const kiln_upsc
     if (status != KILN_OK)
         return status;
     room r = room_now(u, o->memory_limit);
+    r.before += beside;
     if (u->file) {
         const upscale_config *c = upscale_file_config(u->file);
         job->planes = c->channels == 1 ? job->colours : 1;

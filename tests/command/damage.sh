@@ -45,6 +45,20 @@ head -c 700 "$PICTURE" >"$WORK/cut.png"
 cp "$PICTURE" "$WORK/changed.png"
 LATENTS=$WORK/latents.safetensors
 "$KILN" encode "$PICTURE" -m "$MODEL" -o "$LATENTS" >/dev/null
+# A white and a black pixel; masks of them, and pictures of unusual sizes.
+printf '\211\120\116\107\015\012\032\012\000\000\000\015\111\110\104\122\000\000\000\001\000\000\000\001\010\000\000\000\000\072\176\233\125' >"$WORK/white.png"
+printf '\000\000\000\012\111\104\101\124\170\234\143\370\017\000\001\001\001\000\261\070\366\024\000\000\000\000\111\105\116\104\256\102\140\202' >>"$WORK/white.png"
+printf '\211\120\116\107\015\012\032\012\000\000\000\015\111\110\104\122\000\000\000\001\000\000\000\001\010\000\000\000\000\072\176\233\125' >"$WORK/black.png"
+printf '\000\000\000\012\111\104\101\124\170\234\143\140\000\000\000\002\000\001\110\257\244\161\000\000\000\000\111\105\116\104\256\102\140\202' >>"$WORK/black.png"
+ONE=$WORK/white.png
+for size in 64x64 63x64; do
+    "$KILN" upscale "$WORK/white.png" -q -m nearest --size $size -o "$WORK/white-$size.png" >/dev/null
+done
+"$KILN" upscale "$WORK/black.png" -q -m nearest --size 64x64 -o "$WORK/black-64x64.png" >/dev/null
+WIDE=$WORK/wide.png
+"$KILN" upscale "$PICTURE" -q -m bilinear --size 20000x8 -o "$WIDE" >/dev/null
+mkdir "$WORK/x4"
+cp -R "$DATA/x4-tiny/." "$MODEL/text_encoder" "$MODEL/tokenizer" "$WORK/x4"
 LONG=$(awk 'BEGIN { for (i = 0; i < 5000; i++) printf "word%d ", i % 97 }')
 NOT_UTF8=$(printf 'a \377 b')
-export MODEL WORK PICTURE LATENTS LONG NOT_UTF8
+export MODEL WORK PICTURE ONE WIDE LATENTS LONG NOT_UTF8

@@ -514,6 +514,40 @@ static void redrawings_are_checked(void **state)
     kiln_image_free(picture);
 }
 
+/* A limit that the plan names is kept to, and one below is refused before anything is drawn. */
+static void second_passes_and_redrawings_are_planned(void **state)
+{
+    (void)state;
+    kiln_draw_options o = tiny_options("a quiet harbour", 3);
+    kiln_memory_plan plain, second, enlarged, tiles, large;
+    kiln_image *out = NULL, *picture = picture_of(64, 48, 3, 8);
+    o.width = o.height = 64;
+    assert_ok(kiln_draw_plan(session, &o, &plain, err));
+    o.hires_scale = 8;
+    assert_ok(kiln_draw_plan(session, &o, &second, err));
+    assert_true(second.activations > 4 * plain.activations && second.peak > plain.peak);
+    o.hires_upscaler = TEST_DATA "/upscale/compact-x3.safetensors";
+    assert_ok(kiln_draw_plan(session, &o, &enlarged, err));
+    assert_true(enlarged.weights > second.weights);
+    o.memory_limit = plain.peak + (second.peak - plain.peak) / 2;
+    assert_refused(kiln_draw_plan(session, &o, &large, err), KILN_NO_MEMORY, "allowed");
+    assert_refused(kiln_draw(session, &o, &out, err), KILN_NO_MEMORY, "allowed");
+    kiln_redraw_options r = kiln_redraw_defaults();
+    r.draw.prompt = "";
+    r.picture = picture;
+    assert_ok(kiln_redraw_plan(session, &r, &tiles, err));
+    r.width = r.height = 6000;
+    assert_ok(kiln_redraw_plan(session, &r, &large, err));
+    assert_true(large.peak - tiles.peak > (int64_t)6000 * 6000 * 18);
+    assert_int_equal(large.activations, tiles.activations);
+    r.draw.memory_limit = large.peak / 2;
+    assert_refused(kiln_redraw(session, &r, &out, err), KILN_NO_MEMORY, "allowed");
+    r.draw.memory_limit = 0;
+    r.upscaler = "/nowhere/at.all";
+    assert_int_not_equal(kiln_redraw_plan(session, &r, &large, NULL), KILN_OK);
+    kiln_image_free(picture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -532,6 +566,7 @@ int main(void)
         cmocka_unit_test(a_second_pass_is_checked),
         cmocka_unit_test(a_redrawing_keeps_form_and_alpha),
         cmocka_unit_test(redrawings_are_checked),
+        cmocka_unit_test(second_passes_and_redrawings_are_planned),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }

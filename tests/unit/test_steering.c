@@ -2,6 +2,7 @@
  *
  * test_steering.c - whole drawings steered by a ControlNet and by an image prompt, against the loop of diffusers'
  * pipelines in torch (tests/tools/make_vision_samples.py); what strength, start and end do; what does not fit. */
+#include "kiln/edit.h"
 #include "pipeline/control.h"
 #include "pipeline/image_api.h"
 #include "pipeline/map.h"
@@ -283,6 +284,135 @@ static void the_plan_counts_the_control(void **state)
     assert_true(two.weights == one.weights && two.activations > one.activations);
 }
 
+/* ------------------------------------------------------------------------------------ parts of a picture */
+
+static kiln_image *stripes(int width, int height, int x0)
+{
+    uint8_t *bytes = malloc((size_t)width * (size_t)height * 3);
+    kiln_image *out = NULL;
+    assert_non_null(bytes);
+    for (int i = 0; i < width * height * 3; i++)
+        bytes[i] = (uint8_t)(127 + 120 * sin((i / 3 % width + x0) * 0.4 + i % 3) * cos(i / 3 / width * 0.3));
+    assert_int_equal(kiln_image_new(width, height, 3, 8, bytes, &out, NULL), KILN_OK);
+    free(bytes);
+    return out;
+}
+
+static bool same_column_range(const kiln_image *a, int ax, const kiln_image *b, int bx, int columns, int rows)
+{
+    const uint8_t *p = kiln_image_pixels(a), *q = kiln_image_pixels(b);
+    for (int y = 0; y < rows; y++)
+        if (memcmp(p + (y * kiln_image_width(a) + ax) * 3, q + (y * kiln_image_width(b) + bx) * 3,
+                   (size_t)columns * 3) != 0)
+            return false;
+    return true;
+}
+
+/* From column x0 on. */
+static void blacken(kiln_image *picture, int x0)
+{
+    int width = kiln_image_width(picture);
+    uint8_t *bytes = (uint8_t *)(uintptr_t)kiln_image_pixels(picture);
+    for (int y = 0; y < kiln_image_height(picture); y++)
+        memset(bytes + (y * width + x0) * 3, 0, (size_t)(width - x0) * 3);
+}
+
+/* Of columns x0 to x0 + columns of a with all of b. */
+static int largest_difference(const kiln_image *a, int x0, const kiln_image *b, int columns, int rows)
+{
+    const uint8_t *p = kiln_image_pixels(a), *q = kiln_image_pixels(b);
+    int most = 0;
+    for (int y = 0; y < rows; y++)
+        for (int i = 0; i < columns * 3; i++) {
+            int d = abs(p[(y * kiln_image_width(a) + x0) * 3 + i] - q[y * columns * 3 + i]);
+            most = d > most ? d : most;
+        }
+    return most;
+}
+
+/* A tile is the drawing of its part of the picture, steered by its part of the control picture. */
+static void each_tile_is_steered_by_its_part(void **state)
+{
+    (void)state;
+    kiln_image *wide = stripes(48, 32, 0), *parts[2] = {stripes(24, 32, 0), stripes(24, 32, 24)}, *out = NULL;
+    kiln_image *hint = stripes(48, 32, 0), *hints[2] = {stripes(24, 32, 0), stripes(24, 32, 0)};
+    blacken(hint, 24);
+    blacken(hints[1], 0);
+    kiln_control c = control_of(10, 0, 1, false);
+    kiln_redraw_options o = kiln_redraw_defaults();
+    kiln_error err = {0};
+    o.draw = base_options();
+    o.draw.strength = 0.6;
+    o.draw.controls = &c;
+    o.draw.control_count = 1;
+    o.draw.width = 24;
+    o.draw.height = 32;
+    o.scale = 1;
+    o.overlap = 0;
+    o.picture = wide;
+    c.picture = hint;
+    if (kiln_redraw(all.session, &o, &out, &err) != KILN_OK)
+        fail_msg("%s", err.text);
+    for (int k = 0; k < 2; k++) {
+        kiln_draw_options d = o.draw;
+        kiln_control own = c;
+        d.seed += (uint64_t)k;
+        d.init = parts[k];
+        own.picture = hints[k];
+        d.controls = &own;
+        kiln_image *alone = drawn(&d);
+        assert_int_equal(largest_difference(out, 24 * k, alone, 24, 32), 0);
+        own.picture = hints[1 - k];
+        kiln_image *other = drawn(&d);
+        assert_true(largest_difference(out, 24 * k, other, 24, 32) > 0);
+        kiln_image_free(alone);
+        kiln_image_free(other);
+        kiln_image_free(parts[k]);
+    }
+    kiln_image_free(hints[0]);
+    kiln_image_free(hints[1]);
+    kiln_image_free(hint);
+    kiln_image_free(out);
+    kiln_image_free(wide);
+}
+
+/* An inpainted box sees the control picture under it: what is elsewhere does not matter. */
+static void an_inpainted_part_is_steered_by_its_part(void **state)
+{
+    (void)state;
+    kiln_image *picture = stripes(72, 64, 5), *hints[2] = {stripes(72, 64, 0), stripes(72, 64, 0)}, *mask,
+               *out[3];
+    blacken(hints[1], 48); /* right of the box */
+    kiln_selection box = {.x = 4, .y = 4, .width = 12, .height = 16};
+    assert_int_equal(kiln_select(picture, &box, &mask, NULL), KILN_OK);
+    kiln_control c = control_of(1.5, 0, 1, false);
+    kiln_inpaint_options o = kiln_inpaint_defaults();
+    o.draw = base_options();
+    o.draw.width = 24;
+    o.draw.height = 32;
+    o.draw.controls = &c;
+    o.draw.control_count = 1;
+    o.only_masked = true;
+    o.padding = 4;
+    o.picture = picture;
+    o.mask = mask;
+    for (int k = 0; k < 3; k++) {
+        kiln_error err = {0};
+        c.picture = hints[k % 2];
+        c.strength = k < 2 ? 1.5 : 0;
+        if (kiln_inpaint(all.session, &o, &out[k], &err) != KILN_OK)
+            fail_msg("%s", err.text);
+    }
+    assert_true(same_column_range(out[0], 0, out[1], 0, 72, 64));
+    assert_false(same_column_range(out[0], 0, out[2], 0, 72, 64));
+    for (int k = 0; k < 3; k++)
+        kiln_image_free(out[k]);
+    kiln_image_free(hints[0]);
+    kiln_image_free(hints[1]);
+    kiln_image_free(mask);
+    kiln_image_free(picture);
+}
+
 /* The same drawings, from another model and another file of references. */
 static void variations_are_those_of_diffusers(void **state)
 {
@@ -390,6 +520,8 @@ int main(void)
         cmocka_unit_test(several_controls_add_up),
         cmocka_unit_test(every_kind_of_pass_is_steered),
         cmocka_unit_test(the_plan_counts_the_control),
+        cmocka_unit_test(each_tile_is_steered_by_its_part),
+        cmocka_unit_test(an_inpainted_part_is_steered_by_its_part),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(what_is_none_is_told_apart),
         cmocka_unit_test(variations_are_those_of_diffusers),
