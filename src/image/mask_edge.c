@@ -5,6 +5,8 @@
  * functions"). */
 #include "image/mask.h"
 
+#include "image/gaussian.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,54 +100,9 @@ kiln_status mask_grow(mask *m, double px, kiln_error *err)
 
 /* ------------------------------------------------------------------------------------ blurring */
 
-/* Index i of a line of n mirrored at its ends, the last pixel not repeated. */
-static int mirrored(int i, int n)
-{
-    if (n == 1)
-        return 0;
-    int period = 2 * (n - 1);
-    i %= period;
-    i = i < 0 ? i + period : i;
-    return i < n ? i : period - i;
-}
-
-static void blur_line(const float *in, float *out, int n, const double *taps, int reach)
-{
-    for (int i = 0; i < n; i++) {
-        double sum = 0;
-        for (int k = -reach; k <= reach; k++)
-            sum += taps[k + reach] * (double)in[mirrored(i + k, n)];
-        out[i] = (float)(rint(sum * 255) / 255);
-    }
-}
-
 kiln_status mask_blur(mask *m, double sigma, kiln_error *err)
 {
-    int reach = (int)(2.5 * sigma + 0.5);
-    if (!(sigma > 0) || reach < 1)
-        return KILN_OK;
-    size_t longest = (size_t)(m->width > m->height ? m->width : m->height);
-    double *taps = calloc(2 * (size_t)reach + 1, sizeof *taps), sum = 0;
-    float *in = calloc(longest, sizeof *in), *out = calloc(longest, sizeof *out);
-    bool good = taps && in && out;
-    for (int k = -reach; good && k <= reach; k++)
-        sum += taps[k + reach] = exp(-0.5 * k * k / (sigma * sigma));
-    for (int k = 0; good && k <= 2 * reach; k++)
-        taps[k] /= sum;
-    for (int y = 0; good && y < m->height; y++) {
-        float *row = m->values + (size_t)y * (size_t)m->width;
-        memcpy(in, row, (size_t)m->width * sizeof *in);
-        blur_line(in, row, m->width, taps, reach);
-    }
-    for (int x = 0; good && x < m->width; x++) {
-        for (int y = 0; y < m->height; y++)
-            in[y] = m->values[(size_t)y * (size_t)m->width + (size_t)x];
-        blur_line(in, out, m->height, taps, reach);
-        for (int y = 0; y < m->height; y++)
-            m->values[(size_t)y * (size_t)m->width + (size_t)x] = out[y];
-    }
-    free(taps);
-    free(in);
-    free(out);
-    return good ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory to blur a mask");
+    const gaussian g = {
+        .sigma = sigma, .reach = (int)(2.5 * sigma + 0.5), .edge = GAUSSIAN_MIRROR, .bytes = true};
+    return gaussian_blur(&g, m->values, m->width, m->height, 1, err);
 }

@@ -2,6 +2,7 @@
 #include "train/degrade.h"
 
 #include "diffusion/noise.h"
+#include "image/gaussian.h"
 #include "image/picture_file.h"
 #include "image/resize.h"
 #include "train/mix.h"
@@ -39,44 +40,13 @@ static size_t sheet_count(const sheet *s)
     return (size_t)s->width * (size_t)s->height * 3;
 }
 
-static int clamped(int i, int n)
+static kiln_status blur(const sheet *s, double deviation, kiln_error *err)
 {
-    return i < 0 ? 0 : i >= n ? n - 1 : i;
-}
-
-/* One direction of a Gaussian; `step` numbers lie between neighbours, `length` of them in a line. */
-static void blur_line(const float *from, float *to, int length, size_t step, const float *kernel, int reach)
-{
-    for (int i = 0; i < length; i++)
-        for (int c = 0; c < 3; c++) {
-            float sum = 0;
-            for (int k = -reach; k <= reach; k++)
-                sum += kernel[k + reach] * from[(size_t)clamped(i + k, length) * step + (size_t)c];
-            to[(size_t)i * step + (size_t)c] = sum;
-        }
-}
-
-static kiln_status blur(sheet *s, double deviation, kiln_error *err)
-{
-    float kernel[2 * WIDEST_KERNEL + 1] = {0}, sum = 0;
     int reach = (int)ceil(3 * deviation);
     if (deviation < 0.05)
         return KILN_OK;
-    reach = reach > WIDEST_KERNEL ? WIDEST_KERNEL : reach;
-    for (int k = -reach; k <= reach; k++)
-        sum += kernel[k + reach] = (float)exp(-0.5 * k * k / (deviation * deviation));
-    for (int k = 0; k <= 2 * reach; k++)
-        kernel[k] /= sum;
-    float *other = calloc(sheet_count(s), sizeof *other);
-    if (!other)
-        return fail(err, KILN_NO_MEMORY, "out of memory for a picture");
-    size_t row = (size_t)s->width * 3;
-    for (int y = 0; y < s->height; y++)
-        blur_line(s->numbers + (size_t)y * row, other + (size_t)y * row, s->width, 3, kernel, reach);
-    for (int x = 0; x < s->width; x++)
-        blur_line(other + 3 * (size_t)x, s->numbers + 3 * (size_t)x, s->height, row, kernel, reach);
-    free(other);
-    return KILN_OK;
+    const gaussian g = {.sigma = deviation, .reach = reach > WIDEST_KERNEL ? WIDEST_KERNEL : reach};
+    return gaussian_blur(&g, s->numbers, s->width, s->height, 3, err);
 }
 
 static kiln_status resample(sheet *s, int width, int height, resize_filter filter, kiln_error *err)
