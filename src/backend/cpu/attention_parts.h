@@ -192,14 +192,6 @@ AVX512_BF16 static inline void store_result(const attention_shape *s, const atte
         }
 }
 
-/* Two keys of 16 queries as pairs of bf16, the way a B tile wants them. */
-AVX512_BF16 static inline __m512i interleave_pairs(__m512 even, __m512 odd)
-{
-    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
-                                           7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
-}
-
 /* Some query's share of this group is so large that the maximum has to be raised. */
 AVX512 static inline bool too_large(__m512 left, __m512 right)
 {

@@ -71,6 +71,14 @@ AVX512_BF16 static inline void store_narrowed(uint16_t *y, __mmask16 mask, __m51
 {
     _mm256_mask_storeu_epi16(y, mask, (__m256i)_mm512_cvtneps_pbh(x));
 }
+/* Two rows of 16 as pairs of bf16, the way a B tile wants them. */
+AVX512_BF16 static inline __m512i interleave_pairs(__m512 even, __m512 odd)
+{
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
+                                           7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
+}
+
 /* The mask of the first n of 16 lanes (n may be larger). */
 static inline uint16_t first_lanes(int64_t n)
 {

@@ -109,6 +109,9 @@ static kiln_status prepare(const kernel_request *r, kernel *out, kiln_error *err
     *out = (kernel){.in_place = -1};
     if (!types_known(r))
         return KILN_OK;
+    kiln_status status = prepare_amx_product(r, out, err);
+    if (status != KILN_OK || out->run)
+        return status;
     switch (r->node->op) {
     case OP_CONV2D:
         return prepare_conv2d(r, out, err);

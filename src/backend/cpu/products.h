@@ -6,6 +6,8 @@
 
 kiln_status prepare_linear(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_conv2d(const kernel_request *, kernel *out, kiln_error *);
+/* All of them but gradients by weights, by AMX tiles: where weights are live. */
+kiln_status prepare_amx_product(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_linear_backward(const kernel_request *, kernel *out, kiln_error *);
 kiln_status prepare_conv2d_backward(const kernel_request *, kernel *out, kiln_error *);
 
