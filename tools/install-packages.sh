@@ -5,7 +5,8 @@
 set -eu
 
 packages="gcc cmake ninja-build make pkg-config libdnnl-dev libjansson-dev libpng-dev libjpeg-dev libwebp-dev libzip-dev
-zlib1g-dev libpcre2-dev libutf8proc-dev libcurl4-openssl-dev libssl-dev libcmocka-dev"
+zlib1g-dev libpcre2-dev libutf8proc-dev libfreetype-dev fonts-dejavu-core
+libcurl4-openssl-dev libssl-dev libcmocka-dev"
 checks="g++ clang clang-tidy clang-format libclang-rt-14-dev libomp-dev man-db git"
 
 if [ "${1:-}" = --checks ]; then

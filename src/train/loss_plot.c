@@ -4,7 +4,7 @@
 
 #include "image/picture_file.h"
 #include "image/resize.h"
-#include "train/bitmap_font.h"
+#include "image/bitmap_font.h"
 
 #include <math.h>
 #include <stdio.h>

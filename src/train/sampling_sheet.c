@@ -6,9 +6,10 @@
 #include "train/training.h"
 
 #include "image/image_tensor.h"
+#include "image/picture_file.h"
+#include "image/sheet.h"
 #include "pipeline/autoencode.h"
 #include "pipeline/image_api.h"
-#include "train/contact_sheet.h"
 #include "train/model_folder.h"
 #include "train/prompts.h"
 
@@ -17,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHEET_RECONSTRUCTIONS = 8, MEASURED_PICTURES = 16 };
+enum { SHEET_RECONSTRUCTIONS = 8, MEASURED_PICTURES = 16, CELL_LEAST = 64, CAPTION_LINES = 3 };
 
 /* ------------------------------------------------------------------------------------ present weights */
 
@@ -174,11 +175,11 @@ kiln_status training_measure_latents(kiln_training *t, double *deviation, kiln_e
 
 /* ------------------------------------------------------------------------------------ the sheet */
 
+/* With room for the gaps of a last row that is not full. */
 typedef struct sheet {
-    image *picture[2 * PROMPT_LINES];
-    const char *caption[2 * PROMPT_LINES];
-    size_t count;
-    int columns;
+    image *picture[3 * PROMPT_LINES];
+    const char *caption[3 * PROMPT_LINES];
+    int count, columns;
 } sheet;
 
 static kiln_status fill_sheet(const present *p, const prompt_list *prompts, sheet *s, kiln_error *err)
@@ -199,6 +200,18 @@ static kiln_status fill_sheet(const present *p, const prompt_list *prompts, shee
     return status;
 }
 
+/* As large as the largest picture; small ones of pixel models are shown larger. */
+static int cell_of(const sheet *s)
+{
+    int cell = CELL_LEAST;
+    for (int i = 0; i < s->count; i++)
+        if (s->picture[i]) {
+            cell = s->picture[i]->width > cell ? s->picture[i]->width : cell;
+            cell = s->picture[i]->height > cell ? s->picture[i]->height : cell;
+        }
+    return cell;
+}
+
 static kiln_status write_sheet(kiln_training *t, const sheet *s, kiln_error *err)
 {
     char folder[FOLDER_PATH], path[FOLDER_PATH], name[64];
@@ -209,9 +222,21 @@ static kiln_status write_sheet(kiln_training *t, const sheet *s, kiln_error *err
     if (!status)
         status = folder_path(path, folder, name, err);
     snprintf(name, sizeof name, "step %lld", (long long)t->step);
+    int columns = s->columns > 0 ? s->columns : (int)ceil(sqrt(s->count));
+    sheet_content content = {.columns = columns,
+                             .rows = (s->count + columns - 1) / columns,
+                             .layers = 1,
+                             .pictures = (const image *const *)s->picture,
+                             .captions = s->caption,
+                             .caption_lines = CAPTION_LINES,
+                             .title = name,
+                             .cell_px = cell_of(s)};
+    image *made = NULL;
     if (!status)
-        status = contact_sheet_write(path, (const image *const *)s->picture, s->caption, s->count, s->columns,
-                                     0, name, err);
+        status = sheet_draw(&content, &made, err);
+    if (!status)
+        status = image_write(path, made, NULL, NULL, err);
+    image_free(made);
     if (!status)
         training_tell(t, KILN_TRAINING_SAMPLED, "%s", path);
     return status;

@@ -2,7 +2,6 @@
 /* test_train_journal.c - what a run leaves behind; and its curves: learning rates, moving averages. */
 #include "train_folder.h"
 
-#include "train/contact_sheet.h"
 #include "train/ema.h"
 #include "train/journal.h"
 #include "train/learning_rate.h"
@@ -251,38 +250,6 @@ static void plots_whatever_the_losses(void **state)
     fails(loss_plot_new(rows, 1, &plot, err), KILN_BAD_ARGUMENT, "two steps");
 }
 
-static void lays_out_sheets(void **state)
-{
-    (void)state;
-    image *pictures[5];
-    for (int i = 0; i < 5; i++) {
-        ok(image_new(i == 3 ? 200 : 64, 64, i == 2 ? 4 : 3, i == 1 ? 16 : 8, &pictures[i], err));
-        memset(pictures[i]->pixels, 40 * i + 60, image_bytes(pictures[i]));
-    }
-    image_free(pictures[4]);
-    pictures[4] = NULL;
-    const char *captions[] = {"a red apple on a blue background, in the corner, above a small green cat",
-                              "short", "wordwithoutanyblanksthatisfartoolongforthecellitisin", NULL,
-                              "caf\xC3\xA9 \xF0\x9F\x8D\x8E"};
-    image *sheet;
-    ok(contact_sheet_new((const image *const *)pictures, captions, 5, 0, 128, "step 1200", &sheet, err));
-    assert_int_equal(sheet->width, 3 * (128 + 8) + 8);
-    /* The first picture, at twice its size, begins below the title. */
-    const unsigned char *p =
-        (const unsigned char *)sheet->pixels + ((size_t)60 * (size_t)sheet->width + 60) * 3;
-    assert_int_equal(p[0], 60);
-    image_free(sheet);
-    ok(contact_sheet_write(in_folder("sheet.png"), (const image *const *)pictures, NULL, 5, 5, 0, NULL, err));
-    ok(image_read(in_folder("sheet.png"), &sheet, NULL, err));
-    assert_int_equal(sheet->height, 200 + 16);
-    image_free(sheet);
-    fails(contact_sheet_new((const image *const *)pictures, NULL, 0, 0, 0, NULL, &sheet, err),
-          KILN_BAD_ARGUMENT, "contact sheet");
-    assert_null(sheet);
-    for (int i = 0; i < 5; i++)
-        image_free(pictures[i]);
-}
-
 static void writes_its_line(void **state)
 {
     (void)state;
@@ -308,7 +275,6 @@ int main(void)
         TEST(goes_on_where_the_checkpoint_was),
         TEST(plots_its_losses),
         cmocka_unit_test(plots_whatever_the_losses),
-        TEST(lays_out_sheets),
         cmocka_unit_test(writes_its_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* bitmap_font.c - see bitmap_font.h. Each glyph is nine rows of five dots, the left one in bit 4; rows 7 and
  * 8 lie below the line. */
-#include "train/bitmap_font.h"
+#include "image/bitmap_font.h"
 
 #include <string.h>
 

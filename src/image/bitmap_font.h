@@ -1,6 +1,6 @@
 /* bitmap_font.h - text in pictures: a font of 5 by 9 dots with the printable characters of ASCII. */
-#ifndef KILN_TRAIN_BITMAP_FONT_H
-#define KILN_TRAIN_BITMAP_FONT_H
+#ifndef KILN_IMAGE_BITMAP_FONT_H
+#define KILN_IMAGE_BITMAP_FONT_H
 
 #include "image/image.h"
 
