@@ -1,6 +1,7 @@
 #!/bin/sh
 # lora.sh - the character as a LoRA of a few hundred kilobytes: two thin matrices for each layer of the transformers, the model
 # itself is not changed. See docs/lora.md.
+# shellcheck source=SCRIPTDIR/prepare.sh
 . "$(dirname "$0")/prepare.sh"
 paint "zogg cat face"
 teach lora.train lora "train_data_dir=$OUT/pictures"

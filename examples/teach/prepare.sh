@@ -1,7 +1,9 @@
 # prepare.sh - what the four examples share; read by them, not run.
 #
-#     BUILD   where make built (build)              MODEL   what is taught (models/emoji)
-#     OUT     where everything goes (BUILD/teach)         STEPS   instead of the recipe's number of steps
+#     BUILD   where make built (build)             MODEL   what is taught (models/emoji)
+#     OUT     where everything goes (BUILD/teach)  STEPS   instead of the recipe's number of steps
+#
+# shellcheck shell=sh disable=SC2012 # folders and files of our own names
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -25,7 +27,7 @@ paint() {
 teach() {
     recipe=$1 name=$2
     shift 2
-    rm -rf "$OUT/$name"
+    rm -rf "${OUT:?}/$name"
     set -- "$@" "base=$MODEL"
     [ -z "$STEPS" ] || set -- "$@" "max_train_steps=$STEPS" "sample_every_n_steps=$STEPS"
     options=

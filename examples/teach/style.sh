@@ -1,6 +1,7 @@
 #!/bin/sh
 # style.sh - a style as a hypernetwork: the model draws twenty things, they are turned into blueprints, and the hypernetwork
 # learns to draw so, whatever it is asked for. See docs/hypernetworks.md.
+# shellcheck source=SCRIPTDIR/prepare.sh
 . "$(dirname "$0")/prepare.sh"
 rm -rf "$OUT/blueprints" && mkdir "$OUT/blueprints"
 number=0

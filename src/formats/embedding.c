@@ -189,7 +189,7 @@ static char *told(const tensor_file *file, const char *key)
 static kiln_status name_word(const tensor_file *file, const role *r, embedding *e, kiln_error *err)
 {
     bool named = r->kind == ROLE_TOKEN || r->kind == ROLE_BUNDLED;
-    e->dialect = r->dialect;
+    e->dialect = r->kind == ROLE_BUNDLED && is(r->dialect, "A1111") ? "A1111 in a LoRA" : r->dialect;
     e->step = -1;
     if (r->kind == ROLE_TOKEN)
         e->token = strndup(r->word, r->length);

@@ -50,9 +50,11 @@ static int encoders_of(const kiln_model *m, encoding e[2], int clip_skip)
     return count;
 }
 
-static kiln_status cut(const kiln_model *m, encoding *e, int count, const conditioning_text *text,
+static kiln_status cut(const kiln_session *s, encoding *e, int count, const conditioning_text *text,
                        kiln_error *err)
 {
+    const kiln_model *m = s->model;
+    const model_words *words = session_words(s);
     int longest = text->windows > 1 ? text->windows : 1;
     kiln_status status = KILN_OK;
     for (int i = 0; status == KILN_OK && i < count; i++) {
@@ -67,10 +69,10 @@ static kiln_status cut(const kiln_model *m, encoding *e, int count, const condit
                         m->path);
         chunk_options o = chunk_options_of(t);
         o.pad_id = m->pad_id[e[i].kind] >= 0 ? m->pad_id[e[i].kind] : o.pad_id;
-        o.taught = model_words_taught(m, e[i].kind);
+        o.taught = model_words_taught(words, e[i].kind);
         status = chunks_of_pieces(t, text->pieces, &o, &e[i].chunks, err);
         if (status == KILN_OK)
-            status = model_words_check(m->words, &e[i].chunks, err);
+            status = model_words_check(words, &e[i].chunks, err);
         if (status == KILN_OK && e[i].chunks.count > longest)
             longest = e[i].chunks.count;
     }
@@ -127,7 +129,7 @@ static kiln_status encode_window(kiln_session *s, const encoding *e, const plan 
                         (int)ids[i], e->config->vocabulary);
     memcpy(run_input(r, "ids"), ids, sizeof e->chunks.ids[w]);
     if (e->chunks.vectors)
-        model_words_fill(s->model->words, e->kind, e->chunks.vectors[w], e->config->width,
+        model_words_fill(session_words(s), e->kind, e->chunks.vectors[w], e->config->width,
                          run_input(r, "ids"), run_input(r, "word_vectors"));
     int32_t *index = run_input(r, "pooling_index");
     if (index)
@@ -204,8 +206,7 @@ kiln_status conditioning_of_pieces(kiln_session *s, const conditioning_text *tex
         return no_words(s->model, out, err);
     encoding e[2] = {{0}};
     int count = encoders_of(s->model, e, text->clip_skip), width = 0, pooled_width = 0;
-    kiln_status status =
-        count ? cut(s->model, e, count, text, err) : model_need(s->model, NETWORK_TEXT_1, err);
+    kiln_status status = count ? cut(s, e, count, text, err) : model_need(s->model, NETWORK_TEXT_1, err);
     for (int i = 0; i < count; i++) {
         e[i].emphasis = text->emphasis;
         width += e[i].config->width;
@@ -243,17 +244,17 @@ kiln_status conditioning_of_text(kiln_session *s, const char *prompt, int clip_s
     return status;
 }
 
-kiln_status conditioning_tokens(const kiln_model *m, const conditioning_text *text, int *tokens,
+kiln_status conditioning_tokens(const kiln_session *s, const conditioning_text *text, int *tokens,
                                 kiln_error *err)
 {
     *tokens = 0;
-    if (needs_no_words(m)) {
+    if (needs_no_words(s->model)) {
         *tokens = 1;
         return KILN_OK;
     }
     encoding e[2] = {{0}};
-    int count = encoders_of(m, e, text->clip_skip);
-    kiln_status status = count ? cut(m, e, count, text, err) : model_need(m, NETWORK_TEXT_1, err);
+    int count = encoders_of(s->model, e, text->clip_skip);
+    kiln_status status = count ? cut(s, e, count, text, err) : model_need(s->model, NETWORK_TEXT_1, err);
     if (status == KILN_OK)
         *tokens = e[0].chunks.count * CHUNK_LENGTH;
     for (int i = 0; i < count; i++)
@@ -261,12 +262,12 @@ kiln_status conditioning_tokens(const kiln_model *m, const conditioning_text *te
     return status;
 }
 
-kiln_status conditioning_words(const kiln_model *m, const conditioning_text *text, bool *used,
+kiln_status conditioning_words(const kiln_session *s, const conditioning_text *text, bool *used,
                                kiln_error *err)
 {
     encoding e[2] = {{0}};
-    int count = m->words ? encoders_of(m, e, text->clip_skip) : 0;
-    kiln_status status = count ? cut(m, e, count, text, err) : KILN_OK;
+    int count = session_words(s) ? encoders_of(s->model, e, text->clip_skip) : 0;
+    kiln_status status = count ? cut(s, e, count, text, err) : KILN_OK;
     for (int w = 0; status == KILN_OK && e[0].chunks.vectors && w < e[0].chunks.count; w++)
         for (int i = 0; i < CHUNK_LENGTH; i++)
             if (e[0].chunks.vectors[w][i].word >= 0)

@@ -27,9 +27,9 @@ typedef struct conditioning_text {
 
 kiln_status conditioning_of_pieces(kiln_session *, const conditioning_text *, kiln_map **out, kiln_error *);
 /* How many tokens that would give, and whether it could: the words are cut, nothing is run. */
-kiln_status conditioning_tokens(const kiln_model *, const conditioning_text *, int *tokens, kiln_error *);
-/* Set used[i] for every word of model_words that is in the text. */
-kiln_status conditioning_words(const kiln_model *, const conditioning_text *, bool *used, kiln_error *);
+kiln_status conditioning_tokens(const kiln_session *, const conditioning_text *, int *tokens, kiln_error *);
+/* Set used[i] for every word of session_words that is in the text. */
+kiln_status conditioning_words(const kiln_session *, const conditioning_text *, bool *used, kiln_error *);
 /* Plain words, in which only BREAK means something (captions). A map of kind "conditioning": "context" [1,T,D], and "pooled" [1,P] where the family has it. */
 kiln_status conditioning_of_text(kiln_session *, const char *prompt, int clip_skip, kiln_map **out,
                                  kiln_error *);

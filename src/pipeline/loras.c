@@ -4,6 +4,7 @@
 #include "formats/hash_cache.h"
 #include "pipeline/hypernetworks.h"
 #include "pipeline/lora_find.h"
+#include "pipeline/model_words.h"
 #include "text/extra_networks.h"
 #include "weights/lora.h"
 
@@ -35,6 +36,7 @@ struct session_loras {
     applied list[LORAS_MAX];
     int count;
     changed_network network[LORA_NETWORKS];
+    model_words *words; /* NULL: the files carry none */
 };
 
 static const network_kind kind_of[LORA_NETWORKS] = {NETWORK_TEXT_1, NETWORK_TEXT_2, NETWORK_UNET};
@@ -53,6 +55,7 @@ void session_loras_free(session_loras *all)
         free(all->list[i].path);
         free(all->list[i].name);
     }
+    model_words_free(all->words);
     byte_buffer_fini(&all->key);
     free(all);
 }
@@ -214,6 +217,21 @@ static kiln_status bind_all(session_loras *all, const kiln_model *m, kiln_error 
     return status;
 }
 
+static kiln_status join_words(session_loras *all, const kiln_model *m, kiln_error *err)
+{
+    const tensor_file *files[LORAS_MAX];
+    int count = 0;
+    for (int i = 0; i < all->count; i++)
+        if (all->list[i].file->words)
+            files[count++] = all->list[i].file->file;
+    return count ? model_words_extend(m, files, count, &all->words, err) : KILN_OK;
+}
+
+const model_words *session_words(const kiln_session *s)
+{
+    return s->loras && s->loras->words ? s->loras->words : s->model->words;
+}
+
 /* ------------------------------------------------------------------------------------ the interface */
 
 /* Put them in the place of what the session had; plans that either changes go first. */
@@ -254,6 +272,8 @@ kiln_status session_use_loras(kiln_session *s, const kiln_draw_options *o, kiln_
         status = open_files(fresh, err);
     if (status == KILN_OK && fresh)
         status = bind_all(fresh, s->model, err);
+    if (status == KILN_OK && fresh)
+        status = join_words(fresh, s->model, err);
     if (status != KILN_OK || (fresh && !fresh->count)) {
         session_loras_free(fresh);
         fresh = NULL;

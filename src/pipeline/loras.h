@@ -2,7 +2,7 @@
  *
  * They are merged into the weights where these are read, so that a drawing runs as fast as without; a session with LoRAs
  * packs weights of its own for the networks that they change. A strength of 0 changes nothing, not even by rounding: then
- * the model's own weights are used. */
+ * the model's own weights are used. Words with vectors of their own that a file carries are known as long as it is named. */
 #ifndef KILN_PIPELINE_LORAS_H
 #define KILN_PIPELINE_LORAS_H
 
@@ -19,6 +19,8 @@ void session_loras_free(session_loras *);
 
 /* The store with a network's weights: the session's own where LoRAs change them, else the model's. */
 packed_store *session_store(const kiln_session *, network_kind);
+/* The words that prompts know: the model's, and those that travel in the LoRAs. NULL: none. */
+const struct model_words *session_words(const kiln_session *);
 /* Bytes of the session's own. */
 size_t session_loras_bytes(const kiln_session *);
 

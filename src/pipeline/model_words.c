@@ -104,27 +104,35 @@ static kiln_status fit(const kiln_model *m, model_word *w, kiln_error *err)
     return KILN_OK;
 }
 
+kiln_status model_words_fit(const kiln_model *m, model_words *all, kiln_error *err)
+{
+    kiln_status status = KILN_OK;
+    for (int i = 0; i < all->count && !status; i++)
+        status = fit(m, &all->words[i], err);
+    for (int k = 0; k < 2 && !status; k++)
+        if (m->tokenizers[k])
+            status = model_words_cut(all, k, m->tokenizers[k], err);
+    return status;
+}
+
 kiln_status model_words_open(kiln_model *m, const kiln_words *from, kiln_error *err)
 {
     kiln_status status = word_files_read(from, &m->words, err);
     if (status || !m->words)
         return status;
+    status = model_words_fit(m, m->words, err);
     for (int i = 0; i < m->words->count && !status; i++) {
-        model_word *w = &m->words->words[i];
-        status = fit(m, w, err);
-        for (int k = 0; !status && w->problem && k < from->count; k++)
+        const model_word *w = &m->words->words[i];
+        for (int k = 0; !status && w->problem && w->status == KILN_MISMATCH && k < from->count; k++)
             if (strcmp(from->files[k], w->path) == 0)
                 status = fail(err, w->status, "%s", w->problem);
     }
-    for (int k = 0; k < 2 && !status; k++)
-        if (m->tokenizers[k])
-            status = model_words_cut(m->words, k, m->tokenizers[k], err);
     return status;
 }
 
-const taught_words *model_words_taught(const kiln_model *m, network_kind encoder)
+const taught_words *model_words_taught(const model_words *all, network_kind encoder)
 {
-    return m->words ? &m->words->taught[encoder == NETWORK_TEXT_2] : NULL;
+    return all ? &all->taught[encoder == NETWORK_TEXT_2] : NULL;
 }
 
 /* ------------------------------------------------------------------------------------ use */

@@ -26,6 +26,8 @@ typedef struct model_words {
 /* Read the files; *out NULL: there are none. A listed file that is no embedding is refused, as is a folder that cannot be
  * read. */
 kiln_status word_files_read(const kiln_words *, model_words **out, kiln_error *err);
+/* What does not fit the model's text encoders is a problem of its word. */
+kiln_status model_words_fit(const kiln_model *, model_words *, kiln_error *err);
 /* Cut the words' names by the tokenizer of a text encoder. Two files of one word that hold different vectors are a problem of
  * that word. */
 kiln_status model_words_cut(model_words *, int encoder, const tokenizer *, kiln_error *err);
@@ -34,8 +36,11 @@ void model_words_free(model_words *);
 
 /* word_files.c: read all, fit them to the model's text encoders, and cut their names. Tokenizers are open already. */
 kiln_status model_words_open(kiln_model *, const kiln_words *, kiln_error *err);
+/* word_files.c: the model's own and those that travel in an open file (a LoRA), as model_words_open has them. */
+kiln_status model_words_extend(const kiln_model *, const tensor_file *const *files, int count,
+                               model_words **out, kiln_error *err);
 /* The table for chunk_options; NULL: none. */
-const taught_words *model_words_taught(const kiln_model *, network_kind encoder);
+const taught_words *model_words_taught(const model_words *, network_kind encoder);
 
 /* A sentence when one of the words in a cut prompt cannot be used. */
 kiln_status model_words_check(const model_words *, const token_chunks *, kiln_error *err);

@@ -55,7 +55,7 @@ static kiln_status read_schedules(prompting *p, const char *prompt, const prompt
     return status;
 }
 
-static kiln_status most_tokens(const kiln_model *m, const prompting *p, const prompting_rules *rules,
+static kiln_status most_tokens(const kiln_session *s, const prompting *p, const prompting_rules *rules,
                                int *most, kiln_error *err)
 {
     kiln_status status = KILN_OK;
@@ -68,7 +68,7 @@ static kiln_status most_tokens(const kiln_model *m, const prompting *p, const pr
                 .pieces = &pieces, .clip_skip = rules->clip_skip, .emphasis = rules->emphasis};
             status = read_pieces(p->schedule[i].texts[k], rules, &pieces, err);
             if (status == KILN_OK)
-                status = conditioning_tokens(m, &text, &tokens, err);
+                status = conditioning_tokens(s, &text, &tokens, err);
             prompt_pieces_free(&pieces);
             *most = tokens > *most ? tokens : *most;
         }
@@ -108,7 +108,7 @@ kiln_status prompting_encode(kiln_session *s, const char *prompt, const promptin
         return fail(err, KILN_NO_MEMORY, "out of memory for the prompt");
     kiln_status status = read_schedules(p, prompt, rules, err);
     if (status == KILN_OK)
-        status = most_tokens(s->model, p, rules, &tokens, err);
+        status = most_tokens(s, p, rules, &tokens, err);
     for (int i = 0; status == KILN_OK && i < p->parts.count; i++)
         status = encode_part(s, p, i, rules, tokens / CHUNK_LENGTH, err);
     if (status != KILN_OK) {
@@ -132,7 +132,7 @@ void prompting_free(prompting *p)
     free(p);
 }
 
-kiln_status prompting_tokens(const kiln_model *m, const char *prompt, const prompting_rules *rules,
+kiln_status prompting_tokens(const kiln_session *s, const char *prompt, const prompting_rules *rules,
                              int *tokens, kiln_error *err)
 {
     *tokens = 0;
@@ -141,13 +141,13 @@ kiln_status prompting_tokens(const kiln_model *m, const char *prompt, const prom
         return fail(err, KILN_NO_MEMORY, "out of memory for the prompt");
     kiln_status status = read_schedules(p, prompt, rules, err);
     if (status == KILN_OK)
-        status = most_tokens(m, p, rules, tokens, err);
+        status = most_tokens(s, p, rules, tokens, err);
     prompting_free(p);
     return status;
 }
 
-kiln_status prompting_words(const kiln_model *m, const char *prompt, const prompting_rules *rules, bool *used,
-                            kiln_error *err)
+kiln_status prompting_words(const kiln_session *s, const char *prompt, const prompting_rules *rules,
+                            bool *used, kiln_error *err)
 {
     prompting *p = calloc(1, sizeof *p);
     if (!p)
@@ -159,7 +159,7 @@ kiln_status prompting_words(const kiln_model *m, const char *prompt, const promp
             conditioning_text text = {.pieces = &pieces, .clip_skip = rules->clip_skip};
             status = read_pieces(p->schedule[i].texts[k], rules, &pieces, err);
             if (status == KILN_OK)
-                status = conditioning_words(m, &text, used, err);
+                status = conditioning_words(s, &text, used, err);
             prompt_pieces_free(&pieces);
         }
     prompting_free(p);

@@ -32,11 +32,11 @@ kiln_status prompting_encode(kiln_session *, const char *prompt, const prompting
                              kiln_error *);
 void prompting_free(prompting *);
 /* How many tokens that takes, and whether it can be; nothing is run. */
-kiln_status prompting_tokens(const kiln_model *, const char *prompt, const prompting_rules *, int *tokens,
+kiln_status prompting_tokens(const kiln_session *, const char *prompt, const prompting_rules *, int *tokens,
                              kiln_error *);
 
 /* Set used[i] for every word of model_words that is in it. */
-kiln_status prompting_words(const kiln_model *, const char *prompt, const prompting_rules *, bool *used,
+kiln_status prompting_words(const kiln_session *, const char *prompt, const prompting_rules *, bool *used,
                             kiln_error *);
 
 /* What a part is in a step, counted from 0. */

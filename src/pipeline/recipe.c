@@ -63,7 +63,7 @@ static void add_model(infotext *t, kiln_model *m)
 /* The embeddings whose words are in the prompts. */
 static void add_words(infotext *t, const kiln_session *s, const request *r)
 {
-    const model_words *all = s->model->words;
+    const model_words *all = session_words(s);
     const char *const texts[] = {r->options->conditioning ? NULL : r->options->prompt,
                                  r->options->negative_conditioning || !r->guided ? NULL
                                                                                  : r->options->negative};
@@ -71,7 +71,7 @@ static void add_words(infotext *t, const kiln_session *s, const request *r)
     for (int i = 0; used && i < 2; i++) {
         prompting_rules rules;
         if (texts[i] && request_prompting(r, i == 1, &rules, NULL) == KILN_OK)
-            (void)!prompting_words(s->model, texts[i], &rules, used, NULL);
+            (void)!prompting_words(s, texts[i], &rules, used, NULL);
     }
     char *hashes = used ? model_words_hashes(all, used) : NULL;
     if (hashes)

@@ -162,7 +162,7 @@ static kiln_status check_text(const kiln_session *s, const request *r, const cha
     if (tokens) {
         status = request_prompting(r, tokens == &r->negative_tokens, &rules, err);
         if (status == KILN_OK)
-            status = prompting_tokens(s->model, text ? text : "", &rules, tokens, err);
+            status = prompting_tokens(s, text ? text : "", &rules, tokens, err);
     }
     if (!tokens && text && !text_is_utf8(text, strlen(text)))
         status = fail(err, KILN_BAD_ARGUMENT, "the %s is not UTF-8", what);

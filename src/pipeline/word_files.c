@@ -153,3 +153,55 @@ kiln_status word_files_read(const kiln_words *from, model_words **out, kiln_erro
     *out = all;
     return KILN_OK;
 }
+
+/* ------------------------------------------------------------------------------------ words in LoRAs */
+
+static kiln_status copy_embedding(const embedding *from, embedding *to, kiln_error *err)
+{
+    kiln_status status = from->vectors ? embedding_allocate(to, from->vectors, from->width, err) : KILN_OK;
+    for (int k = 0; k < EMBEDDING_ENCODERS && !status; k++)
+        if (from->vectors && from->width[k])
+            memcpy(to->values[k], from->values[k],
+                   (size_t)from->vectors * (size_t)from->width[k] * sizeof(float));
+    return status;
+}
+
+/* Names, vectors, and what is wrong with the files; what does not fit or clashes comes out again. */
+static kiln_status copy_words(const model_words *from, model_words *to, kiln_error *err)
+{
+    kiln_status status = KILN_OK;
+    for (int i = 0; from && i < from->count && !status; i++) {
+        const model_word *w = &from->words[i];
+        char *name = strdup(w->name);
+        model_word *made = name ? add_word(to, w->path, NULL, name) : NULL;
+        if (!made)
+            return no_memory(err);
+        if ((w->alias && !(made->alias = strdup(w->alias))) ||
+            (w->problem && !(made->problem = strdup(w->problem))))
+            return no_memory(err);
+        made->status = w->status;
+        status = copy_embedding(&w->embedding, &made->embedding, err);
+    }
+    return status;
+}
+
+kiln_status model_words_extend(const kiln_model *m, const tensor_file *const *files, int count,
+                               model_words **out, kiln_error *err)
+{
+    model_words *all = *out = calloc(1, sizeof *all);
+    kiln_status status = all ? copy_words(m->words, all, err) : no_memory(err);
+    for (int i = 0; i < count && !status; i++) {
+        embedding_list list = {0};
+        status = embedding_list_read(files[i], &list, err);
+        if (!status)
+            status = take_words(all, tensor_file_path(files[i]), &list, err);
+        embedding_list_fini(&list);
+    }
+    if (!status)
+        status = model_words_fit(m, all, err);
+    if (status) {
+        model_words_free(all);
+        *out = NULL;
+    }
+    return status;
+}

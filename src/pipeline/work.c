@@ -391,9 +391,10 @@ kiln_status work_open(work *w, kiln_session *s, const kiln_draw_options *options
                       kiln_error *err)
 {
     *w = (work){.session = s};
-    kiln_status status = request_resolve(s, options, kind, &w->request, err);
+    /* First: the words that LoRAs carry count in the prompt. */
+    kiln_status status = session_use_loras(s, options, err);
     if (status == KILN_OK)
-        status = session_use_loras(s, options, err);
+        status = request_resolve(s, options, kind, &w->request, err);
     if (status == KILN_OK)
         status = session_use_hypernetworks(s, options, err);
     if (status == KILN_OK)

@@ -29,7 +29,7 @@ static kiln_status fill_ids(const objective *o, network_kind encoder, const char
     chunk_options options = chunk_options_of(t);
     token_chunks chunks = {0};
     options.one_window = true;
-    options.taught = model_words_taught(o->model, encoder);
+    options.taught = model_words_taught(o->model->words, encoder);
     if (o->model->pad_id[encoder] >= 0)
         options.pad_id = o->model->pad_id[encoder];
     kiln_status status = chunks_of_prompt(t, caption, &options, &chunks, err);

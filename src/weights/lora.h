@@ -72,11 +72,12 @@ typedef struct lora {
     arena memory;
     lora_module *modules;
     int count;
+    int words; /* tensors of embeddings that travel with it */
 } lora;
 
 /* Keys that belong to no module of a LoRA are refused by name, and so are files that are something else
  * (KILN_BAD_FORMAT), or of a kind or family that is not applied (KILN_UNSUPPORTED). Tensors of embeddings that a file
- * carries as well are passed over. */
+ * carries as well are counted and passed over. */
 kiln_status lora_open(const char *path, lora **out, kiln_error *err) KILN_CHECKED;
 void lora_close(lora *);
 /* How many modules of that network it has. */

@@ -70,7 +70,9 @@ static kiln_status gather(lora *l, kiln_error *err)
         lora_key_kind kind = lora_key_of(entry->name, &key, &what);
         if (kind == LORA_KEY_FACTOR)
             status = add_factor(l, &index, &key, entry, err);
-        else if (kind != LORA_KEY_EMBEDDING)
+        else if (kind == LORA_KEY_EMBEDDING)
+            l->words++;
+        else
             status = refuse(l, entry->name, kind, what, err);
     }
     name_index_fini(&index);

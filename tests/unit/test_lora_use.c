@@ -52,6 +52,22 @@ static void write_lora(const char *path, const char *alias, int unet_width, int 
     assert_ok(safetensors_writer_finish(w, err));
 }
 
+/* A LoRA that changes nothing (its factors are nought) and carries the word "zogg", two vectors of 32, or of `width`. */
+static void write_lora_with_word(const char *path, int width)
+{
+    static const char *const names[] = {
+        "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q.lora_down.weight",
+        "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q.lora_up.weight",
+        "bundle_emb.zogg.string_to_param.*"};
+    const shape shapes[] = {SHAPE2(2, 24), SHAPE2(24, 2), SHAPE2(2, width)};
+    safetensors_writer *w;
+    assert_ok(safetensors_writer_open(path, &w, err));
+    for (int declare = 1; declare >= 0; declare--)
+        for (int i = 0; i < 3; i++)
+            add(w, names[i], shapes[i], i == 2 ? 0.2f : 0, declare);
+    assert_ok(safetensors_writer_finish(w, err));
+}
+
 static const char *in_folder(const char *name)
 {
     static char paths[4][200];
@@ -69,14 +85,17 @@ static int begin(void **state)
         return 1;
     write_lora(in_folder("ink.safetensors"), NULL, 24, 32);
     write_lora(in_folder("below/v2.safetensors"), "brush", 24, 32);
+    write_lora_with_word(in_folder("words.safetensors"), 32);
+    write_lora_with_word(in_folder("wide.safetensors"), 48);
     return 0;
 }
 
 static int end(void **state)
 {
     (void)state;
-    static const char *const files[] = {"ink.safetensors", "below/v2.safetensors", "below",
-                                        "merged.safetensors", "taken.safetensors"};
+    static const char *const files[] = {"ink.safetensors",    "below/v2.safetensors", "below",
+                                        "merged.safetensors", "taken.safetensors",    "words.safetensors",
+                                        "wide.safetensors"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         (void)remove(in_folder(files[i]));
     return remove(folder);
@@ -279,12 +298,64 @@ static void nearest_of_a_rank(void **state)
                    "rank 24");
 }
 
+/* A word that travels in a LoRA is known where the prompt names the LoRA, without anything else, and only there. */
+static void words_in_a_lora(void **state)
+{
+    (void)state;
+    kiln_model *m = tiny_open(1, KILN_PRECISION_F32);
+    kiln_session *s = tiny_session(m);
+    kiln_image *pictures[5], *out = NULL;
+    static const char *const prompts[] = {"a zogg", "a zogg <lora:words:1>", "a zogg", "a cat <lora:words:1>",
+                                          "a cat"};
+    for (int i = 0; i < 5; i++) {
+        kiln_draw_options o = with(prompts[i]);
+        pictures[i] = tiny_draw(s, &o);
+    }
+    assert_false(same(pictures[0], pictures[1]));
+    assert_true(same(pictures[0], pictures[2]));
+    assert_true(same(pictures[3], pictures[4]));
+    const char *text = kiln_image_text(pictures[1], "parameters");
+    assert_non_null(strstr(text, "TI hashes: \"zogg: "));
+    assert_null(strstr(kiln_image_text(pictures[3], "parameters"), "TI hashes"));
+    for (int i = 0; i < 5; i++)
+        kiln_image_free(pictures[i]);
+    /* The same file as an embedding: the same word, no clash, the same picture. */
+    kiln_session_free(s);
+    kiln_model_close(m);
+    kiln_model_options mo = kiln_model_defaults();
+    const char *file = in_folder("words.safetensors");
+    mo.threads = 1;
+    mo.precision = KILN_PRECISION_F32;
+    mo.words.files = &file;
+    mo.words.count = 1;
+    assert_ok(kiln_model_open(TINY_PATH, &mo, &m, err));
+    s = tiny_session(m);
+    kiln_draw_options o = with("a zogg"), both = with("a zogg <lora:words:1>");
+    kiln_image *by_model = tiny_draw(s, &o), *by_both = tiny_draw(s, &both);
+    assert_true(same(by_model, by_both));
+    kiln_image_free(by_model);
+    kiln_image_free(by_both);
+    /* Of another width, it is said when the prompt has it. */
+    o = with("a cat <lora:wide:1>");
+    by_model = tiny_draw(s, &o);
+    kiln_image_free(by_model);
+    kiln_session_free(s);
+    kiln_model_close(m);
+    m = tiny_open(1, KILN_PRECISION_F32);
+    s = tiny_session(m);
+    o = with("a zogg <lora:wide:1>");
+    assert_refused(kiln_draw(s, &o, &out, err), KILN_MISMATCH, "width 48");
+    assert_null(out);
+    kiln_session_free(s);
+    kiln_model_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_and_strengths),   cmocka_unit_test(by_file_as_by_name),
-        cmocka_unit_test(what_is_wrong_is_said), cmocka_unit_test(in_and_out_of_a_model),
-        cmocka_unit_test(nearest_of_a_rank),
+        cmocka_unit_test(words_in_a_lora),       cmocka_unit_test(names_and_strengths),
+        cmocka_unit_test(by_file_as_by_name),    cmocka_unit_test(what_is_wrong_is_said),
+        cmocka_unit_test(in_and_out_of_a_model), cmocka_unit_test(nearest_of_a_rank),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
