@@ -85,11 +85,8 @@ int drawing_check_outputs(const drawing *d)
     return status;
 }
 
-int drawing_open(drawing *d)
+void drawing_apply(drawing *d)
 {
-    int status = model_open(&d->values->model, &d->open);
-    if (status)
-        return status;
     draw_values_apply(d->values, d->options);
     d->options->conditioning = d->condition;
     d->options->negative_conditioning = d->negative_condition;
@@ -100,6 +97,14 @@ int drawing_open(drawing *d)
     d->options->user = &d->view;
     if (!d->options->prompt)
         d->options->prompt = "";
+}
+
+int drawing_open(drawing *d)
+{
+    int status = model_open(&d->values->model, &d->open);
+    if (status)
+        return status;
+    drawing_apply(d);
     kiln_session_profile(d->open.session, d->values->profile);
     return EXIT_OK;
 }

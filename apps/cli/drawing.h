@@ -54,6 +54,8 @@ int drawing_check_outputs(const drawing *);
 int drawing_read_maps(drawing *);
 /* Open the model and put everything into the library's options. */
 int drawing_open(drawing *);
+/* The latter alone: once more after the values have changed. */
+void drawing_apply(drawing *);
 /* Say what it takes, begin the trace, make room for the batch's pictures in `pictures`. Only once everything else is known
  * to be right: a trace that was begun stays, since it tells how a drawing failed. */
 int drawing_begin(drawing *, const kiln_memory_plan *);

@@ -78,12 +78,11 @@ void help_command(const command *c)
         printf("\n");
     }
     printf("options:\n");
-    for (const option *o = c->options; o->name; o++)
-        if (o->help)
-            print_option(o);
-    for (const option *o = c->shared; o && o->name; o++)
-        if (o->help)
-            print_option(o);
+    const option *const tables[] = {c->options, c->also, c->shared};
+    for (size_t k = 0; k < sizeof tables / sizeof *tables; k++)
+        for (const option *o = tables[k]; o && o->name; o++)
+            if (o->help)
+                print_option(o);
     printf("  -h, --help");
     print_wrapped("this page", 12, TEXT_COLUMN);
     if (c->more)

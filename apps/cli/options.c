@@ -54,12 +54,11 @@ const char *nearest_word(const char *word, const char *(*next)(const void *state
 
 const option *command_option(const command *c, int i)
 {
-    for (const option *o = c->shared; o && o->name; o++)
-        if (i-- == 0)
-            return o;
-    for (const option *o = c->options; o->name; o++)
-        if (i-- == 0)
-            return o;
+    const option *const tables[] = {c->shared, c->options, c->also};
+    for (size_t k = 0; k < sizeof tables / sizeof *tables; k++)
+        for (const option *o = tables[k]; o && o->name; o++)
+            if (i-- == 0)
+                return o;
     return NULL;
 }
 
