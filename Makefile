@@ -7,6 +7,7 @@
 #   make emoji-model train the bundled model, from nothing; Ctrl-C saves, the same again goes on (see tools/emoji/train.sh;
 #                    MINUTES=60: a limit for each part; PUBLISH=1: put the result into models/emoji)
 #   make upscaler    train the bundled upscaler alone, the same way
+#   make gallery     sheets of what the bundled model does with pictures, into docs/
 #   make bench       measure the engine on this machine
 #   make fuzz        a short run of every fuzz target (SECONDS_EACH=20)
 #   make checks      floors, limits, headers, symbols, formatting
@@ -28,7 +29,7 @@ SECONDS_EACH ?= 20
 
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all configure draw test sanitize emoji-model upscaler bench fuzz checks tidy format install clean packages
+.PHONY: all configure draw test sanitize emoji-model upscaler gallery bench fuzz checks tidy format install clean packages
 
 all: configure
 	cmake --build $(BUILD) -j $(JOBS)
@@ -59,8 +60,14 @@ emoji-model: packages
 upscaler: packages
 	@BUILD=$(BUILD) PARTS=upscaler tools/emoji/train.sh
 
+gallery: configure
+	cmake --build $(BUILD) -j $(JOBS) --target kiln_command gallery_sheet
+	rm -rf $(BUILD)/gallery
+	BUILD=$(BUILD) tools/gallery/gallery.sh
+
 bench: all
 	$(BUILD)/bench/bench
+	$(BUILD)/bench/bench_teach
 
 fuzz:
 	@tools/install-packages.sh --checks
