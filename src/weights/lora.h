@@ -10,6 +10,8 @@
  *   Kronecker    s * kron(w1, w2), s = 1 where both are whole     LoKr: Yeh et al. 2023
  *   scaled       w o W, by columns or by rows                     (IA)^3: Liu et al. 2022, arXiv:2205.05638
  *   full         the difference itself, of norms too
+ *   generalized  s * (b2 b1 + W a2 a1)                            GLoRA: Chavan et al. 2023, arXiv:2306.07967
+ *   orthogonal   rows turned by rotations, block by block         OFT, BOFT: see lora_orthogonal.c
  *
  * and any of the first three with a magnitude m beside it: W' = m (W + d) / ||W + d||, by column or by row (DoRA: Liu et al. 2024,
  * arXiv:2402.09353). All of it is applied with a strength: W + strength * (W' - W).
@@ -26,7 +28,15 @@
 
 typedef enum lora_network { LORA_TEXT, LORA_TEXT_2, LORA_UNET, LORA_NETWORKS } lora_network;
 
-typedef enum lora_kind { LORA_LOW_RANK, LORA_HADAMARD, LORA_KRONECKER, LORA_SCALED, LORA_FULL } lora_kind;
+typedef enum lora_kind {
+    LORA_LOW_RANK,
+    LORA_HADAMARD,
+    LORA_KRONECKER,
+    LORA_SCALED,
+    LORA_FULL,
+    LORA_GENERALIZED,
+    LORA_ORTHOGONAL
+} lora_kind;
 
 /* What a tensor is to its module. */
 typedef enum lora_role {
@@ -52,6 +62,12 @@ typedef enum lora_role {
     LORA_ON_INPUT,
     LORA_MAGNITUDE,        /* by column or by row, as its shape tells */
     LORA_OUTPUT_MAGNITUDE, /* PEFT's: always by row */
+    LORA_A1,
+    LORA_A2,
+    LORA_B1,
+    LORA_B2,
+    LORA_BLOCKS,
+    LORA_RESCALE,
     LORA_ALPHA,
     LORA_ROLES
 } lora_role;
@@ -63,6 +79,7 @@ typedef struct lora_module {
     const tensor_entry *factor[LORA_ROLES];
     int rank;       /* 0: it has none */
     double scale;   /* alpha / rank, or 1 */
+    double alpha;   /* NaN: not said */
     bool by_column; /* of a scaled one */
 } lora_module;
 

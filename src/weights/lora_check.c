@@ -95,6 +95,26 @@ static kiln_status check_scaled(const lora *l, lora_module *m, kiln_error *err)
     return status;
 }
 
+/* b2 [out,r] b1 [r,in], a2 [in,q] a1 [q,in]. */
+static kiln_status check_generalized(const lora *l, lora_module *m, kiln_error *err)
+{
+    const tensor_entry *const *f = m->factor;
+    if (!pair_fits(f[LORA_B2], f[LORA_B1], NULL) || !pair_fits(f[LORA_A2], f[LORA_A1], NULL) ||
+        rows(f[LORA_A2]) != columns(f[LORA_A1]) || columns(f[LORA_A1]) != columns(f[LORA_B1]))
+        return refuse(l, m, "has factors of GLoRA that are missing or do not fit each other", err);
+    m->kind = LORA_GENERALIZED;
+    m->rank = (int)rows(f[LORA_A1]);
+    return KILN_OK;
+}
+
+static kiln_status check_orthogonal(const lora *l, lora_module *m, kiln_error *err)
+{
+    if (!has(m, LORA_BLOCKS) || !lora_rotation_is(m->factor[LORA_BLOCKS]))
+        return refuse(l, m, "has no blocks [n,b,b] or [f,n,b,b] of rotations", err);
+    m->kind = LORA_ORTHOGONAL;
+    return KILN_OK;
+}
+
 kiln_status lora_module_check(const lora *l, lora_module *m, kiln_error *err)
 {
     for (int i = 0; i < LORA_ROLES; i++)
@@ -107,6 +127,10 @@ kiln_status lora_module_check(const lora *l, lora_module *m, kiln_error *err)
         return check_hadamard(l, m, err);
     if (has(m, LORA_W1) || has(m, LORA_W2) || has(m, LORA_KRONECKER_W1_A) || has(m, LORA_KRONECKER_W2_A))
         return check_kronecker(l, m, err);
+    if (has(m, LORA_A1) || has(m, LORA_A2) || has(m, LORA_B1) || has(m, LORA_B2))
+        return check_generalized(l, m, err);
+    if (has(m, LORA_BLOCKS) || has(m, LORA_RESCALE))
+        return check_orthogonal(l, m, err);
     if (has(m, LORA_SCALE) || has(m, LORA_ON_INPUT))
         return check_scaled(l, m, err);
     m->kind = LORA_FULL;
@@ -204,6 +228,11 @@ bool lora_module_fits(const lora_module *m, shape weight)
         return kronecker_fits(m, out, in);
     case LORA_FULL:
         return difference && shape_count(difference->shape) == shape_count(weight);
+    case LORA_GENERALIZED:
+        return rows(m->factor[LORA_B2]) == out && columns(m->factor[LORA_B1]) == in;
+    case LORA_ORTHOGONAL:
+        return lora_rotation_fits(m->factor[LORA_BLOCKS], out) &&
+               (!has(m, LORA_RESCALE) || shape_count(m->factor[LORA_RESCALE]->shape) == out);
     case LORA_SCALED:
         break;
     }

@@ -154,6 +154,7 @@ static kiln_status finish_module(const lora *l, lora_module *m, const double pef
     double alpha = peft_alpha[m->network];
     if (status == KILN_OK && m->factor[LORA_ALPHA])
         status = read_number(l, m->factor[LORA_ALPHA], &alpha, err);
+    m->alpha = alpha;
     if (status == KILN_OK && m->rank && !isnan(alpha))
         m->scale = alpha / m->rank;
     return status;

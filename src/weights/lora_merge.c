@@ -206,6 +206,40 @@ static void scaled(merging *m, const float *weight)
                 weight[i * m->columns + j] * m->factor[LORA_SCALE][m->module->by_column ? j / window : i];
 }
 
+/* b2 b1 + (W a2) a1 */
+static kiln_status generalized(merging *m, const float *weight, kiln_error *err)
+{
+    int64_t rank = rows(m->module->factor[LORA_B1]), other = rows(m->module->factor[LORA_A1]);
+    float *through = malloc((size_t)(m->rows * other) * sizeof *through),
+          *bent = malloc((size_t)(m->rows * m->columns) * sizeof *bent);
+    kiln_status status = through && bent ? KILN_OK : no_memory(err);
+    if (status == KILN_OK) {
+        multiply(m->factor[LORA_B2], rank, m->factor[LORA_B1], m->rows, rank, m->columns, m->delta);
+        multiply(weight, m->columns, m->factor[LORA_A2], m->rows, m->columns, other, through);
+        multiply(through, other, m->factor[LORA_A1], m->rows, other, m->columns, bent);
+        for (int64_t i = 0; i < m->rows * m->columns; i++)
+            m->delta[i] += bent[i];
+    }
+    free(through);
+    free(bent);
+    return status;
+}
+
+static kiln_status orthogonal(merging *m, const float *weight, kiln_error *err)
+{
+    int64_t count = m->rows * m->columns;
+    const lora_rotation rotation = {.path = tensor_file_path(m->lora->file),
+                                    .entry = m->module->factor[LORA_BLOCKS],
+                                    .values = m->factor[LORA_BLOCKS],
+                                    .rescale = m->factor[LORA_RESCALE],
+                                    .alpha = m->module->alpha};
+    memcpy(m->delta, weight, (size_t)count * sizeof *m->delta);
+    kiln_status status = lora_rotate(&rotation, m->delta, m->rows, m->columns, err);
+    for (int64_t i = 0; status == KILN_OK && i < count; i++)
+        m->delta[i] -= weight[i];
+    return status;
+}
+
 static kiln_status make_delta(merging *m, const float *weight, kiln_error *err)
 {
     switch (m->module->kind) {
@@ -218,6 +252,10 @@ static kiln_status make_delta(merging *m, const float *weight, kiln_error *err)
     case LORA_SCALED:
         scaled(m, weight);
         break;
+    case LORA_GENERALIZED:
+        return generalized(m, weight, err);
+    case LORA_ORTHOGONAL:
+        return orthogonal(m, weight, err);
     case LORA_FULL:
         memcpy(m->delta, m->factor[LORA_DIFFERENCE], (size_t)(m->rows * m->columns) * sizeof *m->delta);
         break;

@@ -68,6 +68,12 @@ static const struct {
     {".w_norm", LORA_DIFFERENCE},
     {".b_norm", LORA_BIAS_DIFFERENCE},
     {".on_input", LORA_ON_INPUT},
+    {".a1.weight", LORA_A1},
+    {".a2.weight", LORA_A2},
+    {".b1.weight", LORA_B1},
+    {".b2.weight", LORA_B2},
+    {".oft_blocks", LORA_BLOCKS},
+    {".rescale", LORA_RESCALE},
     {".weight", LORA_SCALE},
 };
 
@@ -84,11 +90,10 @@ static const struct {
 static const struct {
     const char *part, *what;
 } unsupported[] = {
-    {".oft_blocks", "OFT"},
-    {".oft_diag", "BOFT"},
-    {".boft_", "BOFT"},
-    {".a1.weight", "GLoRA"},
-    {".b1.weight", "GLoRA"},
+    {".oft_diag", "OFT of early LyCORIS"},
+    {".oft_r", "PEFT's OFT"},
+    {".oft_R", "PEFT's OFT"},
+    {".boft_", "PEFT's BOFT"},
     {"lora_te3_", "Stable Diffusion 3 or FLUX.1"},
     {"double_blocks", "FLUX.1"},
     {"single_blocks", "FLUX.1"},

@@ -31,6 +31,18 @@ bool lora_flatten(const char *name, size_t length, char out[LORA_NAME]);
 kiln_status lora_module_check(const lora *, lora_module *, kiln_error *err);
 /* Whether what the module makes is of the size of a weight of that shape. */
 bool lora_module_fits(const lora_module *, shape weight);
+/* OFT's and BOFT's blocks: whether a tensor is of such a shape, and whether it is for so many rows. */
+bool lora_rotation_is(const tensor_entry *blocks);
+bool lora_rotation_fits(const tensor_entry *blocks, int64_t rows);
+typedef struct lora_rotation {
+    const char *path; /* for sentences */
+    const tensor_entry *entry;
+    const float *values, *rescale; /* rescale NULL: none */
+    double alpha;
+} lora_rotation;
+/* Turn the rows of a weight [rows,columns], in place. */
+kiln_status lora_rotate(const lora_rotation *, float *weight, int64_t rows, int64_t columns, kiln_error *err);
+
 /* The axis of the weight that the module's magnitudes run along: 0 by row, 1 by column. */
 int lora_magnitude_axis(const lora_module *, shape weight);
 

@@ -173,7 +173,7 @@ def damaged():
         "bad_rank": {**good, k + ".lora_down.weight": rand(2, 8)},
         "bad_key": {**good, k + ".surprise": rand(2)},
         "bad_place": {key.replace("mid_block", "side_block"): v for key, v in good.items()},
-        "bad_oft": {k + ".oft_blocks": rand(4, 3, 3)},
+        "bad_oft": {k + ".oft_diag": rand(4, 3, 3)},
         "bad_flux": {"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight": rand(3, 8),
                      "lora_unet_double_blocks_0_img_attn_qkv.lora_up.weight": rand(12, 3)},
     }.items():
@@ -222,6 +222,47 @@ def gradients():
     write(os.path.join(DATA, "gradients.safetensors"), out)
 
 
+def generalized():
+    k = kohya(LINEAR)
+    a1, a2, b1, b2 = rand(2, 8), rand(8, 2), rand(3, 8), rand(12, 3)
+    save("glora", {k + ".a1.weight": a1, k + ".a2.weight": a2, k + ".b1.weight": b1, k + ".b2.weight": b2, k + ".alpha": scalar(1)},
+         {"linear": (b2 @ b1 + BASE["linear"] @ a2 @ a1) / 2})
+
+
+def cayley(blocks, limit=None):
+    """R = (I + Q)(I - Q)^-1 of Q = B - B^T, the length of all Q together at most `limit`."""
+    q = blocks - blocks.transpose(-1, -2)
+    if limit is not None and q.norm() > limit:
+        q = q * limit / q.norm()
+    one = torch.eye(q.shape[-1])
+    return (one + q) @ torch.linalg.inv(one - q)
+
+
+def butterfly(weight, turns):
+    """Factor i turns rows that are 2^i b / 2 apart (Liu et al. 2023, section 4)."""
+    b = turns.shape[-1]
+    for i, r in enumerate(turns):
+        apart = 2**i * b // 2
+        taken = weight.unflatten(0, (-1, 2, apart)).transpose(1, 2).flatten(0, 2).unflatten(0, (-1, b))
+        turned = torch.einsum("nij,nj...->ni...", r, taken)
+        weight = turned.flatten(0, 1).unflatten(0, (-1, apart, 2)).transpose(1, 2).flatten(0, 2)
+    return weight
+
+
+def orthogonal():
+    k, c = kohya(LINEAR), kohya(CONV)
+    blocks, cblocks, rescale = rand(4, 3, 3), rand(2, 3, 3), torch.rand(6, 1, 1, 1) + 0.5
+    turned = torch.einsum("knm,kni->kmi", cayley(blocks, 0.05 * 12), BASE["linear"].reshape(4, 3, 8)).reshape(12, 8)
+    cturned = torch.einsum("knm,knixy->kmixy", cayley(cblocks), BASE["conv"].reshape(2, 3, 4, 3, 3)).reshape(6, 4, 3, 3)
+    save("oft", {k + ".oft_blocks": blocks, k + ".alpha": scalar(0.05), c + ".oft_blocks": cblocks, c + ".alpha": scalar(0),
+                 c + ".rescale": rescale},
+         {"linear": turned - BASE["linear"], "conv": cturned * rescale - BASE["conv"]})
+    wide, cblocks = rand(2, 6, 2, 2), rand(1, 3, 2, 2)
+    save("boft", {k + ".oft_blocks": wide, c + ".oft_blocks": cblocks},
+         {"linear": butterfly(BASE["linear"], cayley(wide)) - BASE["linear"],
+          "conv": butterfly(BASE["conv"], cayley(cblocks)) - BASE["conv"]})
+
+
 os.makedirs(DATA, exist_ok=True)
 low_rank()
 hadamard()
@@ -230,4 +271,6 @@ magnitude()
 others()
 damaged()
 gradients()
+generalized()
+orthogonal()
 write(os.path.join(DATA, "expected.safetensors"), expected)

@@ -108,9 +108,10 @@ static void compare_parameters(const graph *g, tensor_file *expected, const char
 }
 
 static const char *const golden[] = {
-    "kohya",      "original", "peft",      "peft_adapter", "peft/adapter_model", "diffusers", "processors",
-    "locon_core", "loha",     "loha_core", "lokr",         "lokr_core",          "dora",      "dora_rows",
-    "dora_peft",  "ia3",      "full"};
+    "kohya",     "original",   "peft",       "peft_adapter", "peft/adapter_model",
+    "diffusers", "processors", "locon_core", "loha",         "loha_core",
+    "lokr",      "lokr_core",  "dora",       "dora_rows",    "dora_peft",
+    "ia3",       "full",       "glora",      "oft",          "boft"};
 
 static void every_kind_as_torch_has_it(void **state)
 {
