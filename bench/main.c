@@ -1,6 +1,6 @@
 /* main.c - how fast this machine runs the full-size networks, as a fraction of its own matmul peak.
  *
- *     bench [--only sd15|sdxl|train] [--precision auto|f32|bf16] [--threads N] [--repeat N] [--profile] [--json FILE]
+ *     bench [--only sd15|sdxl|upscale|train] [--precision auto|f32|bf16] [--threads N] [--repeat N] [--profile] [--json FILE]
  *
  * The configurations of Stable Diffusion 1.5 and SDXL are drawn with random weights in memory: time does not depend on
  * what the weights say. Per stage: milliseconds (the best of the repeats), GFLOP/s, and the fraction of the peak of large
@@ -12,6 +12,7 @@
 
 #include "model/clip_text.h"
 #include "model/unet.h"
+#include "model/upscale.h"
 #include "model/vae.h"
 #include "plan/plan.h"
 
@@ -183,11 +184,42 @@ static bool sdxl(options *o)
            stage(o, "SDXL VAE decode, 1024x1024", decoder(&vae_sdxl, 128));
 }
 
+/* Real-ESRGAN's large network, by 4. */
+static graph *rrdbnet(int side)
+{
+    const upscale_config c = {.kind = UPSCALE_ESRGAN,
+                              .channels = 3,
+                              .scale = 4,
+                              .unshuffle = 1,
+                              .multiple = 1,
+                              .align = 1,
+                              .of.esrgan = {.features = 64, .growth = 32, .blocks = 23, .doublings = 2}};
+    graph *g = graph_new();
+    upscale_draw(g, &c, false, 1, side, side);
+    return g;
+}
+
+static graph *compact(int features, int convolutions, int scale, int side)
+{
+    const upscale_config c = upscale_compact(features, convolutions, scale);
+    graph *g = graph_new();
+    upscale_draw(g, &c, false, 1, side, side);
+    return g;
+}
+
+static bool upscale(options *o)
+{
+    return stage(o, "RRDBNet x4, 512x512", rrdbnet(512)) &&
+           stage(o, "SRVGGNetCompact x4 (64, 16), 512x512", compact(64, 16, 4, 512)) &&
+           stage(o, "SD VAE decode, 512x512 tile", decoder(&vae_sd, 64)) &&
+           stage(o, "SD VAE encode, 512x512 tile", encoder(&vae_sd, 512));
+}
+
 static int usage(void)
 {
-    fprintf(stderr,
-            "usage: bench [--only sd15|sdxl|train] [--precision auto|f32|bf16] [--threads N] [--repeat N] "
-            "[--profile] [--json FILE]\n");
+    fprintf(stderr, "usage: bench [--only sd15|sdxl|upscale|train] [--precision auto|f32|bf16] [--threads N] "
+                    "[--repeat N] "
+                    "[--profile] [--json FILE]\n");
     return 2;
 }
 
@@ -201,7 +233,8 @@ static bool read_options(int argc, char **argv, options *o)
         }
         i++;
         if (strcmp(argv[i - 1], "--only") == 0 &&
-            (strcmp(next, "sd15") == 0 || strcmp(next, "sdxl") == 0 || strcmp(next, "train") == 0))
+            (strcmp(next, "sd15") == 0 || strcmp(next, "sdxl") == 0 || strcmp(next, "upscale") == 0 ||
+             strcmp(next, "train") == 0))
             o->only = next;
         else if (strcmp(argv[i - 1], "--train-case") == 0)
             o->train_case = next;
@@ -245,6 +278,8 @@ int main(int argc, char **argv)
         good = sd15(&o) && good;
     if (!o.only || strcmp(o.only, "sdxl") == 0)
         good = sdxl(&o) && good;
+    if (!o.only || strcmp(o.only, "upscale") == 0)
+        good = upscale(&o) && good;
     if (!o.only || strcmp(o.only, "train") == 0)
         good = train_bench_all(argv) && good;
     printf("matmul peak, best of the run: %.0f GFLOP/s\n", o.peak);
