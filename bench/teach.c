@@ -76,10 +76,11 @@ static bool write_pictures(const char *folder, int side)
         image *p = NULL;
         if (image_new(side, side, 3, 8, &p, &err) != KILN_OK)
             return false;
-        for (int k = 0; k < side * side * 3; k++)
-            ((unsigned char *)p->pixels)[k] =
-                (unsigned char)(128 +
-                                100 * sin((double)(k / 3 % side * (i + 1) + k / 3 / side * 3) / 40 + k % 3));
+        for (int k = 0; k < side * side * 3; k++) {
+            int column = k / 3 % side, row = k / 3 / side, channel = k % 3;
+            double wave = sin((double)(column * (i + 1) + row * 3) / 40 + channel);
+            ((unsigned char *)p->pixels)[k] = (unsigned char)(128 + 100 * wave);
+        }
         snprintf(path, sizeof path, "%s/%d.png", folder, i);
         bool good = image_write(path, p, NULL, NULL, &err) == KILN_OK;
         image_free(p);

@@ -109,8 +109,9 @@ static void paint(const pose *p, unsigned char *to)
         for (int column = 0; column < SIDE; column++, to += 3) {
             colour sum = {0};
             for (int i = 0; i < FINE * FINE; i++) {
-                double x = (column + (i % FINE + 0.5) / FINE) / SIDE * 2 - 1,
-                       y = (row + ((double)(i / FINE) + 0.5) / FINE) / SIDE * 2 - 1;
+                int right = i % FINE, down = i / FINE;
+                double x = (column + (right + 0.5) / FINE) / SIDE * 2 - 1,
+                       y = (row + (down + 0.5) / FINE) / SIDE * 2 - 1;
                 colour c = seen_at(p, x, y);
                 sum = (colour){sum.red + c.red, sum.green + c.green, sum.blue + c.blue};
             }

@@ -39,7 +39,8 @@ static void fill_weight(const parameter *p, float *to)
 {
     uint32_t h = 2166136261u;
     int64_t count = shape_count(p->shape);
-    double size = p->shape.rank > 1 ? 1.7 / sqrt((double)(count / p->shape.dim[0])) : 0.02;
+    int64_t inputs = count / p->shape.dim[0];
+    double size = p->shape.rank > 1 ? 1.7 / sqrt((double)inputs) : 0.02;
     for (const char *c = p->canonical; *c; c++)
         h = (h ^ (unsigned char)*c) * 16777619u;
     for (int64_t i = 0; i < count; i++) {
