@@ -30,6 +30,7 @@ typedef struct grid_run {
     kiln_draw_options options;
     kiln_image *init;
     grid_cells cells;
+    char *folder; /* of their files */
 } grid_run;
 
 #define AT(member) offsetof(grid_values, member)
@@ -98,12 +99,12 @@ static int check_command_line(const drawing *d, const void *self)
 {
     grid_run *r = (grid_run *)self;
     const draw_values *v = d->values;
-    if (!r->values.axes[0])
-        return complain_usage(
-            "what to compare? kiln grid \"a lighthouse\" --x \"steps=10,20\" --y \"cfg=4,7\"");
     int status = read_axes(r, d->arguments.command);
     if (status)
         return status;
+    if (!r->values.axes[0])
+        return complain_usage(
+            "what to compare? kiln grid \"a lighthouse\" --x \"steps=10,20\" --y \"cfg=4,7\"");
     if (!v->prompt && !v->condition && !along(r, "prompt"))
         return complain_usage(
             "what to draw? kiln grid \"a lighthouse\" --x ..., or an axis prompt=@prompts.txt");
@@ -145,19 +146,21 @@ static int make_cells(grid_run *r)
     for (int i = 0; i < r->cells.count; i++)
         if (r->cells.cell[i].values.seed.random)
             r->cells.cell[i].values.seed = (seed_choice){kiln_seed_random(), false};
-    char *folder = folder_of(&r->values);
-    if (status == EXIT_OK && !folder) {
+    r->folder = folder_of(&r->values);
+    if (status == EXIT_OK && !r->folder) {
         complain("not enough memory");
         status = EXIT_FAILED;
     }
-    if (status == EXIT_OK && mkdir(folder, 0777) != 0 && errno != EEXIST) {
-        complain("%s: the folder of the single pictures cannot be made: %s", folder, strerror(errno));
-        status = EXIT_FAILED;
-    }
-    if (status == EXIT_OK)
-        status = grid_cells_name(&r->cells, folder);
-    free(folder);
-    return status;
+    return status ? status : grid_cells_name(&r->cells, r->folder);
+}
+
+/* Only once there is a picture to keep. */
+static int make_folder(const char *folder)
+{
+    if (mkdir(folder, 0777) == 0 || errno == EEXIST)
+        return EXIT_OK;
+    complain("%s: the folder of the single pictures cannot be made: %s", folder, strerror(errno));
+    return EXIT_FAILED;
 }
 
 static int read_inputs(drawing *d, void *self)
@@ -227,7 +230,10 @@ static int draw_cell(drawing *d, grid_run *r, grid_cell *c, int *open)
         return status;
     kiln_status drawn = kiln_draw(d->open.session, d->options, &c->picture, &err);
     progress_clear();
-    return drawn == KILN_OK ? grid_cell_keep(c) : complain_error(&err);
+    if (drawn != KILN_OK)
+        return complain_error(&err);
+    status = make_folder(r->folder);
+    return status ? status : grid_cell_keep(c);
 }
 
 static int draw_cells(drawing *d, grid_run *r)
@@ -376,6 +382,7 @@ static int run(const command *c, int argc, char **argv)
                          .self = &r};
     int status = drawing_command(&d, &kind, c, argc, argv);
     grid_cells_free(&r.cells);
+    free(r.folder);
     kiln_image_free(r.init);
     return status;
 }

@@ -43,6 +43,25 @@ for option in "--seed 21" "--sampler Euler" "--rng nv" "--cfg 3" "--steps 4" "--
     refused cmp base.png other$i.png
 done
 
+say "a cell of a grid is what draw draws; a grid begun again draws only what is missing or was changed"
+"$KILN" grid "a red fox" --size 64x48 --threads 1 --seed 20 --x "steps=2,3" --y "cfg=3,7" -o grid.png -q >>out.log
+[ "$(ls grid-cells | wc -l)" = 4 ]
+found=
+for cell in grid-cells/*.png; do
+    "$KILN" verify "$cell" --threads 1 -q | grep -q identical
+    grep -q 'Steps: 3, .*CFG scale: 7' "$cell" && found=$cell
+done
+[ -n "$found" ]
+rm "$found"
+cp grid.png before.png
+"$KILN" grid "a red fox" --size 64x48 --threads 1 --seed 20 --x "steps=2,3" --y "cfg=3,7" -o grid.png 2>grid.log >>out.log
+grep -q '3 of 4 pictures are there already' grid.log
+[ "$(grep -c 'kiln: picture ' grid.log)" = 1 ]
+cmp grid.png before.png
+"$KILN" grid "a red fox" --size 64x48 --threads 1 --seed 21 --x "steps=2,3" --y "cfg=3,7" -o grid.png 2>grid.log >>out.log
+[ "$(grep -c 'kiln: picture ' grid.log)" = 4 ]
+refused cmp grid.png before.png
+
 say "--like repeats, and options given as well win"
 draw "a red fox, \"quoted\": yes" -n "blue, [x]" --seed 9 --sampler "Euler a" --schedule Karras --cfg 5.5 -o recipe.png
 "$KILN" draw -q --threads 1 --like recipe.png -o again.png >>out.log
