@@ -3,16 +3,17 @@
 # (Ctrl-C saves), and is left out when it is complete, so that this can be started again at any time.
 #
 #   MINUTES=60       at most that long for each training of this call. An autoencoder whose time is up is taken as it is
-#   PARTS="emoji upscaler"   which to train: emoji is the autoencoder and the denoiser
+#   PARTS="emoji upscaler"   which to train: emoji is the autoencoder, its decoder once more, and the denoiser
 #   PUBLISH=1        afterwards put the latest denoiser into models/emoji, the upscaler into models/upscale-2x
 #   THREADS=2        of each training (one per core)
 #   SCENES=100000    pictures of the dataset; the autoencoder has 60,000 smaller ones of its own, or as many if less
 #   WORK=training    where all of it lies; BUILD=build: the programs
-#   VAE_STEPS, STEPS, UPSCALER_STEPS   steps of the trainings, instead of the recipes'
+#   VAE_STEPS, DECODER_STEPS, STEPS, UPSCALER_STEPS   steps of the trainings, instead of the recipes'
 #   FAST=1           tiny batches, no samples: to try this script
 #
 # WORK/emoji-vae/model is the autoencoder that the denoiser was begun with. To train it further, remove that folder and
-# WORK/emoji-denoiser: another autoencoder has other latents.
+# WORK/emoji-denoiser: another autoencoder has other latents. Its decoder can be trained further at any time (remove
+# WORK/emoji-decoder).
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -25,6 +26,7 @@ recipes=$model/recipes
 scenes=$WORK/emoji-scenes
 small_scenes=$WORK/emoji-scenes-64
 vae=$WORK/emoji-vae
+decoder=$WORK/emoji-decoder
 denoiser=$WORK/emoji-denoiser
 bundled_upscaler=models/upscale-2x
 upscaler=$WORK/upscale-2x
@@ -146,6 +148,18 @@ train_vae() {
     mv "$partial" "$vae/model"
 }
 
+# The encoder stays, and with it the latents that the denoiser learns.
+train_decoder() {
+    [ ! -d "$decoder/model" ] || return 0
+    say "the decoder in $decoder"
+    train "$decoder" "$small_scenes" $recipes/vae_decoder.train --set "base=$vae/model" \
+        ${DECODER_STEPS:+--set max_train_steps=$DECODER_STEPS} ||
+        say "$MINUTES minutes are over: the decoder is taken as it is"
+    begin_partial "$decoder/model"
+    copy_model "$(latest "$decoder")" "$partial"
+    mv "$partial" "$decoder/model"
+}
+
 train_denoiser() {
     say "the denoiser in $denoiser"
     train "$denoiser" "$scenes" $recipes/text_to_image.train --set "vae.base=$vae/model" \
@@ -176,6 +190,7 @@ publish() {
     to=${PUBLISH_TO:-$model}
     begin_partial "$to/new"
     copy_model "$from" "$partial"
+    [ ! -d "$decoder/model/vae" ] || copy_model "$decoder/model/vae" "$partial/vae"
     for part in "$partial"/*; do
         rm -rf "${to:?}/$(basename "$part")"
         mv "$part" "$to/"
@@ -191,6 +206,7 @@ case " $PARTS " in
     make_scenes "$small_scenes" "$((SCENES < 60000 ? SCENES : 60000))" --size 64 --seed 5 --mix 40,40,20,0,0
     make_tokenizer
     train_vae
+    train_decoder
     train_denoiser
     [ "${PUBLISH:-0}" != 1 ] || publish
     ;;
