@@ -53,7 +53,7 @@ typedef enum embedding_layout {
     EMBEDDING_DIFFUSERS /* safetensors: the word's name; a pair as clip_l and clip_g */
 } embedding_layout;
 
-/* Texts of a file's metadata, key after key; what a torch file has no place for is left out. */
+/* Texts of a file's metadata, key after key; in a torch file further keys of the dict, which other readers pass over. */
 typedef struct embedding_note {
     const char *key, *text;
 } embedding_note;

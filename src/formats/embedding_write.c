@@ -57,7 +57,8 @@ static void text_or_none(torch_writer *w, const char *key, const char *text)
         torch_none(w);
 }
 
-static void write_dict(torch_writer *w, const embedding *e, const char *word)
+static void write_dict(torch_writer *w, const embedding *e, const char *word, const embedding_note *notes,
+                       int note_count)
 {
     torch_dict(w);
     if (is_pair(e)) {
@@ -87,6 +88,8 @@ static void write_dict(torch_writer *w, const embedding *e, const char *word)
         text_or_none(w, "sd_checkpoint", e->checkpoint);
         text_or_none(w, "sd_checkpoint_name", e->checkpoint_name);
     }
+    for (int i = 0; i < note_count; i++)
+        text_or_none(w, notes[i].key, notes[i].text);
     torch_end(w);
 }
 
@@ -99,6 +102,6 @@ kiln_status embedding_write(const embedding *e, embedding_layout layout, const c
     kiln_status status = torch_writer_open(path, &w, err);
     if (status)
         return status;
-    write_dict(w, e, word);
+    write_dict(w, e, word, notes, note_count);
     return torch_writer_finish(w, err);
 }

@@ -17,6 +17,8 @@ static kiln_status read_from_tensors(recipe *r, const char *path, kiln_error *er
     if (status)
         return status;
     const char *text = tensor_file_metadata(file, "kiln.recipe");
+    if (!text)
+        text = tensor_file_value(file, "kiln.recipe"); /* in a .pt */
     status =
         text ? recipe_read_text(r, path, text, strlen(text), err)
              : fail(err, KILN_BAD_FORMAT,
@@ -44,13 +46,14 @@ static kiln_status read_from_folder(recipe *r, const char *folder, kiln_error *e
 
 static kiln_status read_from(recipe *r, const char *path, kiln_error *err)
 {
-    static const char ending[] = ".safetensors";
+    static const char *const endings[] = {".safetensors", ".pt"};
     struct stat about;
-    size_t length = strlen(path), n = sizeof ending - 1;
+    size_t length = strlen(path);
     if (stat(path, &about) == 0 && S_ISDIR(about.st_mode))
         return read_from_folder(r, path, err);
-    if (length > n && strcmp(path + length - n, ending) == 0)
-        return read_from_tensors(r, path, err);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (length > strlen(endings[i]) && strcmp(path + length - strlen(endings[i]), endings[i]) == 0)
+            return read_from_tensors(r, path, err);
     return recipe_read_file(r, path, err);
 }
 

@@ -33,7 +33,8 @@ void hypernetwork_file_close(hypernetwork_file *);
 /* The values of the parameter of that name ("768.0.linear.0.weight"), *count of them; NULL when there is none. */
 const float *hypernetwork_file_find(const hypernetwork_file *, const char *name, int64_t *count);
 
-/* A file to be written: `values` in the order of hypernetwork_parameter_at; metadata {key, text} for safetensors. */
+/* A file to be written: `values` in the order of hypernetwork_parameter_at; metadata {key, text}, in a .pt as further keys
+ * of its dict, which other readers pass over. */
 typedef struct hypernetwork_content {
     const hypernetwork_config *config;
     const hypernetwork_words *words;
@@ -42,8 +43,7 @@ typedef struct hypernetwork_content {
     int metadata_count;
 } hypernetwork_content;
 
-/* The file appears when it is whole. A path that ends in .pt gets A1111's form (without the metadata), every other
- * safetensors. */
+/* The file appears when it is whole. A path that ends in .pt gets A1111's form, every other safetensors. */
 kiln_status hypernetwork_file_write(const char *path, const hypernetwork_content *,
                                     kiln_error *err) KILN_CHECKED;
 

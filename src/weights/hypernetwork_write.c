@@ -99,6 +99,8 @@ static kiln_status write_torch(const char *path, const hypernetwork_content *n, 
     put_list(w, "dropout_structure", c->dropout, c->layers + 1);
     put_bool(w, "last_layer_dropout", words->last_layer_dropout);
     put_text(w, "optional_info", words->optional_info);
+    for (int i = 0; i < n->metadata_count; i++)
+        put_text(w, n->metadata[i][0], n->metadata[i][1]);
     torch_end(w);
     return torch_writer_finish(w, err);
 }

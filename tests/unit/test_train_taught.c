@@ -215,6 +215,56 @@ static void sdxl_is_taught(void **state)
     case_end(&c);
 }
 
+/* ------------------------------------------------------------------------------------ repeated */
+
+static char *recipe_of(const kiln_training_recipe *r)
+{
+    char *text = NULL;
+    train_ok(kiln_training_recipe_text(r, &text, err));
+    return text;
+}
+
+/* Files of either kind carry the recipe, the base, the data and the losses; the recipe reads back as it was. */
+static void files_tell_how_they_were_made(void **state)
+{
+    (void)state;
+    static const char *const kinds[][2] = {{"method=hypernetwork", "save_model_as=pt"},
+                                           {"method=hypernetwork", "save_model_as=safetensors"},
+                                           {"method=textual_inversion", "save_model_as=pt"},
+                                           {"method=textual_inversion", "save_model_as=safetensors"},
+                                           {"method=lora", "save_precision=fp32"}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        training_case c = case_begin(2, 32);
+        char path[2 * CASE_PATH];
+        bool torch = strstr(kinds[i][1], "=pt") != NULL;
+        kiln_training_recipe *r = case_recipe(&c, "run", kinds[i][0], kinds[i][1], "base=" TINY_MODEL, SMALL,
+                                              "max_train_steps=2", NULL),
+                             *again = NULL;
+        train(r, NULL, 0);
+        snprintf(path, sizeof path, "%s/run", c.folder);
+        train_ok(kiln_training_recipe_read(path, &again, err)); /* as it was resolved */
+        char *made = recipe_of(again);
+        kiln_training_recipe_free(again);
+        snprintf(path, sizeof path, "%s/run/ink.%s", c.folder, torch ? "pt" : "safetensors");
+        train_ok(kiln_training_recipe_read(path, &again, err));
+        char *read = recipe_of(again);
+        assert_string_equal(made, read);
+        tensor_file *file = NULL;
+        train_ok(tensor_file_open(path, &file, err));
+        static const char *const keys[] = {"kiln.base_hash", "kiln.data_hash", "kiln.loss"};
+        for (int k = 0; k < 3; k++) {
+            const char *text = torch ? tensor_file_value(file, keys[k]) : tensor_file_metadata(file, keys[k]);
+            if (!text || !*text)
+                fail_msg("%s has no %s", path, keys[k]);
+        }
+        tensor_file_close(file);
+        kiln_training_recipe_free(again);
+        free(made);
+        free(read);
+        case_end(&c);
+    }
+}
+
 /* ------------------------------------------------------------------------------------ a broken picture */
 
 static bool hear_no_end(void *user, const kiln_training_event *e)
@@ -268,6 +318,7 @@ int main(void)
         cmocka_unit_test(a_run_keeps_its_form),
         cmocka_unit_test(the_class_goes_with_each),
         cmocka_unit_test(sdxl_is_taught),
+        cmocka_unit_test(files_tell_how_they_were_made),
         cmocka_unit_test(a_broken_picture_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
