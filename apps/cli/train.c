@@ -25,7 +25,7 @@ static const option train_options[] = {
     {"output", 'o', OPTION_TEXT, offsetof(train_values, output), "DIR", "the recipe's output_dir", 0, 0, NULL,
      "the folder of the run"},
     {"from", 0, OPTION_TEXT, offsetof(train_values, from), "WHAT", NULL, 0, 0, NULL,
-     "instead of RECIPE: repeat what made this .safetensors, checkpoint or run's folder"},
+     "instead of RECIPE: repeat what made this .safetensors or .pt, checkpoint or run's folder"},
     {"accept-changes", 0, OPTION_FLAG, offsetof(train_values, accept_changes), NULL, NULL, 0, 0, NULL,
      "resume although pictures, captions or the base have changed"},
     {"show", 0, OPTION_FLAG, offsetof(train_values, show), NULL, NULL, 0, 0, NULL,

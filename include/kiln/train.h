@@ -28,7 +28,7 @@ extern "C" {
 /* Keys with values; see docs/training.md for the list. */
 typedef struct kiln_training_recipe kiln_training_recipe;
 
-/* From a file of `key = value` lines, or from what was trained, to repeat it: a .safetensors that kiln train saved, a
+/* From a file of `key = value` lines, or from what was trained, to repeat it: a .safetensors or .pt that kiln train saved, a
  * checkpoint, the folder of a run. path NULL: every key at its default. KILN_BAD_ARGUMENT with file, line and key for
  * a key that does not exist (the nearest is named) or a value of the wrong kind or out of range. */
 KILN_API KILN_CHECKED kiln_status kiln_training_recipe_read(const char *path, kiln_training_recipe **out,
