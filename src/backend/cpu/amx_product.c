@@ -26,7 +26,7 @@ enum {
     WHOLE_PAIRS = 4,       /* fewer do not pay for reading x again, where positions are few: */
     FEW_POSITIONS = 1024,
     CHUNK_POSITIONS = 2048, /* positions times pairs */
-    CHUNK_STEPS = 144,      /* steps times pairs, where taps share the lines of x; else: */
+    CHUNK_STEPS = 288,      /* steps times pairs, where taps share the lines of x; else: */
     CHUNK_STEPS_SINGLE = 576
 };
 

@@ -362,6 +362,10 @@ AVX512 static inline void store_row(const float *from, int64_t columns, int taps
 AVX512 static inline void stream_row(const float *from, int taps, float *to)
 {
     _Alignas(64) float row[16 * MOST_TAPS + 16];
+    if (taps == 1) {
+        _mm512_stream_ps(to, _mm512_loadu_ps(from));
+        return;
+    }
     store_row(from, 16, taps, false, row);
     for (int i = 0; i < taps; i++)
         _mm512_stream_ps(to + i * 16, _mm512_load_ps(row + i * 16));
@@ -373,19 +377,16 @@ AVX512 static void store_tiles(const weights_gradient *g, const float *c, int64_
 {
     bool large = g->out_channels * g->in_channels * g->taps >= STREAMED && g->in_channels % 16 == 0 &&
                  ((uintptr_t)dw & 63) == 0 && !add;
-    for (int64_t q = 0; q < 4; q++) {
-        int64_t o = (out_tile + q / 2) * 16, i = (in_tile + q % 2) * 16;
-        int64_t rows = g->out_channels - o < 16 ? g->out_channels - o : 16;
-        int64_t columns = g->in_channels - i < 16 ? g->in_channels - i : 16;
-        for (int64_t r = 0; r < rows && columns > 0; r++) {
-            const float *from = c + q * AMX_FLOATS + r * 16;
-            float *to = dw + ((o + r) * g->in_channels + i) * g->taps;
-            if (large)
+    for (int64_t r = 0; r < 32 && out_tile * 16 + r < g->out_channels; r++)
+        for (int64_t q = 0; q < 2; q++) { /* what lies side by side in dw, one after the other */
+            int64_t i = (in_tile + q) * 16, columns = g->in_channels - i < 16 ? g->in_channels - i : 16;
+            const float *from = c + (r / 16 * 2 + q) * AMX_FLOATS + r % 16 * 16;
+            float *to = dw + ((out_tile * 16 + r) * g->in_channels + i) * g->taps;
+            if (columns > 0 && large)
                 stream_row(from, g->taps, to);
-            else
+            else if (columns > 0)
                 store_row(from, columns, g->taps, add, to);
         }
-    }
     _mm_sfence();
 }
 
