@@ -9,6 +9,9 @@
 
 #include <kiln/kiln.h>
 
+/* `cfg` until it is chosen. */
+#define CFG_OF_MODEL (-1.0)
+
 /* The first member of the struct of every subcommand that draws. */
 typedef struct draw_values {
     model_choice model;

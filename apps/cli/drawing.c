@@ -51,6 +51,7 @@ int drawing_read_command_line(drawing *d, const drawing_kind *kind, const comman
 {
     kind->begin(kind->self, NULL);
     d->values->prompt = NULL;
+    d->values->cfg = CFG_OF_MODEL;
     int status = arguments_parse(c, argc, argv, d->all, &d->arguments);
     if (status || d->arguments.help)
         return status;
@@ -62,6 +63,8 @@ int drawing_read_command_line(drawing *d, const drawing_kind *kind, const comman
         if (status)
             return status;
         kind->begin(kind->self, d->recipe);
+        if (!kiln_recipe_field(d->recipe, "CFG scale"))
+            d->values->cfg = CFG_OF_MODEL;
         d->values->seed.random = kiln_recipe_field(d->recipe, "Seed") == NULL;
         d->values->model.precision = recipe_precision(d->recipe);
         status = arguments_parse(c, argc, argv, d->all, &d->arguments);
@@ -88,6 +91,8 @@ int drawing_check_outputs(const drawing *d)
 void drawing_apply(drawing *d)
 {
     draw_values_apply(d->values, d->options);
+    if (d->values->cfg == CFG_OF_MODEL)
+        d->options->cfg = kiln_model_guidance(d->open.model);
     d->options->conditioning = d->condition;
     d->options->negative_conditioning = d->negative_condition;
     steering_give(&d->steering, d->options);

@@ -141,6 +141,9 @@ KILN_API kiln_status kiln_model_close(kiln_model *);
 KILN_API const char *kiln_model_family(const kiln_model *);
 /* The picture size that the model was made for. */
 KILN_API void kiln_model_size(const kiln_model *, int *width_px, int *height_px);
+/* The guidance scale that the model's maker recommends ("_recommended": {"guidance_scale": 4} in model_index.json); else
+ * that of kiln_draw_defaults. */
+KILN_API double kiln_model_guidance(const kiln_model *);
 /* Sizes must be multiples of this. */
 KILN_API int kiln_model_size_step(const kiln_model *);
 

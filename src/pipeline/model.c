@@ -349,6 +349,11 @@ void kiln_model_size(const kiln_model *m, int *width, int *height)
     *width = *height = size > 0 ? size : 512;
 }
 
+double kiln_model_guidance(const kiln_model *m)
+{
+    return m->parts->guidance > 0 ? m->parts->guidance : kiln_draw_defaults().cfg;
+}
+
 int kiln_model_size_step(const kiln_model *m)
 {
     if (model_is_pixel(m))

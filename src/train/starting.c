@@ -333,6 +333,7 @@ kiln_status starting_make(const recipe *r, const char *to, kiln_error *err)
     s->recipe = r;
     s->parts.path = to;
     s->parts.family = r->unet.use_linear_projection ? FAMILY_SD2 : FAMILY_SD1;
+    s->parts.guidance = r->sample_cfg; /* what its samples are looked at with */
     s->folder.parts = &s->parts;
     if (r->text_encoder.tokenizer[0])
         s->folder.tokenizer[0] = r->text_encoder.tokenizer;

@@ -330,6 +330,8 @@ char *model_index_text(const model_parts *parts, const char *note)
     put_text(&w, "_diffusers_version", DIFFUSERS_VERSION);
     if (note)
         put_text(&w, "_note", note);
+    if (parts->guidance > 0)
+        put(&w, "_recommended", json_pack("{s:f}", "guidance_scale", parts->guidance));
     put_class(&w, "unet", part[PART_UNET].present, "diffusers", "UNet2DConditionModel");
     put_class(&w, "vae", part[PART_VAE].present, "diffusers", "AutoencoderKL");
     put_class(&w, "text_encoder", part[PART_TEXT].present, "transformers", "CLIPTextModel");

@@ -65,6 +65,7 @@ typedef struct model_parts {
     bool scheduler_assumed;
     bool zero_empty_prompt; /* SDXL: an empty negative prompt is a context of zeros */
     bool time_ids_score;    /* SDXL's refiner: five time ids with an aesthetic score */
+    double guidance;        /* the guidance scale that its maker recommends; 0: none said */
     struct probe_memory *memory;
 } model_parts;
 

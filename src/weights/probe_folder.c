@@ -168,6 +168,10 @@ static kiln_status read_index(model_parts *parts, json_t **index, kiln_error *er
     }
     parts->zero_empty_prompt = json_is_true(json_object_get(*index, "force_zeros_for_empty_prompt"));
     parts->time_ids_score = json_is_true(json_object_get(*index, "requires_aesthetics_score"));
+    /* A name that begins with an underscore, which diffusers passes over. What no drawing could take counts as unsaid. */
+    double guidance =
+        json_number_value(json_object_get(json_object_get(*index, "_recommended"), "guidance_scale"));
+    parts->guidance = guidance > 0 && guidance <= 100 ? guidance : 0;
     return KILN_OK;
 }
 

@@ -43,6 +43,15 @@ for option in "--seed 21" "--sampler Euler" "--rng nv" "--cfg 3" "--steps 4" "--
     refused cmp base.png other$i.png
 done
 
+say "a model's own guidance is taken when none is asked for"
+cp -RL "$MODEL" guided
+sed 's/^{/{ "_recommended": {"guidance_scale": 3.5},/' "$MODEL/model_index.json" >guided/model_index.json
+"$KILN" draw -q "a red fox" -m guided --size 64x48 --steps 3 --threads 1 --seed 20 -o guided.png >>out.log
+grep -q 'CFG scale: 3.5' guided.png
+"$KILN" verify --threads 1 -q guided.png | grep -q identical
+"$KILN" draw -q "a red fox" -m guided --size 64x48 --steps 3 --threads 1 --seed 20 --cfg 7 -o seven.png >>out.log
+grep -q 'CFG scale: 7' seven.png
+
 say "a cell of a grid is what draw draws; a grid begun again draws only what is missing or was changed"
 "$KILN" grid "a red fox" --size 64x48 --threads 1 --seed 20 --x "steps=2,3" --y "cfg=3,7" -o grid.png -q >>out.log
 [ "$(ls grid-cells | wc -l)" = 4 ]
