@@ -37,7 +37,7 @@ typedef struct work {
 } work;
 
 static const char usage[] =
-    "emoji_evaluate MODEL [--names 400] [--composed 200] [--scenes 64] [--steps 20] [--cfg 7] [--out "
+    "emoji_evaluate MODEL [--names 400] [--composed 200] [--scenes 64] [--steps 20] [--cfg N] [--out "
     "FOLDER]\n"
     "    Draws emoji names and composed prompts, and measures the pictures. FOLDER gets contact sheets and\n"
     "    evaluation.json.\n"
@@ -47,7 +47,6 @@ static const char usage[] =
 static kiln_status read_request(int argc, char **argv, request *q, kiln_error *err)
 {
     *q = (request){.names = 400, .composed = 200, .scenes = 64, .steps = 20, .seed = 1, .size = 128};
-    q->cfg = kiln_draw_defaults().cfg;
     const option_rule rules[] = {
         {.name = "--names", .number = &q->names, .least = 0, .most = MAX_PROMPTS},
         {.name = "--composed", .number = &q->composed, .least = 0, .most = MAX_PROMPTS},
@@ -306,6 +305,8 @@ static kiln_status open_model(work *w, kiln_error *err)
         status = kiln_session_new(w->model, &w->session, err);
     if (!status) {
         int width, height;
+        if (w->q.cfg == 0) /* not asked for */
+            w->q.cfg = kiln_model_guidance(w->model);
         kiln_model_size(w->model, &width, &height);
         w->q.size = width >= 32 && width <= 1024 ? width : 128;
         json_object_set_new(w->report, "model", json_string(w->q.model));
