@@ -77,7 +77,7 @@ struct command {
     /* A second table over the same struct, which several subcommands share (their structs begin alike); NULL: none. */
     const option *shared;
     const option *also; /* a third; NULL: none */
-    const char *more; /* printed after the options as it is; NULL: none */
+    const char *more;   /* printed after the options as it is; NULL: none */
     void (*more_print)(void);
     int (*run)(const command *, int argc, char **argv);
 };

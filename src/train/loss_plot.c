@@ -2,9 +2,9 @@
  * edges; text comes on top at the final size. */
 #include "train/loss_plot.h"
 
+#include "image/bitmap_font.h"
 #include "image/picture_file.h"
 #include "image/resize.h"
-#include "image/bitmap_font.h"
 
 #include <math.h>
 #include <stdio.h>
