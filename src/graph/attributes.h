@@ -120,6 +120,7 @@ typedef struct conv2d_attributes {
     int upsample;                                 /* 1, or 2: x is first enlarged by nearest neighbour */
     activation_kind activation;                   /* set by fusion; applied before the residual is added */
     float slope;
+    float gain; /* set by fusion: what comes of the activation is multiplied by it; 0 stands for 1 */
 } conv2d_attributes;
 
 typedef struct linear_attributes {

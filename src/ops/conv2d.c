@@ -1,9 +1,10 @@
 /* conv2d.c - two-dimensional convolution over [N,H,W,C] with weights [O,C,kh,kw].
  *
- *   y[n,oh,ow,o] = act(b[o] + sum_{i,j,c} X[n, oh*stride+i-pad_top, ow*stride+j-pad_left, c] * w[o,c,i,j]) + r[n,oh,ow,o]
+ *   y[n,oh,ow,o] = gain act(b[o] + sum_{i,j,c} X[n, oh*stride+i-pad_top, ow*stride+j-pad_left, c] * w[o,c,i,j])
+ *                  + r[n,oh,ow,o]
  *
- * X is x, or x enlarged by nearest neighbour when upsample is 2; outside X are zeros. Inputs: x, w, b?, r?
- * (the residual and the activation are put there by fusion). */
+ * X is x, or x enlarged by nearest neighbour when upsample is 2; outside X are zeros. Inputs: x, w, b?, r?, and up to four
+ * maps whose channels follow those of x (the residual, the activation, the gain and these are put there by fusion). */
 #include "ops/op.h"
 
 value op_conv2d(at a, value x, value w, value b, const conv2d_attributes *attributes)
@@ -32,11 +33,13 @@ value op_conv2d(at a, value x, value w, value b, const conv2d_attributes *attrib
                       &(op_attributes){.conv2d = *attributes});
 }
 
-static double conv2d_sum(const op_call *c, int64_t n, int64_t oh, int64_t ow, int64_t o)
+/* Of the channels from `first` on, which are those of input `part`. */
+static double sum_part(const op_call *c, int part, int64_t first, int64_t n, int64_t oh, int64_t ow,
+                       int64_t o)
 {
     const conv2d_attributes *p = &c->node->attributes.conv2d;
-    shape X = c->input_shape[0], W = c->input_shape[1];
-    const float *x = c->input[0], *w = c->input[1];
+    shape X = c->input_shape[part], W = c->input_shape[1];
+    const float *x = c->input[part], *w = c->input[1];
     double sum = 0;
     for (int64_t i = 0; i < W.dim[2]; i++)
         for (int64_t j = 0; j < W.dim[3]; j++) {
@@ -45,8 +48,17 @@ static double conv2d_sum(const op_call *c, int64_t n, int64_t oh, int64_t ow, in
                 continue;
             const float *row = x + ((n * X.dim[1] + h / p->upsample) * X.dim[2] + v / p->upsample) * X.dim[3];
             for (int64_t k = 0; k < X.dim[3]; k++)
-                sum += (double)row[k] * w[((o * W.dim[1] + k) * W.dim[2] + i) * W.dim[3] + j];
+                sum += (double)row[k] * w[((o * W.dim[1] + first + k) * W.dim[2] + i) * W.dim[3] + j];
         }
+    return sum;
+}
+
+static double conv2d_sum(const op_call *c, int64_t n, int64_t oh, int64_t ow, int64_t o)
+{
+    double sum = sum_part(c, 0, 0, n, oh, ow, o);
+    int64_t first = c->input_shape[0].dim[3];
+    for (int part = 4; part < c->node->input_count; first += c->input_shape[part].dim[3], part++)
+        sum += sum_part(c, part, first, n, oh, ow, o);
     return sum;
 }
 
@@ -61,7 +73,7 @@ void reference_conv2d(const op_call *c)
             for (int64_t ow = 0; ow < Y.dim[2]; ow++)
                 for (int64_t o = 0; o < Y.dim[3]; o++, k++) {
                     double y = conv2d_sum(c, n, oh, ow, o) + (b ? b[o] : 0);
-                    y = activation_apply(p->activation, y, p->slope);
+                    y = activation_apply(p->activation, y, p->slope) * (p->gain != 0 ? (double)p->gain : 1);
                     c->output[k] = (float)(y + (r ? r[k] : 0));
                 }
 }

@@ -4,7 +4,9 @@
  *     activation(group_norm(x))       -> group_norm with the activation
  *     group_norm(add_channels(x, t))  -> group_norm with the shift t as input 3
  *     activation(linear / conv2d)     -> linear / conv2d with the activation
+ *     scale(conv2d)                   -> conv2d with a gain
  *     add(conv2d / linear, r)         -> conv2d / linear with the residual r as input 3, also through a reshape
+ *     conv2d(concat(x, ...))          -> conv2d of x with the others as inputs 4 and on (weights that do not change)
  *
  * A value is only swallowed when it has one user and nobody asked to see it. */
 #include "ops/table.h"
@@ -77,6 +79,36 @@ static void fuse_shift(fusion *f, int i)
     drop(f, added);
 }
 
+/* What enlarges its input is computed in parts, each of which would have to know. */
+static void fuse_gain(fusion *f, int i)
+{
+    const node *from = swallowable(f, i, 0);
+    scale_attributes wanted = f->nodes[i].attributes.scale;
+    if (from && from->op == OP_CONV2D && from->input_count < 4 && from->attributes.conv2d.gain == 0 &&
+        from->attributes.conv2d.upsample == 1 && wanted.offset == 0 && wanted.factor != 0)
+        become(f, i, 0)->attributes.conv2d.gain = wanted.factor;
+}
+
+/* Only where the parameter itself is convolved with: what is computed or learnt takes its input whole. */
+static void fuse_parts(fusion *f, int i)
+{
+    const node *from = swallowable(f, i, 0);
+    node *n = &f->nodes[i];
+    bool last = from && from->op == OP_CONCAT &&
+                (from->attributes.concat.axis == -1 || from->attributes.concat.axis == from->shape.rank - 1);
+    if (!last || from->shape.rank != 4 || n->input_count > 4 || from->input_count > OP_MAX_INPUTS - 3 ||
+        n->attributes.conv2d.upsample != 1 || f->nodes[n->input[1].index].op != OP_PARAMETER)
+        return;
+    value joined = n->input[0];
+    for (int k = n->input_count; k < 4; k++)
+        n->input[k] = NO_VALUE;
+    for (int k = 1; k < from->input_count; k++)
+        n->input[3 + k] = from->input[k];
+    n->input_count = 3 + from->input_count;
+    n->input[0] = from->input[0];
+    drop(f, joined);
+}
+
 static bool takes_residual(const node *n, shape s)
 {
     return n && (n->op == OP_CONV2D || n->op == OP_LINEAR) && n->input_count <= 3 &&
@@ -120,8 +152,9 @@ void plan_fuse(node *nodes, int count, const bool *pinned)
         .nodes = nodes, .count = count, .users = calloc((size_t)count, sizeof(int)), .pinned = pinned};
     if (!f.users)
         return; /* an unfused plan is correct as well */
-    static void (*const rules[])(fusion *, int) = {fuse_activation, fuse_shift, fuse_residual};
-    static const op_kind triggers[] = {OP_ACTIVATION, OP_GROUP_NORM, OP_ADD};
+    static void (*const rules[])(fusion *, int) = {fuse_activation, fuse_shift, fuse_gain, fuse_residual,
+                                                   fuse_parts};
+    static const op_kind triggers[] = {OP_ACTIVATION, OP_GROUP_NORM, OP_SCALE, OP_ADD, OP_CONV2D};
     fusion_count_users(&f);
     for (size_t r = 0; r < sizeof rules / sizeof *rules; r++)
         for (int i = 1; i < count; i++)

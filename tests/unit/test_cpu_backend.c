@@ -105,6 +105,62 @@ static void test_conv2d(void **state)
     }
 }
 
+/* What is convolved comes in parts, and the result is multiplied, as fusion writes it. Large ones go by rows of AMX tiles. */
+static void test_conv2d_parts(void **state)
+{
+    (void)state;
+    static const struct {
+        int n, h, w, parts, c[5], o;
+        float gain;
+        bool bias, residual;
+        activation_kind activation;
+    } cases[] = {
+        {1, 64, 64, 1, {64}, 32, 0, true, false, ACTIVATION_LEAKY_RELU},
+        {2, 61, 71, 3, {64, 32, 32}, 32, 0, true, false, ACTIVATION_LEAKY_RELU},
+        {1, 67, 90, 5, {64, 32, 32, 32, 32}, 64, 0.2f, true, true, ACTIVATION_NONE},
+        {3, 40, 103, 2, {32, 96}, 96, 0, false, true, ACTIVATION_NONE},
+        {1, 9, 6, 3, {5, 8, 3}, 7, 0.3f, true, true, ACTIVATION_RELU},
+        {1, 2048, 3, 1, {32}, 32, -2, false, false, ACTIVATION_NONE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int total = 0;
+        for (int k = 0; k < cases[i].parts; k++)
+            total += cases[i].c[k];
+        WITH_GRAPH(g, a);
+        value whole = graph_input(g, "whole", SHAPE4(cases[i].n, cases[i].h, cases[i].w, total), DTYPE_F32);
+        value w = graph_parameter(a, "w", SHAPE4(cases[i].o, total, 3, 3), ROLE_WEIGHT);
+        value b = cases[i].bias ? graph_parameter(a, "b", SHAPE1(cases[i].o), ROLE_BIAS) : NO_VALUE;
+        conv2d_attributes attributes = {.stride = 1,
+                                        .pad_top = 1,
+                                        .pad_bottom = 1,
+                                        .pad_left = 1,
+                                        .pad_right = 1,
+                                        .upsample = 1,
+                                        .activation = cases[i].activation,
+                                        .slope = 0.2f,
+                                        .gain = cases[i].gain};
+        value y = op_conv2d(a, whole, w, b, &attributes), part[5] = {NO_VALUE};
+        if (cases[i].residual)
+            fuse(g, y, graph_input(g, "r", value_shape(a, y), DTYPE_F32));
+        for (int k = 0; k < cases[i].parts; k++) {
+            char part_name[8];
+            snprintf(part_name, sizeof part_name, "x%d", k);
+            part[k] = graph_input(g, part_name, SHAPE4(cases[i].n, cases[i].h, cases[i].w, cases[i].c[k]),
+                                  DTYPE_F32);
+        }
+        node *n = &g->nodes[y.index];
+        n->input[0] = part[0];
+        for (int k = 1; k < cases[i].parts; k++)
+            n->input[3 + k] = part[k];
+        n->input_count = cases[i].parts > 1 ? 3 + cases[i].parts : n->input_count;
+        char name[100];
+        snprintf(name, sizeof name, "conv2d of %d parts: [%d,%d,%d,%d] -> %d", cases[i].parts, cases[i].n,
+                 cases[i].h, cases[i].w, total, cases[i].o);
+        check(g, y, name);
+        graph_free(g);
+    }
+}
+
 static void test_linear(void **state)
 {
     (void)state;
@@ -362,11 +418,17 @@ static void test_batch_norm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_elementwise),      cmocka_unit_test(test_norms),
-        cmocka_unit_test(test_linear),           cmocka_unit_test(test_conv2d),
-        cmocka_unit_test(test_attention),        cmocka_unit_test(test_depthwise),
-        cmocka_unit_test(test_window_attention), cmocka_unit_test(test_channel_attention),
-        cmocka_unit_test(test_permute),          cmocka_unit_test(test_batch_norm),
+        cmocka_unit_test(test_elementwise),
+        cmocka_unit_test(test_norms),
+        cmocka_unit_test(test_conv2d_parts),
+        cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_conv2d),
+        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_depthwise),
+        cmocka_unit_test(test_window_attention),
+        cmocka_unit_test(test_channel_attention),
+        cmocka_unit_test(test_permute),
+        cmocka_unit_test(test_batch_norm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

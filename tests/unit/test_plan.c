@@ -93,6 +93,8 @@ static graph *draw(void)
     graph_output(g, "out",
                  op_add(a, op_slice(a, up, 1, 1, 6), op_scale(a, op_slice(a, up, 1, 3, 6), 0.5f, 0.1f)));
     graph_output(g, "h3", h3);
+    value joined = conv(same(a, "joined"), op_concat(a, 3, (value[]){h1, h3, h2}, -1), 4, 3);
+    graph_output(g, "joined", op_add(a, op_scale(a, joined, 0.2f, 0), h3));
     return g;
 }
 
@@ -144,6 +146,7 @@ static void fusion_and_reuse_change_nothing(void **state)
     int64_t n = 2 * 6 * 10 * 4;
     assert_true(largest_difference(run_output(a, "out"), run_output(b, "out"), n) < 1e-6);
     assert_true(largest_difference(run_output(a, "h3"), run_output(b, "h3"), 2 * 6 * 5 * 4) < 1e-6);
+    assert_true(largest_difference(run_output(a, "joined"), run_output(b, "joined"), 2 * 6 * 5 * 4) < 1e-6);
     assert_true(fabsf(run_output(b, "out")[7]) > 1e-6f);
     assert_non_null(run_output(a, "r2"));
     assert_null(run_output(b, "r2"));

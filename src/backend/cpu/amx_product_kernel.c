@@ -68,6 +68,8 @@ static bool is_ours(const kernel_request *r)
     op_kind op = r->node->op;
     const node *n = r->node;
     bool bias = n->input_count > 2 && n->input[2].index, residual = n->input_count > 3 && n->input[3].index;
+    if (op == OP_CONV2D && (n->input_count > 4 || n->attributes.conv2d.gain != 0))
+        return false;
     return (op == OP_LINEAR || op == OP_CONV2D || op == OP_LINEAR_BACKWARD_DATA ||
             op == OP_CONV2D_BACKWARD_DATA) &&
            r->compute == DTYPE_BF16 && r->parameter[1] < 0 && r->input_type[1] == DTYPE_F32 && !residual &&

@@ -1,7 +1,9 @@
 /* conv2d.c - convolution by oneDNN, plain; where it enlarges first and conv2d_upsample.c declines (live weights, odd
- * kernels), the enlarged input is made in scratch. conv2d_upsample.c and conv2d_split.c are the other forms. */
+ * kernels), the enlarged input is made in scratch, and so is one that is joined from several. conv2d_rows.c,
+ * conv2d_upsample.c and conv2d_split.c are the other forms. */
 #include "backend/cpu/conv2d.h"
 
+#include "backend/cpu/conv2d_rows.h"
 #include "backend/cpu/products.h"
 #include "backend/cpu/step.h"
 #include "backend/cpu/weights.h"
@@ -16,14 +18,37 @@ typedef struct conv2d {
     dtype input_type, compute_type;
     shape input;
     size_t output_bytes, converted_bytes;
+    int parts; /* joined after input 0 */
+    shape part[OP_MAX_INPUTS];
+    dtype part_type[OP_MAX_INPUTS];
 } conv2d;
+
+/* Input 0 and the parts, which are inputs 4 and on, next to each other. */
+static void join_parts(const conv2d *c, const kernel_arguments *a)
+{
+    int64_t positions = c->input.dim[0] * c->input.dim[1] * c->input.dim[2], whole = c->input.dim[3];
+    for (int p = 0; p < c->parts; p++)
+        whole += c->part[p].dim[3];
+#pragma omp parallel for schedule(static) num_threads(a->threads)
+    for (int64_t i = 0; i < positions; i++) {
+        int64_t C = c->input.dim[3], target = i * whole;
+        move_activations(c->input_type, a->input[0], i * C, c->compute_type, a->scratch, target, C);
+        for (int p = 0; p < c->parts; p++) {
+            target += C;
+            C = c->part[p].dim[3];
+            move_activations(c->part_type[p], a->input[4 + p], i * C, c->compute_type, a->scratch, target, C);
+        }
+    }
+}
 
 static kiln_status conv2d_run(const struct kernel *k, const kernel_arguments *a, kiln_error *err)
 {
     const conv2d *c = k->state;
     const void *input = a->input[0];
     const int64_t *dim = c->input.dim;
-    if (c->enlarge)
+    if (c->parts)
+        join_parts(c, a);
+    else if (c->enlarge)
         enlarge_activations(c->input_type, input, c->compute_type, a->scratch, dim[0] * dim[1], dim[2],
                             dim[3], a->threads);
     else if (c->converted_bytes)
@@ -80,6 +105,8 @@ static product_request conv2d_product(const kernel_request *r)
     request.residual = r->node->input_count > 3 && r->node->input[3].index;
     request.activation = p->activation;
     request.slope = p->slope;
+    request.gain = p->gain;
+    request.in_channels = r->input_shape[1].dim[1];
     return request;
 }
 
@@ -101,7 +128,11 @@ static kiln_status prepare_plain(const kernel_request *r, const product_request 
     c->input = r->input_shape[0];
     c->enlarge = r->node->attributes.conv2d.upsample == 2;
     c->output_bytes = (size_t)shape_count(r->node->shape) * dtype_size(r->output_type);
-    if (c->enlarge || c->input_type != r->compute)
+    for (int k = 4; k < r->node->input_count; k++, c->parts++) {
+        c->part[c->parts] = r->input_shape[k];
+        c->part_type[c->parts] = r->input_type[k];
+    }
+    if (c->enlarge || c->parts || c->input_type != r->compute)
         c->converted_bytes = scratch_rounded(
             (size_t)(request->batch * request->height * request->width * request->in_channels) *
             dtype_size(r->compute));
@@ -129,9 +160,13 @@ kiln_status prepare_conv2d(const kernel_request *r, kernel *out, kiln_error *err
         request.width *= 2;
         return prepare_plain(r, &request, out, err);
     }
+    kiln_status status = prepare_conv2d_rows(r, &request, out, err);
+    if (status != KILN_OK || out->run)
+        return status;
     cpu_features features = cpu_features_detect();
-    if (conv2d_splits(&request, &features)) {
-        kiln_status status = prepare_conv2d_split(r, &request, out, err);
+    bool plain = r->node->input_count <= 4 && request.gain == 0;
+    if (plain && conv2d_splits(&request, &features)) {
+        status = prepare_conv2d_split(r, &request, out, err);
         if (status != KILN_OK || out->run)
             return status;
     }

@@ -33,6 +33,7 @@ typedef struct product_request {
     bool bias, residual;
     activation_kind activation;
     float slope;
+    float gain; /* of what comes of the activation; 0: none */
     int threads;
 } product_request;
 

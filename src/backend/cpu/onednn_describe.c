@@ -48,6 +48,8 @@ static dnnl_status_t make_attributes(const product_request *r, dnnl_primitive_at
         status = dnnl_post_ops_create(&ops);
     if (status == dnnl_success)
         status = append_activation(ops, r->activation, r->slope);
+    if (status == dnnl_success && r->gain != 0)
+        status = dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_linear, r->gain, 0);
     if (status == dnnl_success && r->residual)
         status = dnnl_post_ops_append_sum(ops, 1);
     if (status == dnnl_success)
