@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -149,6 +150,59 @@ static void every_content_and_way_keeps_it(void **state)
     kiln_image_free(last);
     kiln_image_free(mask);
     kiln_image_free(picture);
+}
+
+/* Whether a pixel of the mask within `reach` rows and columns is light. */
+static bool white_near(const kiln_image *mask, int x, int y, int reach)
+{
+    for (int v = y - reach; v <= y + reach; v++)
+        for (int u = x - reach; u <= x + reach; u++)
+            if (u >= 0 && v >= 0 && u < kiln_image_width(mask) && v < kiln_image_height(mask) &&
+                pixel(mask, u, v)[0] >= 127)
+                return true;
+    return false;
+}
+
+/* Pictures and masks that others made, grey and coloured masks alike. */
+static void real_pairs_keep_what_is_not_masked(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"a1111_img2img_basic.png", "a1111_mask_basic.png"},
+        {"bertrand-gabioud-CpuFzIsHYJ0.png", "bertrand-gabioud-CpuFzIsHYJ0_mask.png"},
+        {"overture-creations-5sI6fQgYIuo.png", "overture-creations-5sI6fQgYIuo_mask.png"},
+        {"photo-1583445095369-9c651e7e5d34.png", "photo-1583445095369-9c651e7e5d34_mask.png"}};
+    if (access(TEST_SHARED "/real/inpaint_pairs", R_OK) != 0) {
+        print_message("skipped: no ../shared/real\n");
+        skip();
+    }
+    for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
+        char path[400];
+        kiln_image *picture = NULL, *mask = NULL;
+        snprintf(path, sizeof path, TEST_SHARED "/real/inpaint_pairs/%s", pairs[k][0]);
+        assert_ok(kiln_image_read(path, &picture, err));
+        snprintf(path, sizeof path, TEST_SHARED "/real/inpaint_pairs/%s", pairs[k][1]);
+        assert_ok(kiln_image_read(path, &mask, err));
+        kiln_inpaint_options o = options_of(picture, mask);
+        o.draw.width = o.draw.height = 64;
+        o.mask_blur = 2; /* 5 px to each side */
+        for (int only_masked = 0; only_masked < 2; only_masked++) {
+            o.only_masked = only_masked;
+            kiln_image *out = inpaint(&o);
+            int kept = 0, changed = 0;
+            for (int y = 0; y < kiln_image_height(picture); y++)
+                for (int x = 0; x < kiln_image_width(picture); x++) {
+                    bool same = memcmp(pixel(picture, x, y), pixel(out, x, y), pixel_bytes(picture)) == 0;
+                    changed += !same;
+                    kept += same;
+                    assert_true(same || white_near(mask, x, y, 5));
+                }
+            assert_true(kept > 100 && changed > 100);
+            kiln_image_free(out);
+        }
+        kiln_image_free(mask);
+        kiln_image_free(picture);
+    }
 }
 
 static void inverted_is_everything_else(void **state)
@@ -552,6 +606,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_not_masked_stays_bit_for_bit),
+        cmocka_unit_test(real_pairs_keep_what_is_not_masked),
         cmocka_unit_test(every_content_and_way_keeps_it),
         cmocka_unit_test(inverted_is_everything_else),
         cmocka_unit_test(odd_sizes_are_drawn),
