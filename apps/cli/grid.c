@@ -259,21 +259,27 @@ static int draw_cells(drawing *d, grid_run *r)
 
 /* ------------------------------------------------------------------------------------ the sheet */
 
-/* The labels of an axis; free() the list and its first text. NULL: no memory. */
-static char **labels_of(const grid_axis *a)
+enum { LABEL = 1024 };
+
+/* The labels of an axis; `list` points into `texts`. Both NULL where there is no axis. */
+typedef struct axis_labels {
+    const char **list;
+    char *texts;
+} axis_labels;
+
+static int labels_make(const grid_axis *a, axis_labels *out)
 {
-    enum { LABEL = 1024 };
-    char **list = calloc((size_t)a->count, sizeof *list), *texts = malloc((size_t)a->count * LABEL);
-    for (int i = 0; list && texts && i < a->count; i++) {
-        list[i] = texts + (size_t)i * LABEL;
-        grid_label(a, i, list[i], LABEL);
+    if (a->count == 0)
+        return EXIT_OK;
+    out->list = calloc((size_t)a->count, sizeof *out->list);
+    out->texts = malloc((size_t)a->count * LABEL);
+    if (!out->list || !out->texts) {
+        complain("not enough memory");
+        return EXIT_FAILED;
     }
-    if (!list || !texts) {
-        free(list);
-        free(texts);
-        return NULL;
-    }
-    return list;
+    for (int i = 0; i < a->count; i++)
+        out->list[i] = grid_label(a, i, out->texts + (size_t)i * LABEL, LABEL);
+    return EXIT_OK;
 }
 
 /* What the sheet carries: the recipe of its first picture, and what A1111 writes of its plot. */
@@ -299,7 +305,7 @@ static kiln_status describe(const grid_run *r, kiln_image *sheet, kiln_error *er
     return status;
 }
 
-static int write_sheet(const grid_run *r, const char *output, char **const labels[GRID_AXES])
+static int write_sheet(const grid_run *r, const char *output, const axis_labels labels[GRID_AXES])
 {
     const grid_cells *g = &r->cells;
     bool list = g->axes[1].count == 0;
@@ -310,22 +316,24 @@ static int write_sheet(const grid_run *r, const char *output, char **const label
         rows = (g->count + columns - 1) / columns;
     }
     size_t room = (size_t)columns * (size_t)rows * (size_t)grid_along(g, 2);
+    if (room < (size_t)g->count || room == 0)
+        return EXIT_FAILED; /* cannot be */
     const kiln_image **pictures = calloc(room, sizeof *pictures);
     const char **captions = calloc(room, sizeof *captions);
     kiln_error err = {.text = "not enough memory"};
     kiln_status status = pictures && captions ? KILN_OK : KILN_NO_MEMORY;
     for (int i = 0; !status && i < g->count; i++) {
         pictures[i] = g->cell[i].picture;
-        captions[i] = list ? labels[0][i] : NULL;
+        captions[i] = list ? labels[0].list[i] : NULL;
     }
     kiln_sheet s = {.columns = columns,
                     .rows = rows,
                     .layers = grid_along(g, 2),
                     .pictures = pictures,
                     .captions = captions,
-                    .column_labels = list ? NULL : (const char *const *)labels[0],
-                    .row_labels = (const char *const *)labels[1],
-                    .layer_labels = (const char *const *)labels[2],
+                    .column_labels = list ? NULL : labels[0].list,
+                    .row_labels = labels[1].list,
+                    .layer_labels = labels[2].list,
                     .title = r->values.title      ? r->values.title
                              : along(r, "prompt") ? NULL
                                                   : r->values.draw.prompt,
@@ -351,18 +359,14 @@ static int paint(drawing *d, void *self)
     d->values = &r->values.draw; /* not of a cell: those are gone before the drawing is */
     if (status)
         return status;
-    char **labels[GRID_AXES] = {0};
+    axis_labels labels[GRID_AXES] = {{0}};
     for (int k = 0; k < GRID_AXES && status == EXIT_OK; k++)
-        if (r->cells.axes[k].count && !(labels[k] = labels_of(&r->cells.axes[k]))) {
-            complain("not enough memory");
-            status = EXIT_FAILED;
-        }
+        status = labels_make(&r->cells.axes[k], &labels[k]);
     if (status == EXIT_OK)
         status = write_sheet(r, r->values.draw.output, labels);
     for (int k = 0; k < GRID_AXES; k++) {
-        if (labels[k])
-            free(labels[k][0]);
-        free(labels[k]);
+        free(labels[k].list);
+        free(labels[k].texts);
     }
     if (status == EXIT_OK)
         printf("%s (%d pictures, seed %llu)\n", r->values.draw.output, r->cells.count,

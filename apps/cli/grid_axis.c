@@ -106,8 +106,7 @@ static int full(const grid_axis *a)
 /* "1-5", "1-5 (+2)", "1-10 [5]", with numbers that may be negative or have a point; false: no range. */
 static bool read_range(const char *text, double *from, double *to, double *step, int *count)
 {
-    char *end, close;
-    int used = 0;
+    char *end, *close;
     *step = 0;
     *count = 0;
     *from = strtod(text, &end);
@@ -122,9 +121,18 @@ static bool read_range(const char *text, double *from, double *to, double *step,
         *step = *to >= *from ? 1 : -1;
         return true;
     }
-    if (sscanf(end, "(%lf %c%n", step, &close, &used) == 2 && close == ')' && !end[used] && *step != 0)
-        return true;
-    return sscanf(end, "[%d %c%n", count, &close, &used) == 2 && close == ']' && !end[used] && *count >= 1;
+    double number = strtod(end + 1, &close);
+    close += strspn(close, " ");
+    if (!isfinite(number) || !*close || close[1])
+        return false;
+    if (*end == '(' && *close == ')') {
+        *step = number;
+        return number != 0;
+    }
+    if (*end != '[' || *close != ']' || number < 1 || number > GRID_AXIS_VALUES || floor(number) < number)
+        return false;
+    *count = (int)number;
+    return true;
 }
 
 static int add_range(grid_axis *a, double from, double to, double step, int count)

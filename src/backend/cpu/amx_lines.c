@@ -192,6 +192,7 @@ static int64_t place_in_x(const amx_lines *l, int phase, int64_t n, int64_t row,
 AVX512_BF16 static inline __m512i load_line(const amx_lines *l, const void *x, int64_t position, int64_t d)
 {
     int64_t left = position < 0 ? 0 : l->channels - d * CHANNELS;
+    left = left > 0 ? left : 0;
     int64_t first = left ? position * l->channels + d * CHANNELS : 0;
     if (l->type == DTYPE_BF16) {
         __mmask32 m = left >= 32 ? 0xFFFFFFFFu : (__mmask32)((1u << left) - 1u);

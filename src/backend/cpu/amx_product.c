@@ -411,8 +411,7 @@ AMX static void release(void)
 void amx_product_run(const amx_product *p, const void *x, const float *w, const float *bias, void *y,
                      void *scratch, int threads)
 {
-    int teams = threads < p->threads ? threads : p->threads;
-#pragma omp parallel num_threads(teams)
+#pragma omp parallel num_threads(threads < p->threads ? threads : p->threads)
     {
 #ifdef _OPENMP
         int worker = omp_get_thread_num(), workers = omp_get_num_threads();
