@@ -143,7 +143,7 @@ grep -q '1 of [0-9] pictures have no caption.*1.png' err.log
 says 'step 2: the loss is no longer a number (NaN).*last checkpoint is that of step 1' \
     "$KILN" train -q small.recipe -o diverged -s learning_rate=1e8
 (cd diverged/checkpoints/latest && sha256sum -c --quiet checksums.sha256)
-says 'unet.layers_per_block was 1 .* and is 2 now' "$KILN" train -q small.recipe -o whole -r latest -s unet.layers_per_block=2
+says "unet.layers_per_block was '1' .* and is '2' now" "$KILN" train -q small.recipe -o whole -r latest -s unet.layers_per_block=2
 says 'are not those that this checkpoint was trained on; --accept-changes' \
     "$KILN" train -q small.recipe -o whole -r latest -s train_data_dir=damaged
 patch_bytes again/checkpoints/step-00000030/unet/diffusion_pytorch_model.safetensors 5000 '\377\377\377'
