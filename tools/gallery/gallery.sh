@@ -56,19 +56,20 @@ inpaint_sheet() {
 }
 
 # Outpainting to twice the width, and to twice both: the frame is the original, without the outermost pixels of a drawing,
-# which are less like a picture's inside. Narrow strips and little guidance: a window then goes on from what it holds.
+# which are less like a picture's inside. Narrow strips, so that a window sees what it goes on from; and in the larger picture
+# the thing is a small one: asked for "a sun", the model puts more of it into the empty windows.
 outpaint_row() {
-    picture "$1" draw "$2" -S "$3"
+    picture "$1" draw "a $2" -S "$3"
     [ -s "$WORK/$1-inner.png" ] || "$gallery_sheet" --crop 8,8,112,112 "$WORK/$1.png" "$WORK/$1-inner.png"
-    picture "$1-wide" outpaint "$WORK/$1-inner.png" "$2" --left 56 --right 56 --step 32 --cfg 2 \
-        -S "$4"
-    picture "$1-large" outpaint "$WORK/$1-inner.png" "$2" --left 56 --right 56 --up 56 --down 56 --step 32 \
-        --cfg 2 -S "$5"
+    picture "$1-wide" outpaint "$WORK/$1-inner.png" "a small $2" --left 56 --right 56 --step 32 \
+        --cfg 3 -S "$4"
+    picture "$1-large" outpaint "$WORK/$1-inner.png" "a small $2" --left 56 --right 56 --up 56 --down 56 \
+        --step 32 --cfg 3 -S "$5"
 }
 
 outpaint_sheet() {
-    outpaint_row sun "a sun on a light blue background" 4 5 6
-    outpaint_row fish "a fish on a blue background" 1 7 8
+    outpaint_row sun "sun on a light blue background" 4 5 5
+    outpaint_row fish "fish on a blue background" 1 7 8
     sheet outpaint sun-inner.png sun-wide.png@56,0,112,112 sun-large.png@56,56,112,112 / \
         fish-inner.png fish-wide.png@56,0,112,112 fish-large.png@56,56,112,112
 }
@@ -99,7 +100,7 @@ hires_sheet() {
     for k in 1 2; do
         case $k in
         1) words="a pizza on a blue background" ;;
-        2) words="an owl left of a moon on a black background" ;;
+        2) words="a crown on a purple background" ;;
         esac
         picture "first-$k" draw "$words" -S 3
         picture "first-$k-large" upscale "$WORK/first-$k.png" --model nearest --scale 2
