@@ -143,7 +143,7 @@ static void test_conv2d_parts(void **state)
         if (cases[i].residual)
             fuse(g, y, graph_input(g, "r", value_shape(a, y), DTYPE_F32));
         for (int k = 0; k < cases[i].parts; k++) {
-            char part_name[8];
+            char part_name[16];
             snprintf(part_name, sizeof part_name, "x%d", k);
             part[k] = graph_input(g, part_name, SHAPE4(cases[i].n, cases[i].h, cases[i].w, cases[i].c[k]),
                                   DTYPE_F32);

@@ -291,8 +291,10 @@ static kiln_image *stripes(int width, int height, int x0)
     uint8_t *bytes = malloc((size_t)width * (size_t)height * 3);
     kiln_image *out = NULL;
     assert_non_null(bytes);
-    for (int i = 0; i < width * height * 3; i++)
-        bytes[i] = (uint8_t)(127 + 120 * sin((i / 3 % width + x0) * 0.4 + i % 3) * cos(i / 3 / width * 0.3));
+    for (int i = 0; i < width * height * 3; i++) {
+        int x = i / 3 % width + x0, y = i / 3 / width;
+        bytes[i] = (uint8_t)(127 + 120 * sin(x * 0.4 + i % 3) * cos(y * 0.3));
+    }
     assert_int_equal(kiln_image_new(width, height, 3, 8, bytes, &out, NULL), KILN_OK);
     free(bytes);
     return out;
