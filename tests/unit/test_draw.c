@@ -26,23 +26,23 @@ static void a_batch_is_its_pictures_drawn_alone(void **state)
     kiln_model *m = tiny_open(2, KILN_PRECISION_AUTO);
     static const char *const samplers[] = {"DPM++ 2M", "Euler a"};
     for (int k = 0; k < 2; k++) {
-        kiln_draw_options o = tiny_options(words, 4294967290u); /* the seeds cross 2^32 */
-        kiln_image *batch[9] = {NULL};
+        kiln_draw_options o = tiny_options(words, 4294967294u); /* the seeds cross 2^32 */
+        kiln_image *batch[4] = {NULL};
         o.sampler = samplers[k];
         o.rng = "nv";
         o.width = o.height = 16;
-        o.batch = 9;
+        o.batch = 4;
         kiln_session *s = tiny_session(m);
         assert_ok(kiln_draw(s, &o, batch, err));
         kiln_session_free(s);
         o.batch = 1;
-        for (int i = 0; i < 9; i++) {
-            o.seed = 4294967290u + (uint64_t)i;
+        for (int i = 0; i < 4; i++) {
+            o.seed = 4294967294u + (uint64_t)i;
             kiln_image *alone = tiny_draw_alone(m, &o);
             assert_true(same_pixels(alone, batch[i]));
             assert_string_equal(kiln_image_text(alone, "parameters"),
                                 kiln_image_text(batch[i], "parameters"));
-            assert_true(i == 8 || !same_pixels(batch[i], batch[i + 1]));
+            assert_true(i == 3 || !same_pixels(batch[i], batch[i + 1]));
             kiln_image_free(alone);
             kiln_image_free(batch[i]);
         }

@@ -14,7 +14,12 @@
 
 #include <cmocka.h>
 
-enum { SIZE = 64 };
+/* A picture is laid over by every emoji at every size and place, which takes a sanitizer long. */
+#if defined(__SANITIZE_ADDRESS__)
+enum { SIZE = 64, LOOKED_AT = 3 };
+#else
+enum { SIZE = 64, LOOKED_AT = 12 };
+#endif
 static glyph_set *set;
 
 static int open_set(void **state)
@@ -202,12 +207,12 @@ static void pictures_show_what_is_said(void **state)
     need_set();
     kiln_error err = {0};
     static uint8_t rgb[3 * SIZE * SIZE], again[3 * SIZE * SIZE];
-    static prompt list[12];
+    static prompt list[LOOKED_AT];
     measure *m;
     assert_int_equal(measure_new(set, &m, &err), KILN_OK);
-    prompts_names(set, 12, list);
+    prompts_names(set, LOOKED_AT, list);
     score s = {0}, blank = {0};
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < LOOKED_AT; i++) {
         finding f;
         assert_int_equal(paint_scene(set, &list[i].what, SIZE, rgb, &err), KILN_OK);
         assert_int_equal(paint_scene(set, &list[i].what, SIZE, again, &err), KILN_OK);
@@ -216,8 +221,8 @@ static void pictures_show_what_is_said(void **state)
         memset(rgb, 255, sizeof rgb);
         assert_int_equal(score_picture(m, set, &list[i], rgb, SIZE, SIZE, &blank, &f, &err), KILN_OK);
     }
-    assert_int_equal(s.first, 12);
-    assert_int_equal(s.background, 12);
+    assert_int_equal(s.first, LOOKED_AT);
+    assert_int_equal(s.background, LOOKED_AT);
     assert_int_equal(blank.among_five, 0);
     measure_free(m);
     scene wrong = list[0].what;
