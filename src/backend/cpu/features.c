@@ -27,21 +27,32 @@ static unsigned long long enabled_state(void)
     return ((unsigned long long)high << 32) | low;
 }
 
+/* F16C, which the compiler's own table does not name everywhere. */
+static bool has_half(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & (1u << 29));
+}
+
+/* AMX-BF16 and AMX-TILE, switched on by the system. */
+static bool has_tiles(void)
+{
+    unsigned a, b, c, d;
+    __cpuid_count(7, 0, a, b, c, d);
+    return (d & (1u << 22)) && (d & (1u << 24)) && (enabled_state() & 0x60000) == 0x60000 && amx_permitted();
+}
+
+/* What the compiler's start-up code has found is asked first, which includes what the system has switched on: in a virtual
+ * machine each CPUID takes as long as a small kernel, and every kernel of a plan asks. */
 cpu_features cpu_features_detect(void)
 {
     cpu_features f = {0};
-    unsigned a, b, c, d, a7, b7, c7, d7, a71 = 0, unused;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & (1u << 27)) || !__get_cpuid_count(7, 0, &a7, &b7, &c7, &d7))
-        return f;
-    if (a7 >= 1)
-        __get_cpuid_count(7, 1, &a71, &unused, &unused, &unused);
-    unsigned long long state = enabled_state();
-    bool ymm = (state & 0x6) == 0x6, zmm = (state & 0xE6) == 0xE6, tiles = (state & 0x60000) == 0x60000;
-    f.avx2 = ymm && (c & (1u << 12)) && (c & (1u << 29)) && (b7 & (1u << 5));
-    const unsigned v4 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);
-    f.avx512 = f.avx2 && zmm && (b7 & v4) == v4;
-    f.avx512_bf16 = f.avx512 && (a71 & (1u << 5));
-    f.amx_bf16 = f.avx512_bf16 && tiles && (d7 & (1u << 22)) && (d7 & (1u << 24)) && amx_permitted();
+    bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    f.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && (v4 || has_half());
+    f.avx512 = f.avx2 && v4;
+    f.avx512_bf16 = f.avx512 && __builtin_cpu_supports("avx512bf16");
+    f.amx_bf16 = f.avx512_bf16 && has_tiles();
     return f;
 }
 #else
