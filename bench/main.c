@@ -6,6 +6,7 @@
  * what the weights say. Per stage: milliseconds (the best of the repeats), GFLOP/s, and the fraction of the peak of large
  * matrix products in the same precision, measured in this run. Operations are counted as the network states them (a
  * multiply-add is 2); a kernel that needs fewer shows as faster. Training steps are measured by train.c. */
+#include "bench/measure.h"
 #include "bench/peak.h"
 #include "bench/random_weights.h"
 #include "bench/train.h"
@@ -46,13 +47,6 @@ static bool measure_peak(options *o)
 }
 
 /* ------------------------------------------------------------------------------------ one stage */
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static void fill_inputs(const graph *g, run *r)
 {
@@ -104,16 +98,16 @@ static bool stage(options *o, const char *name, graph *g)
     plan_options po = {.backend = &backend_cpu, .compute = o->compute, .threads = o->threads, .fuse = true};
     plan *p = NULL;
     run *r = NULL;
-    double start = now();
+    double start = bench_now();
     bool good = plan_compile(g, &po, store, &p, &err) == KILN_OK && run_new(p, &r, &err) == KILN_OK;
-    double compiled = now() - start, best = INFINITY;
+    double compiled = bench_now() - start, best = INFINITY;
     if (good)
         fill_inputs(g, r);
     good = good && measure_peak(o);
     for (int i = 0; good && i < o->repeat + 1; i++) {
-        start = now();
+        start = bench_now();
         good = plan_run(p, r, NULL, NULL, NULL, &err) == KILN_OK;
-        double took = now() - start;
+        double took = bench_now() - start;
         best = i > 0 || o->repeat == 0 ? fmin(best, took) : best;
     }
     good = good && measure_peak(o);

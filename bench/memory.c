@@ -6,25 +6,14 @@
  * system saw (VmHWM), with the stage in which each rise came. The default is 512x512 in 2 steps: the peak does not depend on
  * the number of steps. Linux only. A model of full size is made by make_checkpoint; KILN_DATA names the data directory with
  * CLIP's vocabulary, where that is not installed. */
+#include "bench/measure.h"
+
 #include "kiln/kiln.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int64_t highest_resident(void)
-{
-    char line[256];
-    long long kilobytes = 0;
-    FILE *f = fopen("/proc/self/status", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "VmHWM: %lld kB", &kilobytes) == 1)
-            break;
-    if (f)
-        fclose(f);
-    return (int64_t)kilobytes * 1024;
-}
 
 typedef struct stages {
     const char *last;
@@ -34,7 +23,7 @@ typedef struct stages {
 /* The rise since the stage before is that stage's. */
 static void show_rise(stages *s, const char *next)
 {
-    int64_t now = highest_resident();
+    int64_t now = bench_resident();
     printf("  %-8s %7.3f GB (+%.3f)\n", s->last, (double)now / 1e9, (double)(now - s->before) / 1e9);
     s->last = next;
     s->before = now;
@@ -59,7 +48,7 @@ static int measure(kiln_session *s, kiln_draw_options *o)
     kiln_error err;
     kiln_memory_plan plan;
     kiln_image *out = NULL;
-    stages rises = {.last = "plan", .before = highest_resident()};
+    stages rises = {.last = "plan", .before = bench_resident()};
     if (kiln_draw_plan(s, o, &plan, &err) != KILN_OK)
         return failed(&err);
     printf("planned  %7.3f GB: %.3f weights, %.3f activations\n", (double)plan.peak / 1e9,
@@ -69,7 +58,7 @@ static int measure(kiln_session *s, kiln_draw_options *o)
     if (kiln_draw(s, o, &out, &err) != KILN_OK)
         return failed(&err);
     show_rise(&rises, "");
-    double truth = (double)highest_resident();
+    double truth = (double)bench_resident();
     printf("in truth %7.3f GB; the plan is %+.1f%% off\n", truth / 1e9,
            100 * ((double)plan.peak / truth - 1));
     const char *tile = strstr(kiln_image_text(out, "parameters"), "VAE tile");

@@ -1,6 +1,8 @@
 /* ops.c - every hot shape of Stable Diffusion 1.5 (UNet at 512x512, batch 2; VAE decoder) and of SDXL's
  * transformer, as milliseconds, GFLOP/s and the share of this machine's matmul peak; with how often a step
  * runs it, so that the worst offenders stand out. `bench_ops [f32] [threads N] [repeats N] [only TEXT]`. */
+#include "bench/measure.h"
+
 #include "peak.h"
 
 #include "backend/backend.h"

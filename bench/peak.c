@@ -1,4 +1,6 @@
 /* peak.c - see peak.h. */
+#include "bench/measure.h"
+
 #include "peak.h"
 
 #include "backend/cpu/onednn.h"
@@ -6,13 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-double bench_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static void *block(size_t bytes)
 {

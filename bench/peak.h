@@ -10,7 +10,4 @@
  * the best of `repeats`. F32 or BF16; 0 where the type has no kernel. Takes about a second. */
 kiln_status peak_measure(dtype, int threads, int repeats, double *gflops, kiln_error *);
 
-/* Monotonic, in seconds. */
-double bench_now(void);
-
 #endif

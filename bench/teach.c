@@ -7,6 +7,8 @@
  * written for this into a folder for temporary files, or FOLDER, where it is used again). The first step, which plans and
  * encodes, does not count in the time, and everything counts in the memory: opening, hashing, encoding, the steps; resident is
  * the largest set that the system saw (VmHWM). Nothing is saved. */
+#include "bench/measure.h"
+
 #include "kiln/kiln.h"
 #include "kiln/train.h"
 
@@ -128,29 +130,9 @@ typedef struct run {
     bool bad;
 } run;
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static double highest_resident(void)
-{
-    char line[256];
-    double kilobytes = 0;
-    FILE *f = fopen("/proc/self/status", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (strncmp(line, "VmHWM:", 6) == 0)
-            kilobytes = strtod(line + 6, NULL);
-    if (f)
-        fclose(f);
-    return kilobytes * 1024;
-}
-
 static void report(const run *r)
 {
-    double resident = highest_resident();
+    double resident = (double)bench_resident();
     printf("%-5s %-18s %9.1f ms/step, %7.3f steps/s; trained %9lld of %10lld parameters; resident %6.2f GB\n",
            r->what->model, r->what->method, r->best * 1e3, 1 / r->best, (long long)r->trained,
            (long long)r->all, resident / 1e9);
@@ -174,8 +156,8 @@ static bool heard(void *user, const kiln_training_event *e)
         printf("    %s\n", e->text);
     if (e->kind != KILN_TRAINING_STEP)
         return true;
-    double seconds = now() - r->started;
-    r->started = now();
+    double seconds = bench_now() - r->started;
+    r->started = bench_now();
     if (e->step > 1)
         r->best = fmin(r->best, seconds);
     r->bad = r->bad || !isfinite(e->loss);
@@ -208,7 +190,7 @@ static bool run_one(const options *o, const teach_case *c, kiln_error *err)
     if (status)
         return false;
     kiln_training_size(t, &r.trained, &r.all);
-    r.started = now();
+    r.started = bench_now();
     return kiln_training_run(t, err) == KILN_OK;
 }
 

@@ -10,6 +10,7 @@
  * Resident: the largest set that the system saw (VmHWM). */
 #define _POSIX_C_SOURCE 200809L
 #include "bench/train.h"
+#include "bench/measure.h"
 
 #include "bench/peak.h"
 #include "bench/random_weights.h"
@@ -288,19 +289,6 @@ typedef struct figures {
     double peak, loss;
 } figures;
 
-static double highest_resident(void)
-{
-    char line[256];
-    double kilobytes = 0;
-    FILE *f = fopen("/proc/self/status", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (strncmp(line, "VmHWM:", 6) == 0)
-            kilobytes = strtod(line + 6, NULL);
-    if (f)
-        fclose(f);
-    return kilobytes * 1024;
-}
-
 /* What follows the passes in a step. */
 static kiln_status update(training *t, kiln_error *err)
 {
@@ -340,12 +328,12 @@ static kiln_status pass(training *t, kiln_error *err)
 static kiln_status measure(training *t, const train_bench *o, figures *f, kiln_error *err)
 {
     kiln_status status = best_of(t, o, pass, &f->pass, err);
-    f->pass_resident = highest_resident();
+    f->pass_resident = (double)bench_resident();
     if (!status)
         status = open_optimizer(t, err);
     if (!status)
         status = best_of(t, o, update, &f->update, err);
-    f->step_resident = highest_resident();
+    f->step_resident = (double)bench_resident();
     return status;
 }
 

@@ -60,8 +60,6 @@ static void begin(void *self, const kiln_recipe *recipe)
     r->options = kiln_draw_defaults();
     if (recipe)
         kiln_recipe_apply(recipe, &r->options);
-    grid_values own = r->values;
-    r->values = own;
     r->values.draw = draw_values_of(&r->options);
     r->values.draw.output = "grid.png";
 }
@@ -171,7 +169,7 @@ static int read_inputs(drawing *d, void *self)
     if (r->values.draw.init && kiln_image_read(r->values.draw.init, &r->init, &err) != KILN_OK)
         return complain_error(&err);
     int status = make_cells(r);
-    if (status == EXIT_OK && along(r, "model")) /* the first is opened before the cells are drawn */
+    if (status == EXIT_OK) /* whose model is opened next */
         d->values = &r->cells.cell[0].values;
     return status;
 }
@@ -238,7 +236,7 @@ static int draw_cell(drawing *d, grid_run *r, grid_cell *c, int *open)
 
 static int draw_cells(drawing *d, grid_run *r)
 {
-    int open = -1, done = grid_cells_find(&r->cells), found = done, status = EXIT_OK;
+    int open = 0, done = grid_cells_find(&r->cells), found = done, status = EXIT_OK;
     if (found && !d->values->quiet)
         fprintf(stderr, "kiln: %d of %d pictures are there already\n", found, r->cells.count);
     for (int group = 0; group < r->cells.groups && status == EXIT_OK; group++) {

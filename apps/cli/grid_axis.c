@@ -10,12 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What A1111 calls an axis, where Kiln's option has another name. */
+/* What A1111 calls an axis, where Kiln's option has another name. Blanks for dashes are no other name. */
 static const char *const other_names[][2] = {
     {"cfg scale", "cfg"},         {"schedule type", "schedule"}, {"denoising", "strength"},
-    {"prompt s/r", "replace"},    {"checkpoint name", "model"},  {"hires steps", "hires-steps"},
-    {"hires sampler", "sampler"}, {"sigma min", "sigma-min"},    {"sigma max", "sigma-max"},
-    {"sigma churn", "s-churn"},   {"sigma noise", "s-noise"},    {"size", "size"},
+    {"checkpoint name", "model"}, {"sigma churn", "s-churn"},    {"sigma noise", "s-noise"},
 };
 
 /* Options that say nothing about one picture by itself. */

@@ -10,30 +10,12 @@
 
 #include <cmocka.h>
 
-#include "unit/tiny_model.h"
+#include "unit/tiny_session.h"
 
 #include <math.h>
 
 static const char words[] = "a quiet harbour at dawn, oil on canvas";
 static const char map_path[] = "test_draw_words_map.safetensors";
-
-static kiln_model *model;
-static kiln_session *session;
-
-static int open_model(void **state)
-{
-    (void)state;
-    model = tiny_open(1, KILN_PRECISION_F32);
-    session = tiny_session(model);
-    return 0;
-}
-
-static int close_model(void **state)
-{
-    (void)state;
-    kiln_session_free(session);
-    return kiln_model_close(model) != KILN_OK;
-}
 
 /* ------------------------------------------------------------------------------------ recipes */
 

@@ -7,6 +7,8 @@
 
 #include "backend/cpu/avx512.h"
 
+#include <stdbool.h>
+
 #if defined(__x86_64__)
 #define AMX __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")))
 
@@ -15,6 +17,31 @@ enum { AMX_HALVES = 512, AMX_FLOATS = 256 }; /* elements of a tile: 16 rows of 6
 static inline void amx_fence(void)
 {
     __asm__ volatile("" ::: "memory");
+}
+
+/* A square of two by two tiles of sums, side by side in memory at c, is begun in tiles 0 to 3 (from c, or from 0), and put
+ * back. */
+AMX static inline __attribute__((always_inline)) void amx_square_begin(const float *c, bool more)
+{
+    if (more) {
+        _tile_loadd(0, c, 64);
+        _tile_loadd(1, c + AMX_FLOATS, 64);
+        _tile_loadd(2, c + 2 * AMX_FLOATS, 64);
+        _tile_loadd(3, c + 3 * AMX_FLOATS, 64);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+}
+
+AMX static inline __attribute__((always_inline)) void amx_square_end(float *c)
+{
+    _tile_stored(0, c, 64);
+    _tile_stored(1, c + AMX_FLOATS, 64);
+    _tile_stored(2, c + 2 * AMX_FLOATS, 64);
+    _tile_stored(3, c + 3 * AMX_FLOATS, 64);
 }
 
 typedef struct amx_configuration {

@@ -202,17 +202,7 @@ AMX static inline __attribute__((always_inline)) void sum_tiles(int rows, int co
     const uint16_t *b = s->b;
     size_t stride = (size_t)s->stride;
     amx_fence();
-    if (s->more) {
-        _tile_loadd(0, c, 64);
-        _tile_loadd(1, c + AMX_FLOATS, 64);
-        _tile_loadd(2, c + 2 * AMX_FLOATS, 64);
-        _tile_loadd(3, c + 3 * AMX_FLOATS, 64);
-    } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-    }
+    amx_square_begin(c, s->more);
     for (int64_t k = 0; k < s->steps; k++, b += 2 * AMX_HALVES) {
         _tile_loadd(6, b, 64);
         _tile_loadd(4, a0 + offset[k], stride);
@@ -230,10 +220,7 @@ AMX static inline __attribute__((always_inline)) void sum_tiles(int rows, int co
                 _tile_dpbf16ps(3, 5, 7);
         }
     }
-    _tile_stored(0, c, 64);
-    _tile_stored(1, c + AMX_FLOATS, 64);
-    _tile_stored(2, c + 2 * AMX_FLOATS, 64);
-    _tile_stored(3, c + 3 * AMX_FLOATS, 64);
+    amx_square_end(c);
     amx_fence();
 }
 

@@ -2,30 +2,11 @@
  *
  * For 32 queries the keys go by 32 at a time (a "group"); probabilities of PENDING groups wait as tiles,
  * then are multiplied into the result at once. Heads of up to 64 channels keep their queries in tile
- * registers (4 to 7) over a whole block of scores. In the other products 0..3 are C, 4 and 5 A, 6 and 7 B.
- *
- * The compiler is not told what tile loads and stores touch: fence() keeps it from moving vector stores
- * across them. */
+ * registers (4 to 7) over a whole block of scores. In the other products 0..3 are C, 4 and 5 A, 6 and 7 B. */
+#include "backend/cpu/amx.h"
 #include "backend/cpu/attention_parts.h"
 
 #if defined(__x86_64__)
-#define AMX __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")))
-
-static inline void fence(void)
-{
-    __asm__ volatile("" ::: "memory");
-}
-
-typedef struct tile_configuration {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_configuration;
-
-/* Eight whole tiles. In read-only memory because the compiler is told of the first word only. */
-static const tile_configuration whole_tiles = {
-    .palette = 1, .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
-
 /* Scores of 32 keys: [key half][query half] tiles, one after another. */
 AMX static void scores_of_narrow(const plan_of_head *p, int64_t group, float *c)
 {
@@ -48,17 +29,7 @@ AMX static void scores_of_narrow(const plan_of_head *p, int64_t group, float *c)
 AMX static void multiply_two(const uint16_t *a, int64_t a_step, const uint16_t *b, float *c, int64_t depth,
                              bool accumulate)
 {
-    if (accumulate) {
-        _tile_loadd(0, c, 64);
-        _tile_loadd(1, c + TILE_FLOATS, 64);
-        _tile_loadd(2, c + 2 * TILE_FLOATS, 64);
-        _tile_loadd(3, c + 3 * TILE_FLOATS, 64);
-    } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-    }
+    amx_square_begin(c, accumulate);
     for (int64_t k = 0; k < depth; k++, a += TILE_HALVES, b += 2 * TILE_HALVES) {
         _tile_loadd(6, b, 64);
         _tile_loadd(4, a, 64);
@@ -69,10 +40,7 @@ AMX static void multiply_two(const uint16_t *a, int64_t a_step, const uint16_t *
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
-    _tile_stored(0, c, 64);
-    _tile_stored(1, c + TILE_FLOATS, 64);
-    _tile_stored(2, c + 2 * TILE_FLOATS, 64);
-    _tile_stored(3, c + 3 * TILE_FLOATS, 64);
+    amx_square_end(c);
 }
 
 AMX static void multiply_one(const uint16_t *a, const uint16_t *b, float *c, int64_t depth, bool accumulate)
@@ -98,18 +66,18 @@ AMX static void multiply_one(const uint16_t *a, const uint16_t *b, float *c, int
 /* Scores of one group; for narrow heads the queries must be in tiles 4 to 7. */
 AMX static void multiply_scores(const plan_of_head *p, int64_t group, float *c)
 {
-    fence();
+    amx_fence();
     if (p->key_depth == 2)
         scores_of_narrow(p, group, c);
     else
         multiply_two(p->keys + group * 2 * p->key_depth * TILE_HALVES, p->key_depth * TILE_HALVES, p->query,
                      c, p->key_depth, false);
-    fence();
+    amx_fence();
 }
 
 AMX static void load_narrow_queries(const plan_of_head *p)
 {
-    fence();
+    amx_fence();
     if (p->key_depth != 2)
         return;
     _tile_loadd(4, p->query, 64);
@@ -122,14 +90,14 @@ AMX static void load_narrow_queries(const plan_of_head *p)
 AMX static void add_pending(const plan_of_head *p, int64_t first, int64_t count, const uint16_t *chances,
                             bool accumulate)
 {
-    fence();
+    amx_fence();
     int64_t e = 0, step = p->groups * TILE_HALVES;
     const uint16_t *a = p->values + first * TILE_HALVES;
     for (; e + 2 <= p->value_tiles; e += 2)
         multiply_two(a + e * step, step, chances, p->result + 2 * e * TILE_FLOATS, count, accumulate);
     if (e < p->value_tiles)
         multiply_one(a + e * step, chances, p->result + 2 * e * TILE_FLOATS, count, accumulate);
-    fence();
+    amx_fence();
 }
 
 /* exp of a group's scores into two B tiles. */
@@ -203,7 +171,7 @@ AMX static void run(const attention_shape *s, const attention_task *t)
         pack_keys(s, t, &p);
         pack_values(s, t, &p);
     }
-    _tile_loadconfig(&whole_tiles);
+    _tile_loadconfig(&amx_whole_tiles);
     for (int64_t first = 0; first < t->query_count; first += 32) {
         pack_queries(s, t, &p, first);
         attend(s, t, &p, first);
