@@ -263,7 +263,7 @@ typedef struct kiln_draw_options {
     double cfg_rescale;   /* 0..1, 0 */
     kiln_guidance guidance;
     kiln_sampling sampling;
-    uint64_t seed;        /* of the first picture; picture k of a batch has seed + k */
+    uint64_t seed; /* of the first picture; picture k of a batch has seed + k */
     kiln_seeding seeding;
     const char *rng;      /* "cpu": torch's CPU generator; "nv": CUDA's Philox. Default "cpu" */
     const char *sampler;  /* "DPM++ 2M" by default; "model": the folder's scheduler_config.json */
