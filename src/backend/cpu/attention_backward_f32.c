@@ -3,9 +3,9 @@
 #include "backend/cpu/attention_backward.h"
 
 #include "backend/cpu/block.h"
-#include "backend/cpu/clones.h"
 #include "backend/cpu/onednn.h"
 #include "backend/cpu/vector_math.h"
+#include "base/clones.h"
 
 #include <string.h>
 
