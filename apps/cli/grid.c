@@ -140,7 +140,8 @@ static int make_cells(grid_run *r)
     draw_values *base = &r->values.draw;
     if (base->seed.random) /* one for all of them */
         base->seed = (seed_choice){kiln_seed_random(), false};
-    if (base->variation_seed.random)
+    if (base->variation_seed.random &&
+        (base->seeding.variation_strength > 0 || along(r, "variation-strength")))
         base->variation_seed = (seed_choice){kiln_seed_random(), false};
     int status = grid_cells_make(&r->cells, base);
     for (int i = 0; i < r->cells.count; i++)
