@@ -146,6 +146,16 @@ static kiln_status choose_method(sampler_plan *plan, const sampler_row *row, boo
     return KILN_OK;
 }
 
+/* Models of zero terminal SNR begin at level 4096: of curves over levels, most steps would lie where there is nothing to
+ * see yet. They are drawn with the timesteps that they are made for (Lin et al. 2023, arXiv:2305.08891, section 3.3). */
+static sigma_curve automatic_curve(const sampler_row *row, const schedule *table)
+{
+    if (table->kind == SCHEDULE_VP && table->config.rescale_betas_zero_snr)
+        return SIGMAS_TRAILING;
+    bool even = row->automatic == SIGMAS_AUTOMATIC || table->kind == SCHEDULE_FLOW;
+    return even ? SIGMAS_UNIFORM : row->automatic;
+}
+
 static kiln_status find_sampler(sampler_plan *plan, const sampler_request *request, kiln_error *err)
 {
     const char *name = request->sampler;
@@ -171,9 +181,8 @@ static kiln_status find_sampler(sampler_plan *plan, const sampler_request *reque
     kiln_status status = choose_method(plan, row, folder, err);
     if (!status)
         status = find_curve(request->curve, &plan->curve, err);
-    bool even = row->automatic == SIGMAS_AUTOMATIC || plan->schedule->kind == SCHEDULE_FLOW;
     if (plan->curve == SIGMAS_AUTOMATIC)
-        plan->curve = even ? SIGMAS_UNIFORM : row->automatic;
+        plan->curve = automatic_curve(row, plan->schedule);
     return status;
 }
 

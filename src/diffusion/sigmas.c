@@ -310,10 +310,8 @@ static void draw_curve(curve_request *r, sigma_curve curve)
         polyexponential(r);
         break;
     case SIGMAS_SGM_UNIFORM:
-        timestep_line(r, r->steps + 1);
-        break;
     case SIGMAS_NORMAL:
-        timestep_line(r, r->steps);
+        timestep_line(r, r->steps + (curve == SIGMAS_SGM_UNIFORM));
         break;
     case SIGMAS_KL_OPTIMAL:
         kl_optimal(r);
@@ -322,10 +320,8 @@ static void draw_curve(curve_request *r, sigma_curve curve)
         kl_optimal_zero(r);
         break;
     case SIGMAS_BETA_TIMESTEPS:
-        beta_timesteps(r, 0.6, 0.6);
-        break;
     case SIGMAS_BETA_57:
-        beta_timesteps(r, 0.5, 0.7);
+        beta_timesteps(r, curve == SIGMAS_BETA_57 ? 0.5 : 0.6, curve == SIGMAS_BETA_57 ? 0.7 : 0.6);
         break;
     case SIGMAS_BONG_TANGENT:
         bong_tangent(r);

@@ -8,7 +8,8 @@
 /* X(enumerator, label in recipes (A1111's where it has one), id in ComfyUI and elsewhere, another alias or NULL,
  * what it is) */
 #define SIGMA_CURVE_MAP(X)                                                                                   \
-    X(AUTOMATIC, "Automatic", "automatic", NULL, "the one that the sampler is usually drawn with")           \
+    X(AUTOMATIC, "Automatic", "automatic", NULL,                                                             \
+      "the one that the sampler is usually drawn with; Trailing for zero terminal SNR")                      \
     X(UNIFORM, "Uniform", "uniform", "discrete", "even timesteps: most models' own")                         \
     X(KARRAS, "Karras", "karras", NULL,                                                                      \
       "more steps at low noise: fine detail early; the usual choice at 15 to 30 steps")                      \

@@ -137,7 +137,7 @@ static kiln_status give_note(plan *p, int s, kiln_error *err)
 
 kiln_status plan_lay_out(plan *p, kiln_error *err)
 {
-    int *last = malloc((size_t)p->work.node_count * sizeof *last);
+    int *last = calloc((size_t)p->work.node_count, sizeof *last);
     if (!last)
         return fail(err, KILN_NO_MEMORY, "out of memory while planning");
     last_uses(p, last);

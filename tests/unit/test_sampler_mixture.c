@@ -173,9 +173,7 @@ static verdict draw_steps(const schedule *table, const char *name, const char *c
 
 static verdict draw(const schedule *table, const char *name, float noise_scale)
 {
-    /* The way from 4096 is three times as long as the one from 14.6 in the coordinate of Karras' levels. */
-    int steps = table->config.rescale_betas_zero_snr ? 2 * STEPS : STEPS;
-    return draw_steps(table, name, NULL, steps, noise_scale);
+    return draw_steps(table, name, NULL, STEPS, noise_scale);
 }
 
 /* What is allowed: standard errors with 6000 samples are 0.013 of a mean and 0.018 of a covariance; what 50 steps leave
