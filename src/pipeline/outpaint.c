@@ -73,12 +73,10 @@ static kiln_inpaint_options window_options(const outpainting *p, int index)
 {
     const kiln_outpaint_options *o = p->options;
     kiln_inpaint_options w = kiln_inpaint_defaults();
-    w.draw = o->draw;
+    w.draw = words_options(&p->words, p->index, &o->draw);
     w.draw.batch = 1;
     w.draw.init = NULL;
     w.draw.seed = o->draw.seed + (uint64_t)p->index + (uint64_t)index;
-    w.draw.conditioning = p->words.positive;
-    w.draw.negative_conditioning = p->words.negative;
     w.draw.progress = p->progress;
     w.draw.user = p->progress_self;
     w.match_colour = o->match_colour;
