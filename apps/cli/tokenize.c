@@ -62,7 +62,8 @@ static int explain(const char *path, const char *prompt, const tokenize_values *
     kiln_error err = {0};
     kiln_words words = model_words_of(&v->model);
     char *filled = NULL, *text = NULL;
-    int status = template_prompt(&v->templates, path, prompt, &v->seed, &filled);
+    const char *model = v->model.model ? v->model.model : getenv("KILN_MODEL");
+    int status = template_prompt(&v->templates, model, prompt, &v->seed, &filled);
     if (status)
         return status;
     if (kiln_explain_prompt(path, filled, v->steps, &words, &text, &err) == KILN_OK)

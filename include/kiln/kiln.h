@@ -372,7 +372,7 @@ KILN_API KILN_CHECKED kiln_status kiln_inpaint(kiln_session *, const kiln_inpain
 typedef struct kiln_recipe kiln_recipe;
 KILN_API KILN_CHECKED kiln_status kiln_recipe_read(const char *parameters, kiln_recipe **out, kiln_error *);
 KILN_API void kiln_recipe_free(kiln_recipe *);
-/* Fill the options that the recipe names; the strings live as long as the recipe. */
+/* Fill the options that the recipe names (templates: with NULL); the strings live as long as the recipe. */
 KILN_API void kiln_recipe_apply(const kiln_recipe *, kiln_draw_options *);
 /* The same for those of an inpainting, `draw` included. */
 KILN_API void kiln_recipe_apply_inpaint(const kiln_recipe *, kiln_inpaint_options *);
