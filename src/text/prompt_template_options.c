@@ -229,9 +229,11 @@ kiln_status template_choose(template_options *o, prompt_chance *chance, template
         chosen = prompt_chance_below(chance, o->count);
     } else {
         double at = prompt_chance_share(chance) * sum;
-        for (uint32_t i = 0; chosen == o->count && i < last; at -= o->list[i++].weight)
+        for (uint32_t i = 0; chosen == o->count && i < last; i++) {
             if (at < o->list[i].weight)
                 chosen = i;
+            at -= o->list[i].weight;
+        }
         chosen = chosen == o->count ? last : chosen;
     }
     *out = o->list[chosen];

@@ -205,17 +205,17 @@ static void each_picture_of_a_batch_has_its_text(void **state)
     (void)state;
     kiln_templates t = {.wildcards = in_folder("wildcards"), .variants = true};
     kiln_draw_options o = options_of("a __animal__", &t);
-    o.batch = 4;
+    o.batch = 3;
     o.negative = "{red|green}";
     assert_each_is_its_own(&o);
-    /* Texts of one window and of two, parts, words that change, and a second pass. */
-    o.prompt = "{a BREAK b|a|[a:b:1] AND c|a (b:1.4)}";
-    o.batch = 3;
-    o.hires_scale = 1.5;
+    /* Seeds 30 and 31 take the third and the first: parts, words that change, two windows, weights; and a second pass. */
+    o.prompt = "{a BREAK (b:1.4)|a|[a:(b:0.5):1] AND c|a}";
     o.emphasis = "ComfyUI";
-    assert_each_is_its_own(&o);
-    o.hires_scale = 0;
     o.batch = 2;
+    o.seed = 30;
+    o.steps = 1;
+    o.hires_scale = 1.5;
+    o.hires_steps = 2;
     o.guidance.perpendicular = 1;
     assert_each_is_its_own(&o);
 }
