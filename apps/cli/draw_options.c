@@ -41,6 +41,14 @@ const option drawing_option_table[] = {
     {"size", 0, OPTION_SIZE, AT(size), "WxH", "the model's", 1, 16384, NULL, "size of the picture in pixels"},
     {"seed", 'S', OPTION_SEED, AT(seed), "N", "random", 0, 0, NULL,
      "seed of the first picture; the next of a batch has the next number"},
+    {"variation-strength", 0, OPTION_NUMBER, AT(seeding.variation_strength), "X", "0", 0, 1, NULL,
+     "go this share of the way to the noise of another seed: small ones vary the picture"},
+    {"variation-seed", 0, OPTION_SEED, AT(variation_seed), "N", "random", 0, 0, NULL,
+     "that seed; the next picture of a batch has the next number, and the same --seed"},
+    {"seed-resize", 0, OPTION_SIZE, AT(seed_resize), "WxH", "none", 1, 16384, NULL,
+     "keep what the seed gives at this size, in the middle of a picture of another"},
+    {"ensd", 0, OPTION_INTEGER, AT(eta_noise_seed_delta), "N", "0", -2147483647, 2147483647, NULL,
+     "eta noise seed delta: fresh noise in the steps from seed + N"},
     {"batch", 'b', OPTION_INTEGER, AT(batch), "N", "1", 1, 1000, NULL, "how many pictures"},
     {"sampler", 0, OPTION_TEXT, AT(sampler), "NAME", "DPM++ 2M", 0, 0, NULL,
      "see below; \"model\" takes the model's scheduler_config.json"},
@@ -120,6 +128,10 @@ draw_values draw_values_of(const kiln_draw_options *o)
         .sampling = o->sampling,
         .size = {o->width, o->height},
         .seed = {o->seed, true},
+        .variation_seed = {o->seeding.variation_seed, o->seeding.variation_strength == 0},
+        .seeding = o->seeding,
+        .seed_resize = {o->seeding.resize_width, o->seeding.resize_height},
+        .eta_noise_seed_delta = (int)o->seeding.eta_noise_seed_delta,
         .rng = o->rng,
         .sampler = o->sampler,
         .schedule = o->schedule,
@@ -138,6 +150,13 @@ void draw_values_apply(const draw_values *v, kiln_draw_options *o)
     o->emphasis = v->emphasis;
     o->cfg_rescale = v->cfg_rescale;
     o->seed = v->seed.random ? kiln_seed_random() : v->seed.value;
+    o->seeding = v->seeding;
+    o->seeding.variation_seed = v->variation_seed.value;
+    if (v->seeding.variation_strength > 0 && v->variation_seed.random)
+        o->seeding.variation_seed = kiln_seed_random();
+    o->seeding.resize_width = v->seed_resize.width;
+    o->seeding.resize_height = v->seed_resize.height;
+    o->seeding.eta_noise_seed_delta = v->eta_noise_seed_delta;
     o->rng = v->rng;
     o->sampler = v->sampler;
     o->schedule = v->schedule;

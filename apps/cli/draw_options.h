@@ -28,7 +28,7 @@ typedef struct draw_values {
     const char *emphasis;
     double cfg, cfg_rescale, image_cfg, strength, eta;
     picture_size size;
-    seed_choice seed;
+    seed_choice seed, variation_seed;
     const char *rng, *sampler, *schedule;
     const char *init, *condition, *negative_condition, *like, *lora_folder, *hypernetwork_folder, *preview,
         *trace;
@@ -38,6 +38,9 @@ typedef struct draw_values {
     steering_values steering;
     kiln_guidance guidance;
     kiln_sampling sampling;
+    kiln_seeding seeding;
+    picture_size seed_resize;
+    int eta_noise_seed_delta;
 } draw_values;
 
 /* What `draw` has alone, and what all subcommands that draw have. */

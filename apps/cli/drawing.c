@@ -75,9 +75,16 @@ int drawing_read_command_line(drawing *d, const drawing_kind *kind, const comman
     return status ? status : take_prompt(d, kind->prompt_at);
 }
 
-int drawing_check(const drawing *d)
+int drawing_check_model(const drawing *d)
 {
     return model_path(&d->values->model) ? EXIT_OK : EXIT_USAGE;
+}
+
+int drawing_check(const drawing *d)
+{
+    if (arguments_given(&d->arguments, "variation-seed") && d->values->seeding.variation_strength == 0)
+        return complain_usage("--variation-seed has no effect without --variation-strength");
+    return drawing_check_model(d);
 }
 
 int drawing_check_outputs(const drawing *d)
@@ -168,6 +175,16 @@ static int make_room(drawing *d)
     return EXIT_FAILED;
 }
 
+static void print_seeds(const char *name, const kiln_draw_options *o, int k)
+{
+    bool varies = o->seeding.variation_strength > 0;
+    printf("%s (seed %llu", name, (unsigned long long)o->seed + (varies ? 0 : (unsigned long long)k));
+    if (varies)
+        printf(", variation seed %llu",
+               (unsigned long long)o->seeding.variation_seed + (unsigned long long)k);
+    printf(")\n");
+}
+
 static int write_pictures(const drawing *d)
 {
     for (int k = 0; k < d->options->batch; k++) {
@@ -177,7 +194,7 @@ static int write_pictures(const drawing *d)
         if (name)
             status = kiln_image_write(name, d->pictures[k], 0, &err);
         if (status == KILN_OK)
-            printf("%s (seed %llu)\n", name, (unsigned long long)d->options->seed + (unsigned long long)k);
+            print_seeds(name, d->options, k);
         free(name);
         if (status != KILN_OK)
             return complain_error(&err);

@@ -48,7 +48,8 @@ int drawing_command(drawing *, const drawing_kind *, const command *, int argc, 
 
 /* Read the command line; with --like once more, over the recipe. With --help only out->arguments.help is set. */
 int drawing_read_command_line(drawing *, const drawing_kind *, const command *, int argc, char **argv);
-/* The model has to be named. */
+/* The model has to be named; and what else is wrong with the options that all of them have. */
+int drawing_check_model(const drawing *);
 int drawing_check(const drawing *);
 int drawing_check_outputs(const drawing *);
 /* Maps of conditioning, control pictures and image prompts with their networks. */

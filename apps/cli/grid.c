@@ -114,7 +114,7 @@ static int check_command_line(const drawing *d, const void *self)
     if (arguments_given(&d->arguments, "columns") && r->values.axes[1])
         return complain_usage("--columns is for grids with --x alone: with --y the columns are those of --x");
     if (!along(r, "model"))
-        status = drawing_check(d);
+        status = drawing_check_model(d);
     return status;
 }
 
@@ -140,6 +140,9 @@ static int make_cells(grid_run *r)
     draw_values *base = &r->values.draw;
     if (base->seed.random) /* one for all of them */
         base->seed = (seed_choice){kiln_seed_random(), false};
+    if (base->variation_seed.random &&
+        (base->seeding.variation_strength > 0 || along(r, "variation-strength")))
+        base->variation_seed = (seed_choice){kiln_seed_random(), false};
     int status = grid_cells_make(&r->cells, base);
     for (int i = 0; i < r->cells.count; i++)
         if (r->cells.cell[i].values.seed.random)

@@ -235,6 +235,20 @@ typedef struct kiln_sampling {
     double rho;                  /* exponent of Karras and Polyexponential; 0: 7, and 1 */
 } kiln_sampling;
 
+/* From which noise a picture begins, beyond its seed; the names are those of A1111's "Extra" beside the seed. Zeros: from
+ * the seed's own. */
+typedef struct kiln_seeding {
+    /* The noise goes this share (0..1) of the way, along the arc, to that of another seed. Picture k of a batch then has the
+     * same seed and variation_seed + k. */
+    double variation_strength;
+    uint64_t variation_seed;
+    /* px: as far as noise goes, the picture is the one that the seed gives at this size, in the middle of the other; 0 */
+    int resize_width, resize_height;
+    /* The steps' own fresh noise is that of seed + this (ENSD; 31337 repeats NovelAI's pictures); 0: what follows the noise
+     * of the start. Without effect on samplers that draw from a Brownian path. */
+    int64_t eta_noise_seed_delta;
+} kiln_seeding;
+
 /* A LoRA, or a file of its family, over the model's weights. */
 typedef struct kiln_lora {
     const char *path;
@@ -252,7 +266,8 @@ typedef struct kiln_draw_options {
     double cfg_rescale; /* 0..1, 0 */
     kiln_guidance guidance;
     kiln_sampling sampling;
-    uint64_t seed;        /* of the first picture; picture k of a batch has seed + k */
+    uint64_t seed; /* of the first picture; picture k of a batch has seed + k */
+    kiln_seeding seeding;
     const char *rng;      /* "cpu": torch's CPU generator; "nv": CUDA's Philox. Default "cpu" */
     const char *sampler;  /* "DPM++ 2M" by default; "model": the folder's scheduler_config.json */
     const char *schedule; /* "Automatic", "Karras", "Uniform", ...; NULL: the sampler's own */

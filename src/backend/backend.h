@@ -13,6 +13,7 @@ typedef struct kernel_arguments {
     const void *input[OP_MAX_INPUTS]; /* activations; parameters that the kernel did not pack: plain f32 */
     void *output;                     /* may be input[in_place] when the kernel allows it */
     void *scratch;                    /* kernel->scratch_bytes, aligned to 64 */
+    void *note;                       /* see kernel; NULL: nobody reads one, or nobody left one */
     int threads;
 } kernel_arguments;
 
@@ -24,6 +25,11 @@ typedef struct kernel {
     size_t scratch_bytes;
     int in_place;    /* input whose buffer the output may take over when it dies here; -1: none */
     uint32_t packed; /* bit k: input k is a parameter that lives inside the kernel */
+    /* What a kernel found on its way and the one that goes back over it would have to find again: attention leaves one, its
+     * gradient reads it. A kernel of a pass forward says how large it is; the other says so, too, and which input (counted
+     * from 1) is the result of the one that left it. */
+    size_t note_bytes;
+    int note_of;
 } kernel;
 
 typedef struct kernel_request {

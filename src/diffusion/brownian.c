@@ -1,6 +1,8 @@
 /* brownian.c - see brownian.h. */
 #include "diffusion/brownian.h"
 
+#include "base/clones.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,32 +31,48 @@ typedef struct words {
     uint32_t w[WORDS][LANES];
 } words;
 
+/* Half of the lanes, every word in 64 bits as its products are. Said outright: left to itself, GCC unrolls the loop over
+ * the lanes and finds no vectors in it. */
+typedef uint64_t half __attribute__((vector_size(8 * LANES / 2)));
+
+typedef struct half_words {
+    half w0, w1, w2, w3;
+} half_words;
+
 /* Philox4x32-10: ten rounds of two multiplications. */
-static void philox(uint32_t c0, uint32_t c1, uint32_t c2, uint64_t key, words *x)
+INLINE half_words philox_half(half_words x, uint64_t key)
 {
-    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-    for (uint32_t i = 0; i < LANES; i++) {
-        x->w[0][i] = c0;
-        x->w[1][i] = c1;
-        x->w[2][i] = c2 + i;
-        x->w[3][i] = 0x4B494C4Eu;
-    }
+    uint64_t k0 = (uint32_t)key, k1 = key >> 32;
     for (int round = 0; round < 10; round++) {
-        for (int i = 0; i < LANES; i++) {
-            uint64_t a = (uint64_t)x->w[0][i] * 0xD2511F53u, b = (uint64_t)x->w[2][i] * 0xCD9E8D57u;
-            x->w[0][i] = (uint32_t)(b >> 32) ^ x->w[1][i] ^ k0;
-            x->w[1][i] = (uint32_t)b;
-            x->w[2][i] = (uint32_t)(a >> 32) ^ x->w[3][i] ^ k1;
-            x->w[3][i] = (uint32_t)a;
+        half a = x.w0 * 0xD2511F53u, b = x.w2 * 0xCD9E8D57u;
+        x.w0 = (b >> 32) ^ x.w1 ^ k0;
+        x.w1 = b & 0xFFFFFFFFu;
+        x.w2 = (a >> 32) ^ x.w3 ^ k1;
+        x.w3 = a & 0xFFFFFFFFu;
+        k0 = (uint32_t)(k0 + 0x9E3779B9u);
+        k1 = (uint32_t)(k1 + 0xBB67AE85u);
+    }
+    return x;
+}
+
+INLINE void philox(uint32_t c0, uint32_t c1, uint32_t c2, uint64_t key, words *out)
+{
+    const half none = {0}, numbers = {0, 1, 2, 3, 4, 5, 6, 7};
+    for (int part = 0; part < LANES; part += LANES / 2) {
+        half third = (numbers + ((uint64_t)c2 + (uint64_t)part)) & 0xFFFFFFFFu;
+        half_words x = philox_half((half_words){none + c0, none + c1, third, none + 0x4B494C4Eu}, key);
+        for (int i = 0; i < LANES / 2; i++) {
+            out->w[0][part + i] = (uint32_t)x.w0[i];
+            out->w[1][part + i] = (uint32_t)x.w1[i];
+            out->w[2][part + i] = (uint32_t)x.w2[i];
+            out->w[3][part + i] = (uint32_t)x.w3[i];
         }
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
     }
 }
 
 /* The logarithm of a number in (0, 1], by the series of the inverse hyperbolic tangent of its mantissa. The functions of
  * the C library differ from one to the next in their last bits, and these do not. */
-static inline float log_of(float u)
+INLINE float log_of(float u)
 {
     union {
         float f;
@@ -68,7 +86,7 @@ static inline float log_of(float u)
 }
 
 /* sin(2 pi t) for |t| <= 1: less whole turns, folded to a quarter, then Taylor's series. */
-static inline float sine_of_turn(float t)
+INLINE float sine_of_turn(float t)
 {
     const float whole = 12582912; /* 1.5 2^23: adding it rounds to whole numbers */
     t = t - ((t + whole) - whole);
@@ -78,7 +96,7 @@ static inline float sine_of_turn(float t)
 }
 
 /* Box and Muller's normal numbers: element 4 c + k of the block is number k of counter c. */
-static void make_normals(const words *x, float z[BLOCK])
+INLINE void make_normals(const words *x, float z[BLOCK])
 {
     for (int pair = 0; pair < WORDS; pair += 2) {
         float first[LANES], second[LANES];
@@ -173,17 +191,24 @@ static void find_way(way *to, float level)
         to->weight[k] = (float)m.weight[k];
 }
 
+/* Those of one node for all elements. Without fused products (the build's flags for this floor) and with functions of its own,
+ * every instruction set gives the same numbers. */
+CLONES static void fill_row(uint32_t node, uint32_t bits, uint64_t seed, size_t n, float *row)
+{
+    for (size_t begin = 0; begin < n; begin += BLOCK) {
+        words x;
+        philox(node, bits, (uint32_t)(begin / WORDS), seed, &x);
+        make_normals(&x, row + begin);
+    }
+}
+
 /* The numbers of step k of the way, in its row: those of the ways' common beginning are there from the last time. */
 static const float *numbers_of(brownian *path, const way *steps, int k)
 {
     float *row = path->rows + (size_t)k * path->stride;
     if (path->kept[k] == steps->node[k] && path->kept_bits[k] == steps->bits[k])
         return row;
-    for (size_t begin = 0; begin < path->n; begin += BLOCK) {
-        words x;
-        philox(steps->node[k], steps->bits[k], (uint32_t)(begin / WORDS), path->seed, &x);
-        make_normals(&x, row + begin);
-    }
+    fill_row(steps->node[k], steps->bits[k], path->seed, path->n, row);
     path->kept[k] = steps->node[k];
     path->kept_bits[k] = steps->bits[k];
     return row;

@@ -1,6 +1,8 @@
 /* noise.c - see noise.h. */
 #include "diffusion/noise.h"
 
+#include "base/clones.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -22,21 +24,28 @@ static double uniform_double(noise_source *s)
 
 /* ------------------------------------------- Cephes' single-precision functions, as torch's build rounds them */
 
+/* x = mantissa 2^*exponent with 0.5 <= mantissa < 1, for x normal and above 0: frexpf, but in vectors. */
+INLINE float mantissa_of(float x, float *exponent)
+{
+    union {
+        float number;
+        uint32_t bits;
+    } m = {.number = x};
+    *exponent = (float)((int32_t)(m.bits >> 23) - 126);
+    m.bits = (m.bits & 0x7FFFFFu) | 0x3F000000u;
+    return m.number;
+}
+
 /* Natural logarithm, 0 < x <= 1 and x normal. x = 2^e (1 + r) with 1 + r in [sqrt(1/2), sqrt(2)). */
-static float log_single(float x)
+INLINE float log_single(float x)
 {
     static const float p[] = {7.0376836292E-2f,  -1.1514610310E-1f, 1.1676998740E-1f,
                               -1.2420140846E-1f, 1.4249322787E-1f,  -1.6668057665E-1f,
                               2.0000714765E-1f,  -2.4999993993E-1f, 3.3333331174E-1f};
-    int exponent;
-    float r = frexpf(x, &exponent); /* [0.5, 1) */
-    float e = (float)exponent;
-    if (r < 0.707106781186547524f) {
-        e -= 1.0f;
-        r = (r - 1.0f) + r;
-    } else {
-        r -= 1.0f;
-    }
+    float e, half = mantissa_of(x, &e);
+    bool low = half < 0.707106781186547524f;
+    e = low ? e - 1.0f : e;
+    float r = low ? (half - 1.0f) + half : half - 1.0f;
     float z = r * r, y = p[0];
     for (size_t i = 1; i < sizeof p / sizeof *p; i++)
         y = fmaf(y, r, p[i]);
@@ -47,9 +56,9 @@ static float log_single(float x)
 }
 
 /* Sine and cosine, 0 <= x < 8192: reduced to [-pi/4, pi/4] by three parts of pi/4, then a polynomial each. */
-static void sine_cosine_single(float x, float *sine, float *cosine)
+INLINE void sine_cosine_single(float x, float *sine, float *cosine)
 {
-    uint32_t octant = ((uint32_t)(x * 1.27323954473516f) + 1) & ~1u;
+    int32_t octant = ((int32_t)(x * 1.27323954473516f) + 1) & ~1;
     float y = (float)octant;
     x = fmaf(y, -0.78515625f, x);
     x = fmaf(y, -2.4187564849853515625e-4f, x);
@@ -60,18 +69,15 @@ static void sine_cosine_single(float x, float *sine, float *cosine)
     float s = fmaf(fmaf(-1.9515295891E-4f, z, 8.3321608736E-3f), z, -1.6666654611E-1f);
     s = fmaf(s * z, x, x);
     bool swapped = (octant & 2) != 0;
-    *sine = swapped ? c : s;
-    *cosine = swapped ? s : c;
-    if (octant & 4)
-        *sine = -*sine;
-    if ((octant + 2) & 4)
-        *cosine = -*cosine;
+    float up = swapped ? c : s, across = swapped ? s : c;
+    *sine = octant & 4 ? -up : up;
+    *cosine = (octant + 2) & 4 ? -across : across;
 }
 
 /* --------------------------------------------------------------------------------- torch.randn */
 
 /* Sixteen uniforms become sixteen normals: Box-Muller on (0, 8), (1, 9) and so on. */
-static void normals_of_uniforms(float values[16])
+INLINE void normals_of_uniforms(float values[16])
 {
     for (int i = 0; i < 8; i++) {
         float radius = sqrtf(-2.0f * log_single(1.0f - values[i])), sine, cosine;
@@ -82,17 +88,24 @@ static void normals_of_uniforms(float values[16])
     }
 }
 
+/* Fused products are asked for by name where torch fuses, and no others are (the build's flags for this floor): every
+ * instruction set gives the same numbers. */
+CLONES static void normals_of_blocks(float *values, size_t blocks)
+{
+    for (size_t i = 0; i < blocks; i++)
+        normals_of_uniforms(values + 16 * i);
+}
+
 static void fill_torch_blocks(noise_source *s, float *out, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         out[i] = uniform_single(s);
-    for (size_t i = 0; i + 16 <= n; i += 16)
-        normals_of_uniforms(out + i);
+    normals_of_blocks(out, n / 16);
     if (n % 16) {
         /* A last block that is not whole: the last sixteen are drawn anew. */
         for (size_t i = n - 16; i < n; i++)
             out[i] = uniform_single(s);
-        normals_of_uniforms(out + n - 16);
+        normals_of_blocks(out + n - 16, 1);
     }
 }
 

@@ -4,12 +4,12 @@
 
 #include <math.h>
 
-/* From sigma down to `target` by the slope at the middle; straight down to 0. */
+/* From sigma down to `target` by the slope at the middle; straight down to 0, and from noise alone. */
 static kiln_status midpoint(const sampling *s, float *x, float sigma, float target, const float *x0,
                             kiln_error *err)
 {
     float *ahead = sampling_row(s, 2), *x0_ahead = sampling_row(s, 3);
-    if (!(target > 0)) {
+    if (!(target > 0) || sampling_is_noise_alone(sigma)) {
         for (size_t k = 0; k < s->n; k++)
             x[k] = x[k] + (x[k] - x0[k]) / sigma * (target - sigma);
         return KILN_OK;

@@ -226,12 +226,30 @@ static kiln_status try_step(const sampling *s, progress *p, float *x, kiln_error
     return status ? status : tell(s, p, x, err);
 }
 
+/* The error allowed to a step is a share of x where it begins: more than all of x where it ends, from noise alone. So
+ * the first step is Euler's, to the highest level that EDM knows, which hides a picture as well. */
+static kiln_status leave_noise_alone(const sampling *s, progress *p, float *x, kiln_error *err)
+{
+    const float hidden = 80, sigma = level(p->at);
+    if (!sampling_is_noise_alone(sigma) || hidden <= level(p->end))
+        return KILN_OK;
+    kiln_status status = find_noise(s, x, p->at, EPS, err);
+    const float *eps = sampling_row(s, EPS), *x0 = sampling_row(s, X0);
+    for (size_t k = 0; k < s->n; k++)
+        x[k] = x0[k] + hidden * eps[k];
+    p->at = -log((double)hidden);
+    return status ? status : tell(s, p, x, err);
+}
+
 static kiln_status run_adaptive(const sampling *s, float *x, kiln_error *err)
 {
     const sampler_plan *plan = s->plan;
     progress p = {
         .begin = -log((double)plan->sigmas[0]), .end = -log((double)plan->sigmas[plan->count]), .h = 0.05};
     p.at = p.begin;
+    kiln_status begun = leave_noise_alone(s, &p, x, err);
+    if (begun)
+        return begun;
     memcpy(sampling_row(s, PREVIOUS), x, s->n * sizeof *x);
     for (int tries = 0; p.at < p.end - 1e-5; tries++) {
         kiln_status status = try_step(s, &p, x, err);

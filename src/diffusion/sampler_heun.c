@@ -11,7 +11,7 @@ static kiln_status step(const sampling *s, float *x, int i, float sigma_hat, flo
         slope[k] = (x[k] - x0[k]) / sigma_hat;
         ahead[k] = x[k] + slope[k] * dt;
     }
-    if (next > 0) {
+    if (next > 0 && !sampling_is_noise_alone(sigma_hat)) {
         kiln_status status = i + 1 < plan->count ? sampling_denoise(s, ahead, i + 1, x0_ahead, err)
                                                  : sampling_denoise_at(s, ahead, next, x0_ahead, err);
         if (status)

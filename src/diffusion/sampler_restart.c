@@ -22,7 +22,7 @@ static kiln_status heun(const sampling *s, float *x, int i, float next, kiln_err
         slope[k] = (x[k] - x0[k]) / sigma;
         ahead[k] = ratio * x[k] + (1 - ratio) * x0[k];
     }
-    if (!status && next > 0) {
+    if (!status && next > 0 && !sampling_is_noise_alone(sigma)) {
         status = sampling_denoise_at(s, ahead, next, x0_ahead, err);
         for (size_t k = 0; k < s->n; k++)
             ahead[k] = x[k] + (slope[k] + (ahead[k] - x0_ahead[k]) / next) / 2 * (next - sigma);

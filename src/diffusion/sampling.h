@@ -78,6 +78,15 @@ kiln_status sampling_step_done(const sampling *s, int i, float *x, const float *
 kiln_status sampling_churn(const sampling *s, float *x, int i, float *noise, float *sigma_hat,
                            kiln_error *err);
 
+/* Whether there is nothing but noise at this level: where models of zero terminal SNR begin (4096). A step from there to the
+ * levels of a picture multiplies what the network says of its lower end, its errors included, by half the ratio of the two:
+ * methods that look there take the first step as Euler does, which is exact as long as x_0 does not change. Levels of models
+ * with a finite beginning are below (700 at most, Stable Video Diffusion's). */
+static inline bool sampling_is_noise_alone(float sigma)
+{
+    return sigma >= 1000;
+}
+
 /* ------------------------------------------------------------------------------- for plan functions */
 
 /* The timestep of a noise level of the plan. */

@@ -64,13 +64,13 @@ double sigma_karras(double sigma_min, double sigma_max, double rho, double ramp)
     return pow(high + ramp * (low - high), rho);
 }
 
-/* ------------------------------------------------------------------------------- Beta(0.6, 0.6) */
+/* ------------------------------------------------------------------------------- Beta(a, b) */
 
 /* The continued fraction of the regularised incomplete beta function, by Lentz's method (Abramowitz and
- * Stegun 26.5.8), with a = b = 0.6. Converges fast for x <= 1/2. */
-static double incomplete_beta(double x)
+ * Stegun 26.5.8). Converges fast for x <= 1/2. */
+static double incomplete_beta(double x, double a, double b)
 {
-    const double a = 0.6, b = 0.6, tiny = 1e-300;
+    const double tiny = 1e-300;
     double front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x)) / a;
     double f = 1, c = 1, d = 0;
     for (int i = 0; i <= 300; i++) {
@@ -93,18 +93,23 @@ static double incomplete_beta(double x)
 
 double beta_quantile(double p)
 {
+    return beta_quantile_of(p, 0.6, 0.6);
+}
+
+double beta_quantile_of(double p, double a, double b)
+{
     if (!(p > 0))
         return 0;
     if (p >= 1)
         return 1;
-    if (p > 0.5) /* the distribution is symmetric */
-        return 1 - beta_quantile(1 - p);
+    if (p > (a == b ? 0.5 : incomplete_beta(0.5, a, b))) /* seen from the other side */
+        return 1 - beta_quantile_of(1 - p, b, a);
     double low = 0, high = 0.5;
     for (int i = 0; i < 200 && high - low > 1e-17 * high; i++) {
         double middle = (low + high) / 2;
         if (middle == low || middle == high)
             break;
-        if (incomplete_beta(middle) < p)
+        if (incomplete_beta(middle, a, b) < p)
             low = middle;
         else
             high = middle;
@@ -219,15 +224,46 @@ static void beta(curve_request *r)
 }
 
 /* ComfyUI: quantiles of whole timesteps, those that fall together once. */
-static void beta_timesteps(curve_request *r)
+static void beta_timesteps(curve_request *r, double a, double b)
 {
     int last = -1;
     r->count = 0;
     for (int i = 0; i < r->steps; i++) {
-        int t = (int)rint(beta_quantile(1 - (double)i / r->steps) * (r->table->count - 1));
+        int t = (int)rint(beta_quantile_of(1 - (double)i / r->steps, a, b) * (r->table->count - 1));
         if (t != last)
             r->out[r->count++] = r->table->sigma[t];
         last = t;
+    }
+}
+
+/* `points` values of an arc tangent around `pivot`, from `first` down to `last`; the last one is not written. */
+static void arc_down(float *out, int points, double slope, double pivot, double first, double last)
+{
+    double high = atan(slope * pivot), low = atan(-slope * (points - 1 - pivot));
+    for (int i = 0; i + 1 < points; i++)
+        out[i] = (float)(last + (first - last) * (atan(-slope * (i - pivot)) - low) / (high - low));
+}
+
+/* RES4LYF's, of which both halves bend at 60% of the steps; there for levels up to 1. */
+static void bong_tangent(curve_request *r)
+{
+    int points = r->steps + 2, middle = (int)(points * 0.6);
+    double slope = 0.2 / (points / 40.0);
+    arc_down(r->out, middle, slope, middle, r->high, r->high / 2);
+    arc_down(r->out + middle - 1, points - middle, slope, 0, r->high / 2, 0);
+}
+
+/* Levels outside of the limits become the limit, once. */
+static void laplace(curve_request *r)
+{
+    const double scale = 0.5, least = 1e-5;
+    r->count = 0;
+    for (int i = 0; i < r->steps; i++) {
+        double x = linspace_f64(0, 1, r->steps, i), sign = (x < 0.5) - (x > 0.5);
+        double sigma = exp(-scale * sign * log(1 - 2 * fabs(0.5 - x) + least));
+        float limited = (float)fmin(fmax(sigma, r->low), r->high);
+        if (r->count == 0 || limited < r->out[r->count - 1])
+            r->out[r->count++] = limited;
     }
 }
 
@@ -286,7 +322,16 @@ static void draw_curve(curve_request *r, sigma_curve curve)
         kl_optimal_zero(r);
         break;
     case SIGMAS_BETA_TIMESTEPS:
-        beta_timesteps(r);
+        beta_timesteps(r, 0.6, 0.6);
+        break;
+    case SIGMAS_BETA_57:
+        beta_timesteps(r, 0.5, 0.7);
+        break;
+    case SIGMAS_BONG_TANGENT:
+        bong_tangent(r);
+        break;
+    case SIGMAS_LAPLACE:
+        laplace(r);
         break;
     case SIGMAS_LINEAR_QUADRATIC:
         linear_quadratic(r);

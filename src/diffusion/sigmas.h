@@ -38,9 +38,15 @@
       "many steps at both ends, by quantiles of Beta(0.6, 0.6) over noise: A1111's")                         \
     X(BETA_TIMESTEPS, "Beta timesteps", "beta_timesteps", "beta_comfy",                                      \
       "the same over timesteps: ComfyUI's beta")                                                             \
+    X(BETA_57, "Beta 57", "beta57", "beta_57",                                                               \
+      "Beta timesteps of Beta(0.5, 0.7): more of them at low noise, as RES4LYF has it")                      \
+    X(BONG_TANGENT, "Bong tangent", "bong_tangent", NULL,                                                    \
+      "two arc tangents that meet at half the noise at 60% of the steps, RES4LYF's: for flow models")        \
+    X(LAPLACE, "Laplace", "laplace", NULL,                                                                   \
+      "quantiles of Laplace's distribution of log noise: most steps around level 1")                         \
     X(LINEAR_QUADRATIC, "Linear quadratic", "linear_quadratic", NULL,                                        \
       "slow linear beginning, then quadratic: for flow models of video")                                     \
-    X(TRAILING, "Trailing", "trailing", NULL,                                                                \
+    X(TRAILING, "Trailing", "trailing", "turbo",                                                             \
       "timesteps counted from the last: right for zero terminal SNR and few steps")                          \
     X(LEADING, "Leading", "leading", NULL, "timesteps counted from the first: leaves the highest noise out") \
     X(LINSPACE, "Linspace", "linspace", NULL, "whole timesteps from the last to the first, evenly")
@@ -70,18 +76,20 @@ typedef struct sigma_options {
  * them.
  *
  *   *out    *count + 1 levels; the last is 0, except for KL_OPTIMAL, where it is sigma_min. Caller frees.
- *   *count  the steps that they make: `steps`, except for DDIM, whose spacing may not divide evenly, and Beta
- *           timesteps, where timesteps may fall together.
+ *   *count  the steps that they make: `steps`, except for DDIM, whose spacing may not divide evenly, and where
+ *           levels fall together: Beta timesteps, Beta 57, Laplace.
  *
  * KILN_BAD_ARGUMENT when steps or the limits are out of range. Sources: Karras et al. 2022 eq. 5 (karras);
  * Sabour et al. 2024, arXiv:2404.14507 (align your steps, kl_optimal eq. 19); Lee et al. 2024,
- * arXiv:2407.12173 (beta). */
+ * arXiv:2407.12173 (beta); Hang et al. 2024,
+ * arXiv:2407.03297 (laplace, mean 0 and scale 0.5 as ComfyUI's node has them). */
 kiln_status sigmas_new(const schedule *schedule, sigma_curve curve, int steps, const sigma_options *options,
                        float **out, int *count, kiln_error *err);
 
 /* Single values shared with the diffusers view, in double: i of count. */
 double sigma_karras(double sigma_min, double sigma_max, double rho, double ramp);
-/* Quantile function of the Beta(0.6, 0.6) distribution, 0 <= p <= 1. */
+/* Quantile function of the Beta(a, b) distribution, 0 <= p <= 1; and of the usual Beta(0.6, 0.6). */
+double beta_quantile_of(double p, double a, double b);
 double beta_quantile(double p);
 
 #endif

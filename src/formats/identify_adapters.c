@@ -31,6 +31,18 @@ static const tensor_entry *containing(const tensor_file *file, const char *part)
     return NULL;
 }
 
+/* LyCORIS' whole differences and norms, in a file that has nothing else. */
+static const tensor_entry *whole_difference(const tensor_file *file)
+{
+    for (size_t i = 0; i < tensor_file_count(file); i++) {
+        const char *name = tensor_file_entry(file, i)->name;
+        if ((begins(name, "lora_") || begins(name, "lycoris_")) &&
+            (ends(name, ".diff") || ends(name, ".w_norm")))
+            return tensor_file_entry(file, i);
+    }
+    return NULL;
+}
+
 /* The width of the text that the adapted cross-attention reads. */
 static int context_width(const tensor_file *file)
 {
@@ -44,7 +56,7 @@ static int context_width(const tensor_file *file)
             return (int)entry->shape.dim[1];
         if (key && entry->shape.rank >= 2 &&
             (strstr(entry->name, "lora_down.") || strstr(entry->name, "lora.down.") ||
-             strstr(entry->name, "lora_A.")))
+             strstr(entry->name, "lora_A.") || ends(entry->name, ".diff")))
             return (int)entry->shape.dim[1];
     }
     return 0;
@@ -97,21 +109,29 @@ static void family_from_names(const tensor_file *file, identity *out)
     }
 }
 
+static bool identify_dialect(const tensor_file *file, identity *out)
+{
+    for (size_t i = 0; i < sizeof dialects / sizeof *dialects; i++) {
+        const tensor_entry *found = containing(file, dialects[i].part);
+        if (!found)
+            continue;
+        SAY(dialect, "%s", dialects[i].dialect);
+        if (dialects[i].down && found->shape.rank >= 2)
+            out->rank = (int)found->shape.dim[0];
+        return true;
+    }
+    if (!whole_difference(file))
+        return false;
+    SAY(dialect, "LyCORIS full");
+    return true;
+}
+
 static bool identify_lora(const tensor_file *file, identity *out)
 {
-    const tensor_entry *found = NULL;
-    size_t which = 0;
-    for (size_t i = 0; i < sizeof dialects / sizeof *dialects && !found; i++) {
-        found = containing(file, dialects[i].part);
-        which = i;
-    }
-    if (!found)
+    if (!identify_dialect(file, out))
         return false;
     out->kind = WEIGHTS_LORA;
     out->supported = true;
-    SAY(dialect, "%s", dialects[which].dialect);
-    if (dialects[which].down && found->shape.rank >= 2)
-        out->rank = (int)found->shape.dim[0];
     identify_by_context(out, context_width(file));
     if (!out->family)
         family_from_metadata(file, out);

@@ -10,6 +10,7 @@
 #include "pipeline/image_api.h"
 #include "pipeline/inpaint.h"
 #include "pipeline/outpaint_parts.h"
+#include "pipeline/seeding.h"
 
 #include <kiln/edit.h>
 
@@ -76,7 +77,8 @@ static kiln_inpaint_options window_options(const outpainting *p, int index)
     w.draw = words_options(&p->words, p->index, &o->draw);
     w.draw.batch = 1;
     w.draw.init = NULL;
-    w.draw.seed = o->draw.seed + (uint64_t)p->index + (uint64_t)index;
+    seeding_take_picture(&w.draw, p->index);
+    seeding_take_part(&w.draw, index);
     w.draw.progress = p->progress;
     w.draw.user = p->progress_self;
     w.match_colour = o->match_colour;

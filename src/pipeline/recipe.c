@@ -5,6 +5,7 @@
 #include "pipeline/loras.h"
 #include "pipeline/model_words.h"
 #include "pipeline/request.h"
+#include "pipeline/seeding.h"
 
 #include <errno.h>
 #include <math.h>
@@ -101,7 +102,9 @@ char *request_infotext(const kiln_session *s, const request *r, int index)
     if (sampler_plan_curve(r->sampler)[0])
         set_format(t, "Schedule type", "%s", sampler_plan_curve(r->sampler));
     recipe_set_real(t, "CFG scale", o->cfg);
-    set_format(t, "Seed", "%" PRIu64, o->seed + (uint64_t)index);
+    set_format(t, "Seed", "%" PRIu64, seeding_seed(o, index));
+    seeding_add_fields(o, index,
+                       sampler_plan_is_stochastic(r->sampler) && !sampler_plan_is_brownian(r->sampler), t);
     set_format(t, "Size", "%dx%d", r->width, r->height);
     add_model(t, s->model);
     if (r->kind.picture)
@@ -224,6 +227,7 @@ void kiln_recipe_apply(const kiln_recipe *r, kiln_draw_options *o)
     const char *seed = infotext_get(r->text, "Seed"), *rng = infotext_get(r->text, "RNG");
     if (seed)
         o->seed = strtoull(seed, NULL, 10);
+    seeding_read_fields(r->text, o);
     /* A1111 leaves RNG out when the GPU drew the noise, which is what "nv" repeats. */
     o->rng = rng && strcasecmp(rng, "CPU") == 0 ? "cpu" : "nv";
     if (infotext_get(r->text, "Sampler"))

@@ -5,6 +5,7 @@
 #include "image/image_tensor.h"
 #include "image/resize.h"
 #include "pipeline/image_api.h"
+#include "pipeline/seeding.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -57,7 +58,7 @@ static kiln_draw_options tile_options(const redrawing *r, int k, int width, int 
     o.height = height;
     o.batch = 1;
     o.init = NULL;
-    o.seed += (uint64_t)k;
+    seeding_take_part(&o, k);
     control_part_give(&r->controls, &o);
     return o;
 }

@@ -8,6 +8,7 @@
 #include "pipeline/guiding.h"
 #include "pipeline/image_api.h"
 #include "pipeline/loras.h"
+#include "pipeline/seeding.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -93,6 +94,8 @@ static kiln_status check_numbers(const kiln_draw_options *o, request_kind kind, 
         status = request_check_number("cfg_rescale", o->cfg_rescale, 0, 1, err);
     if (status == KILN_OK)
         status = guiding_check(&o->guidance, err);
+    if (status == KILN_OK)
+        status = seeding_check(o, err);
     if (status == KILN_OK)
         status = request_check_number("clip_skip", o->clip_skip, 1, 100, err);
     if (status == KILN_OK)

@@ -2,6 +2,7 @@
 #include "pipeline/texts.h"
 
 #include "formats/name_index.h"
+#include "pipeline/seeding.h"
 #include "pipeline/templates.h"
 
 #include <stdlib.h>
@@ -93,7 +94,7 @@ static kiln_status fill_all(texts *t, const kiln_draw_options *o, kiln_error *er
     if (status == KILN_OK)
         status = apply_styles(t, &open, o, err);
     for (int k = 0; status == KILN_OK && k < o->batch; k++)
-        status = fill_picture(t, &open, &known, k, o->seed + (uint64_t)k, err);
+        status = fill_picture(t, &open, &known, k, seeding_seed(o, k), err);
     if (status == KILN_OK)
         forget_plain(t);
     name_index_fini(&known);

@@ -10,6 +10,7 @@
 #include "pipeline/image_api.h"
 #include "pipeline/loras.h"
 #include "pipeline/preview.h"
+#include "pipeline/seeding.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -222,7 +223,7 @@ static kiln_status replace_masked(work *w, float *x, kiln_error *err)
     float *fresh = calloc(w->n, sizeof *fresh);
     noise_source *own = malloc(sizeof *own);
     if (fresh && own && w->source.content == CONTENT_NOISE) {
-        noise_init(own, w->request.noise, w->request.options->seed + (uint64_t)w->index);
+        noise_init(own, w->request.noise, seeding_seed(w->request.options, w->index));
         noise_fill(own, fresh, w->n);
     }
     for (size_t i = 0; fresh && own && i < w->n; i++) {
@@ -266,18 +267,27 @@ static void fill_low(work *w)
     add_noise_vp(w->source.low, w->extra, w->source.low_alpha, w->extra, count);
 }
 
+static kiln_status start_noise(work *w, float *noise, kiln_error *err)
+{
+    const kiln_model *m = w->session->model;
+    noise_shape s = {drawing_channels(m), w->drawing.height, w->drawing.width};
+    return seeding_start(w->request.options, w->request.noise, w->index, s, autoencode_factor(m), &w->noise,
+                         noise, err);
+}
+
 static kiln_status start(work *w, float *x, float *noise, kiln_error *err)
 {
-    noise_init(&w->noise, w->request.noise, w->request.options->seed + (uint64_t)w->index);
+    noise_init(&w->noise, w->request.noise, seeding_seed(w->request.options, w->index));
     if (w->request.extra == EXTRA_LOW)
         fill_low(w);
     bool from_image = w->source.picture || w->source.latents;
     kiln_status status = steering_noise(w->steering, &w->noise, err);
     if (status == KILN_OK && from_image && needs_image(w))
         status = start_image(w, x, noise, err);
+    if (status == KILN_OK)
+        status = start_noise(w, noise, err);
     if (status != KILN_OK)
         return status;
-    noise_fill(&w->noise, noise, w->n);
     if (w->noise_at_start)
         memcpy(w->noise_at_start, noise, w->n * sizeof *noise);
     sampler_start(w->request.sampler, noise, from_image && !w->request.pure_noise ? x : NULL, x, w->n);
@@ -286,6 +296,7 @@ static kiln_status start(work *w, float *x, float *noise, kiln_error *err)
         if (w->request.extra == EXTRA_MASKED)
             status = fill_masked(w, noise, err);
     }
+    seeding_restart(w->request.options, w->request.noise, w->index, &w->noise);
     if (from_image && w->index + 1 == w->request.options->batch)
         session_drop(w->session, NETWORK_VAE_ENCODER);
     return status;
@@ -340,7 +351,7 @@ kiln_status work_latents(work *w, int index, float *x, kiln_error *err)
         status = work_tell(w, "draw", 0, sampler_plan_steps(w->request.sampler), NULL, err);
     step_noise from = {.stream = &w->noise};
     if (status == KILN_OK && sampler_plan_is_brownian(w->request.sampler))
-        status = brownian_new(&from.path, w->request.options->seed + (uint64_t)index, w->n, err);
+        status = brownian_new(&from.path, seeding_seed(w->request.options, index), w->n, err);
     sampler_calls calls = {.noise = give_noise, .noise_self = &from, .on_step = on_step, .on_step_self = w};
     if (status == KILN_OK)
         status = drawing_run(&w->drawing, &calls, x, err);

@@ -18,7 +18,7 @@ typedef struct step {
     const void *parameter[OP_MAX_INPUTS];
     packed *taken[OP_MAX_INPUTS]; /* plain parameters this step holds */
     int live[OP_MAX_INPUTS];      /* 1 + the live parameter behind an input; 0: none */
-    int output, scratch;          /* buffer; scratch -1: none */
+    int output, scratch, note;    /* buffer; scratch, note -1: none */
     double flops, bytes;
 } step;
 
@@ -51,6 +51,10 @@ void fusion_count_users(fusion *);
 void plan_fuse(node *nodes, int count, const bool *pinned);
 /* fuse_norms.c: the same for plans with a reverse pass. */
 void plan_fuse_norms(node *nodes, int count, const bool *pinned);
+/* layout.c: whether a value only looks at memory of another. */
+bool plan_is_view(const plan *, int node);
+/* layout.c: make the buffers of all steps, and place them. */
+kiln_status plan_lay_out(plan *, kiln_error *);
 /* memory.c: give every buffer its offset; returns the bytes needed. */
 size_t plan_place(buffer *buffers, int count);
 /* The largest sum of buffers alive at one step, without those that live to the end; 0 when memory is short. */

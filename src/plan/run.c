@@ -158,6 +158,7 @@ static kiln_status run_step(const run *r, int i, trace_function trace, void *tra
     const step *s = &p->steps[i];
     kernel_arguments a = {.output = at_buffer(r, s->output),
                           .scratch = at_buffer(r, s->scratch),
+                          .note = at_buffer(r, s->note),
                           .threads = p->options.threads};
     for (int k = 0; k < p->work.nodes[s->node].input_count; k++)
         a.input[k] = s->parameter[k] ? s->parameter[k]

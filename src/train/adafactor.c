@@ -2,7 +2,7 @@
  * as the sums of its rows and columns, v[r][c] = row[r] col[c] / mean(row); the update is limited in its
  * root-mean-square; without a given rate it is relative to the parameter's own size. A tensor [a, b, c, d] is
  * the matrix [a, b c d]. */
-#include "backend/cpu/clones.h"
+#include "base/clones.h"
 #include "train/optimizer_parts.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* adamw.c - AdamW (Loshchilov and Hutter 2019, algorithm 2), in torch's order of operations:
  *   p *= 1 - lr wd;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
  *   p -= lr/(1-b1^t) * m / (sqrt(v)/sqrt(1-b2^t) + eps) */
-#include "backend/cpu/clones.h"
+#include "base/clones.h"
 #include "train/optimizer_parts.h"
 
 #include <math.h>

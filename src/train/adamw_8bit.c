@@ -8,7 +8,7 @@
  *
  * Easy to get wrong: a second moment that rounds to 0 while the first does not would make an enormous step;
  * so it takes the smallest entry above 0 instead. */
-#include "backend/cpu/clones.h"
+#include "base/clones.h"
 #include "train/optimizer_parts.h"
 
 #include <math.h>

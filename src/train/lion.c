@@ -1,6 +1,6 @@
 /* lion.c - Lion (Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", algorithm 2):
  *   p -= lr (sign(b1 m + (1-b1) g) + wd p);  m = b2 m + (1-b2) g */
-#include "backend/cpu/clones.h"
+#include "base/clones.h"
 #include "train/optimizer_parts.h"
 
 typedef struct lion {

@@ -6,8 +6,8 @@
  * inside the network (biases, norms, embeddings, the first and the last convolution) goes with AdamW.
  *
  * Matrices are shared out among the threads, each whole: the bytes do not depend on their number. */
-#include "backend/cpu/clones.h"
 #include "backend/cpu/orthogonalize.h"
+#include "base/clones.h"
 #include "base/pages.h"
 #include "train/optimizer_parts.h"
 

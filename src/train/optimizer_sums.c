@@ -1,7 +1,7 @@
 /* optimizer_sums.c - work and sums in blocks; the norm of all gradients. */
 #include "train/optimizer_parts.h"
 
-#include "backend/cpu/clones.h"
+#include "base/clones.h"
 
 #include <math.h>
 

@@ -1,7 +1,7 @@
 /* prodigy.c - Prodigy (Mishchenko and Defazio 2023, algorithm 4): Adam whose rate grows to an estimate d of
  * the distance to the solution, from how far the parameters have gone along their gradients. state: m, v, s,
  * p0 (the start). */
-#include "backend/cpu/clones.h"
+#include "base/clones.h"
 #include "train/optimizer_parts.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /* sgd.c - stochastic gradient descent in torch's form:
  *   g += wd p;  b = momentum b + g (b = g at first);  p -= lr b, or with Nesterov p -= lr (g + momentum b) */
-#include "backend/cpu/clones.h"
+#include "base/clones.h"
 #include "train/optimizer_parts.h"
 
 typedef struct sgd {

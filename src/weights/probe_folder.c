@@ -215,6 +215,23 @@ static kiln_status check_known(const model_parts *parts, const json_t *index, ki
     return KILN_OK;
 }
 
+/* A training's own folder has models in it: the sentence names the newest. */
+static kiln_status no_model(const model_parts *parts, kiln_error *err)
+{
+    static const char *const newest[] = {"checkpoints/latest", "latest"};
+    for (size_t i = 0; i < sizeof newest / sizeof *newest; i++) {
+        const char *there = arena_format(&parts->memory->arena, "%s/%s", parts->path, newest[i]);
+        if (there && path_is_folder(there))
+            return fail(err, KILN_NOT_FOUND,
+                        "%s: the folder is a training's and no model; its newest checkpoint is one: %s",
+                        parts->path, there);
+    }
+    return fail(err, KILN_NOT_FOUND,
+                "%s: the folder is no model: it has neither model_index.json nor unet/, vae/ "
+                "or text_encoder/",
+                parts->path);
+}
+
 kiln_status probe_folder(model_parts *parts, const probe_options *options, kiln_error *err)
 {
     json_t *index;
@@ -238,10 +255,7 @@ kiln_status probe_folder(model_parts *parts, const probe_options *options, kiln_
             status = read_scheduler(parts, &prediction, &zero_snr, err);
     }
     if (!status && !index && !any_present(parts))
-        status = fail(err, KILN_NOT_FOUND,
-                      "%s: the folder is no model: it has neither model_index.json nor unet/, vae/ "
-                      "or text_encoder/",
-                      parts->path);
+        status = no_model(parts, err);
     json_decref(index);
     return status ? status : probe_conclude(parts, prediction, zero_snr, err);
 }

@@ -20,7 +20,8 @@ static void fill(float *x, int64_t n, uint32_t seed, float scale)
     }
 }
 
-static void plain(const attention_shape *s, const float *q, const float *k, const float *v, float *y)
+static void plain(const attention_shape *s, const float *q, const float *k, const float *v, float *y,
+                  double *level)
 {
     double *p = malloc((size_t)s->keys * sizeof *p);
     assert_non_null(p);
@@ -39,6 +40,7 @@ static void plain(const attention_shape *s, const float *q, const float *k, cons
         }
         for (int64_t j = 0; j < visible; j++)
             sum += p[j] = exp(p[j] - top);
+        level[i] = (top + log(sum)) / log(2);
         for (int64_t e = 0; e < E; e++) {
             double mixed = 0;
             for (int64_t j = 0; j < visible; j++)
@@ -56,8 +58,18 @@ typedef struct variant {
     double allowed;
 } variant;
 
+/* Sums of rough exponentials, as a power of two; scores in the hundreds are themselves rounded. */
+static void check_levels(const attention_shape *s, const float *levels, const double *reference)
+{
+    double worst = 0;
+    for (int64_t i = 0; i < s->samples * s->heads * s->queries; i++)
+        worst = fmax(worst, fabs((double)levels[i] - reference[i]) / (1 + 1e-3 * fabs(reference[i])));
+    print_message("    levels: error %.2e\n", worst);
+    assert_true(worst < 1e-3);
+}
+
 static void check(const attention_shape *form, const variant *m, const float *const plain_input[3],
-                  const int64_t count[3], const float *reference, int64_t outputs)
+                  const int64_t count[3], const float *reference, int64_t outputs, const double *level)
 {
     attention_shape s = *form;
     const void *input[3];
@@ -78,7 +90,13 @@ static void check(const attention_shape *form, const variant *m, const float *co
         memset(scratch, 0xFF, bytes * (size_t)threads);
         y[threads - 1] = malloc((size_t)outputs * sizeof(float));
         assert_non_null(y[threads - 1]);
-        attention_run(&s, m->method, input, y[threads - 1], scratch, threads);
+        float *levels = malloc((size_t)(s.samples * s.heads * s.queries) * sizeof *levels);
+        assert_non_null(levels);
+        attention_run(&s, m->method, input, y[threads - 1], m->method->gives_levels ? levels : NULL, scratch,
+                      threads);
+        if (m->method->gives_levels)
+            check_levels(&s, levels, level);
+        free(levels);
         free(scratch);
     }
     double worst = 0, largest = 1e-30;
@@ -126,11 +144,14 @@ static void run_case(int64_t N, int64_t T, int64_t S, int64_t heads, int64_t D, 
     for (int64_t i = 0; rise > 0 && i < count[1]; i++)
         input[1][i] = bf16_to_f32(f32_to_bf16(input[1][i] * rise * (float)(i / (heads * D) % S)));
     assert_non_null(reference);
-    plain(&s, input[0], input[1], input[2], reference);
+    double *level = malloc((size_t)(N * heads * T) * sizeof *level);
+    assert_non_null(level);
+    plain(&s, input[0], input[1], input[2], reference, level);
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
         if (variants[i].available)
-            check(&s, &variants[i], (const float *const *)input, count, reference, outputs);
+            check(&s, &variants[i], (const float *const *)input, count, reference, outputs, level);
     free(reference);
+    free(level);
     for (int i = 0; i < 3; i++)
         free(input[i]);
 }

@@ -305,6 +305,40 @@ static void test_attention(void **state)
     }
 }
 
+/* What the softmax of each query divides by, as a power of two: what the pass forward notes down. */
+static float *levels_of(const attention_backward_shape *s, const float *q, const float *k)
+{
+    float *level = aligned((size_t)s->queries * sizeof *level, 0xFF);
+    for (int64_t t = 0; t < s->queries; t++) {
+        double sum = 0;
+        for (int64_t j = 0; j < s->keys && (!s->causal || j <= t); j++) {
+            double score = 0;
+            for (int64_t d = 0; d < s->key_width; d++)
+                score += (double)q[t * s->key_width + d] * (double)k[j * s->key_width + d];
+            sum += exp(score * (double)s->scale);
+        }
+        level[t] = (float)log2(sum);
+    }
+    return level;
+}
+
+/* With and without levels that are known. */
+static void run_method(const attention_backward_method *method, const attention_backward_shape *s,
+                       attention_backward_task *task, const data *d, const float *output)
+{
+    int64_t count = s->queries * s->key_width + s->keys * (s->key_width + s->value_width);
+    float *levels = levels_of(s, d->plain[0], d->plain[1]);
+    for (int known = 0; known <= method->takes_levels; known++) {
+        task->levels = known ? levels : NULL;
+        method->run(s, task);
+        double error = compare(output, DTYPE_F32, d->reference, count);
+        print_message("%-32s %d x %d, %d, %d%s: error %.2e\n", method->label, (int)s->queries, (int)s->keys,
+                      (int)s->key_width, (int)s->value_width, known ? ", levels known" : "", error);
+        assert_true(error <= (s->input_type[0] == DTYPE_BF16 ? 8e-3 : 5e-6));
+    }
+    free(levels);
+}
+
 /* Every method that this processor can run, also those that it would not choose: one head, all gradients. */
 static void test_attention_methods(void **state)
 {
@@ -354,10 +388,7 @@ static void test_attention_methods(void **state)
                                             .work = aligned(methods[m].method->work_bytes(&head), 0xFF)};
             for (int k = 0; k < 5; k++)
                 task.input[k] = d.stored[k];
-            methods[m].method->run(&head, &task);
-            double error = compare(output, DTYPE_F32, d.reference, shape_count(n->shape));
-            print_message("%-32s %d x %d, %d, %d: error %.2e\n", methods[m].method->label, T, S, D, E, error);
-            assert_true(error <= (methods[m].bf16 ? 8e-3 : 5e-6));
+            run_method(methods[m].method, &head, &task, &d, output);
             free(output), free(task.work), free(d.reference);
             for (int k = 0; k < 5; k++)
                 free(d.plain[k]), free(d.stored[k]);

@@ -197,6 +197,8 @@ static const struct {
     {"unet.down_blocks.0.attn2.to_k.lora_A.weight 16x768\n", WEIGHTS_LORA, "Stable Diffusion 1.x", "PEFT",
      "rank 16"},
     {"lora_unet_a.hada_w1_a 4x4\nlora_unet_a.hada_w1_b 4x4\n", WEIGHTS_LORA, NULL, "LoHa", NULL},
+    {"lora_unet_a.diff 4x4\nlora_unet_b.w_norm 4\n", WEIGHTS_LORA, NULL, "LyCORIS full", NULL},
+    {"lora_unet_x_attn2_to_k.diff 320x768\n", WEIGHTS_LORA, "Stable Diffusion 1.x", "LyCORIS full", NULL},
     {"lora_unet_a.lokr_w1 4x4\nlora_unet_a.lokr_w2 4x4\n", WEIGHTS_LORA, NULL, "LoKr", NULL},
     {"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight 4x3072\n", WEIGHTS_LORA, "FLUX.1", "kohya",
      NULL},

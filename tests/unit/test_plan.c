@@ -405,6 +405,72 @@ static void runs_take_turns_in_one_memory(void **state)
     run_memory_free(NULL);
 }
 
+/* ------------------------------------------------------------------------------------ notes */
+
+/* silu leaves a note, scale says what it found of it: 1 the note, 0 none, -1 something else. */
+enum { NOTE = 1000 };
+
+static kiln_status leave(const struct kernel *k, const kernel_arguments *a, kiln_error *err)
+{
+    (void)k;
+    (void)err;
+    memset(a->output, 0, 100 * sizeof(float));
+    if (a->note)
+        memset(a->note, 0x5A, NOTE);
+    return KILN_OK;
+}
+
+static kiln_status find(const struct kernel *k, const kernel_arguments *a, kiln_error *err)
+{
+    (void)k;
+    (void)err;
+    float found = a->note ? 1 : 0;
+    for (int i = 0; a->note && i < NOTE; i++)
+        if (((const unsigned char *)a->note)[i] != 0x5A)
+            found = -1;
+    for (int i = 0; i < 100; i++)
+        ((float *)a->output)[i] = found;
+    return KILN_OK;
+}
+
+static kiln_status prepare_noting(const kernel_request *r, kernel *out, kiln_error *err)
+{
+    (void)err;
+    if (r->node->op == OP_ACTIVATION)
+        *out = (kernel){.label = "leaves", .run = leave, .in_place = -1, .note_bytes = NOTE};
+    if (r->node->op == OP_SCALE)
+        *out = (kernel){.label = "finds", .run = find, .in_place = -1, .note_bytes = NOTE, .note_of = 1};
+    return KILN_OK;
+}
+
+/* A note lives until it is read, whatever lies between; where none was left, none is found. */
+static void notes_reach_their_readers(void **state)
+{
+    (void)state;
+    static const backend noting = {.name = "noting", .prepare = prepare_noting};
+    kiln_error err = {0};
+    graph *g = graph_new();
+    assert_non_null(g);
+    at a = graph_root(g);
+    value x = graph_input(g, "x", SHAPE1(100), DTYPE_F32), noted = op_silu(a, x), h = x;
+    for (int i = 0; i < 6; i++) /* what comes and goes meanwhile */
+        h = op_add(a, op_add(a, h, x), op_add(a, x, x));
+    graph_output(g, "y", op_add(a, op_scale(a, noted, 2, 0), op_scale(a, op_scale(a, h, 2, 0), 2, 0)));
+    graph_output(g, "none", op_scale(a, h, 2, 0));
+    plan_options o = {.backend = &noting, .compute = DTYPE_F32, .threads = 1};
+    plan *p = NULL;
+    run *r = NULL;
+    assert_int_equal(plan_compile(g, &o, NULL, &p, &err), KILN_OK);
+    assert_int_equal(run_new(p, &r, &err), KILN_OK);
+    memset(run_input(r, "x"), 0, 100 * sizeof(float));
+    assert_int_equal(plan_run(p, r, NULL, NULL, NULL, &err), KILN_OK);
+    assert_true(run_output(r, "y")[7] == 1);
+    assert_true(run_output(r, "none")[7] == 0);
+    run_free(r);
+    plan_free(p);
+    graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -417,6 +483,7 @@ int main(void)
         cmocka_unit_test(cancel_stops_and_trace_sees_all),
         cmocka_unit_test(weights_with_nan_are_refused),
         cmocka_unit_test(runs_take_turns_in_one_memory),
+        cmocka_unit_test(notes_reach_their_readers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

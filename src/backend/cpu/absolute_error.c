@@ -1,8 +1,8 @@
 /* absolute_error.c - the mean of absolute differences and its gradient. The pieces are fixed and joined in order, so that
  * the sum does not depend on the number of threads. */
 #include "backend/cpu/block.h"
-#include "backend/cpu/clones.h"
 #include "backend/cpu/step.h"
+#include "base/clones.h"
 
 #include <math.h>
 

@@ -54,7 +54,7 @@ static attention_task make_task(const attention_shape *s, const void *const inpu
 }
 
 void attention_run(const attention_shape *s, const attention_method *method, const void *const input[3],
-                   void *output, void *scratch, int threads)
+                   void *output, float *levels, void *scratch, int threads)
 {
     int64_t parts = (s->queries + TASK_QUERIES - 1) / TASK_QUERIES, tasks = s->samples * s->heads * parts;
     size_t bytes = scratch_rounded(method->work_bytes(s));
@@ -70,6 +70,7 @@ void attention_run(const attention_shape *s, const attention_method *method, con
         for (int64_t i = 0; i < tasks; i++) {
             attention_task t = make_task(s, input, output, i / parts, i % parts);
             t.work = (char *)scratch + (size_t)worker * bytes;
+            t.levels = levels ? levels + i / parts * s->queries + t.first_query : NULL;
             t.packed = packed_head == i / parts;
             packed_head = i / parts;
             method->run(s, &t);
@@ -81,7 +82,7 @@ static kiln_status kernel_run(const struct kernel *k, const kernel_arguments *a,
 {
     (void)err;
     const attention *s = k->state;
-    attention_run(&s->shape, s->method, a->input, a->output, a->scratch, a->threads);
+    attention_run(&s->shape, s->method, a->input, a->output, a->note, a->scratch, a->threads);
     return KILN_OK;
 }
 
@@ -119,5 +120,7 @@ kiln_status prepare_attention(const kernel_request *r, kernel *out, kiln_error *
                     .state = a,
                     .scratch_bytes = scratch_rounded(a->method->work_bytes(&a->shape)) * (size_t)r->threads,
                     .in_place = -1};
+    if (a->method->gives_levels)
+        out->note_bytes = (size_t)(a->shape.samples * a->shape.heads * a->shape.queries) * sizeof(float);
     return KILN_OK;
 }

@@ -30,6 +30,8 @@ typedef struct attention_task {
     int64_t q_stride, k_stride, v_stride, output_stride;
     int64_t first_query, query_count;
     bool packed; /* keys and values of this head already lie in the worker's memory */
+    float *
+        levels; /* [query_count] what the softmax divided by: log2 of the sum of 2^(score log2(e)); NULL: not wanted */
     void *work;
 } attention_task;
 
@@ -37,6 +39,7 @@ typedef struct attention_method {
     const char *label;
     size_t (*work_bytes)(const attention_shape *);
     void (*run)(const attention_shape *, const attention_task *);
+    bool gives_levels;
 } attention_method;
 
 /* All three in bf16. Needs AMX; needs avx512_bf16. */
@@ -47,6 +50,7 @@ extern const attention_method attention_f32_avx512, attention_f32;
 /* The best method for those types on a processor with those features. */
 const attention_method *attention_choose(const attention_shape *, const cpu_features *);
 void attention_run(const attention_shape *, const attention_method *, const void *const input[3],
-                   void *output, void *scratch, int threads);
+                   void *output, float *levels /* [samples][heads][queries], or NULL */, void *scratch,
+                   int threads);
 
 #endif

@@ -161,6 +161,7 @@ AMX static void attend(const attention_shape *s, const attention_task *t, const 
         add_pending(p, block + done, count - done, p->chances + done * 2 * TILE_HALVES, block + done > 0);
     }
     store_result(s, t, p, &state, first);
+    store_levels(t, &state, first);
 }
 
 AMX static void run(const attention_shape *s, const attention_task *t)
@@ -179,7 +180,7 @@ AMX static void run(const attention_shape *s, const attention_task *t)
     _tile_release();
 }
 
-const attention_method attention_amx = {"attention amx", attention_work_bytes, run};
+const attention_method attention_amx = {"attention amx", attention_work_bytes, run, true};
 #else
 const attention_method attention_amx = {0};
 #endif

@@ -38,6 +38,7 @@ static attention_backward_task make_task(const attention_backward *b, const kern
                                s->samples * s->keys * t.value_stride};
     for (int i = 0; i < 5; i++)
         t.input[i] = offset(a->input[i], s->input_type[i], first[i]);
+    t.levels = a->note ? (const float *)a->note + head * s->queries : NULL;
     int64_t part = 0;
     for (int i = 0; i < 3; i++)
         if (b->wanted[i]) {
@@ -115,5 +116,9 @@ kiln_status prepare_attention_backward(const kernel_request *r, kernel *out, kil
                     .state = b,
                     .scratch_bytes = scratch_rounded(b->method->work_bytes(&b->shape)) * (size_t)r->threads,
                     .in_place = -1};
+    if (b->method->takes_levels) {
+        out->note_of = 1 + 3; /* y */
+        out->note_bytes = (size_t)(b->shape.samples * b->shape.heads * b->shape.queries) * sizeof(float);
+    }
     return KILN_OK;
 }

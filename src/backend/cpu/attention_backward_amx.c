@@ -72,7 +72,8 @@ AMX static void run(const attention_backward_shape *s, const attention_backward_
     _tile_release();
 }
 
-const attention_backward_method attention_backward_amx = {"attention backward amx", backward_work_bytes, run};
+const attention_backward_method attention_backward_amx = {"attention backward amx", backward_work_bytes, run,
+                                                          true};
 #else
 const attention_backward_method attention_backward_amx = {0};
 #endif

@@ -3,9 +3,9 @@
 #include "backend/cpu/attention_backward.h"
 
 #include "backend/cpu/block.h"
-#include "backend/cpu/clones.h"
 #include "backend/cpu/onednn.h"
 #include "backend/cpu/vector_math.h"
+#include "base/clones.h"
 
 #include <string.h>
 
@@ -149,4 +149,4 @@ static void run(const attention_backward_shape *s, const attention_backward_task
     store_rows(s->output_type, t->output[2], 0, t->value_stride, S, E, w.dv);
 }
 
-const attention_backward_method attention_backward_f32 = {"attention backward f32", work_bytes, run};
+const attention_backward_method attention_backward_f32 = {"attention backward f32", work_bytes, run, false};

@@ -71,7 +71,7 @@ static void run(const attention_backward_shape *s, const attention_backward_task
 }
 
 const attention_backward_method attention_backward_bf16 = {"attention backward avx512_bf16",
-                                                           backward_work_bytes, run};
+                                                           backward_work_bytes, run, true};
 #else
 const attention_backward_method attention_backward_bf16 = {0};
 #endif

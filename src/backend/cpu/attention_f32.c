@@ -199,5 +199,5 @@ CLONES static void run_any(const attention_shape *s, const attention_task *t)
     run(0, s, t);
 }
 
-const attention_method attention_f32_avx512 = {"attention f32 avx512", work_bytes, run_avx512};
-const attention_method attention_f32 = {"attention f32", work_bytes, run_any};
+const attention_method attention_f32_avx512 = {"attention f32 avx512", work_bytes, run_avx512, false};
+const attention_method attention_f32 = {"attention f32", work_bytes, run_any, false};

@@ -8,6 +8,8 @@
 #include "backend/cpu/avx512.h"
 #include "backend/cpu/transpose16.h"
 
+#include <math.h>
+
 #if defined(__x86_64__)
 enum { TILE_HALVES = 512, TILE_FLOATS = 256 };
 enum { GROUP = 32, PENDING = 4 };
@@ -190,6 +192,18 @@ AVX512_BF16 static inline void store_result(const attention_shape *s, const atte
                     _mm512_mask_storeu_ps((float *)t->output + to, m, _mm512_castsi512_ps(r[i]));
             }
         }
+}
+
+/* What each query's scores are divided by, as a power of two. */
+AVX512 static inline void store_levels(const attention_task *t, const softmax_state *state, int64_t first)
+{
+    float maximum[32], sum[32];
+    for (int half = 0; half < 2; half++) {
+        _mm512_storeu_ps(maximum + half * 16, state->maximum[half]);
+        _mm512_storeu_ps(sum + half * 16, state->sum[half]);
+    }
+    for (int i = 0; t->levels && i < 32 && first + i < t->query_count; i++)
+        t->levels[first + i] = maximum[i] + log2f(sum[i]);
 }
 
 /* Some query's share of this group is so large that the maximum has to be raised. */

@@ -128,6 +128,7 @@ AVX512_BF16 static void attend(const attention_shape *s, const attention_task *t
         }
     }
     store_result(s, t, p, &state, first);
+    store_levels(t, &state, first);
 }
 
 static void run(const attention_shape *s, const attention_task *t)
@@ -144,7 +145,7 @@ static void run(const attention_shape *s, const attention_task *t)
     }
 }
 
-const attention_method attention_bf16 = {"attention avx512_bf16", attention_work_bytes, run};
+const attention_method attention_bf16 = {"attention avx512_bf16", attention_work_bytes, run, true};
 #else
 const attention_method attention_bf16 = {0};
 #endif

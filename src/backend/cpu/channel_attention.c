@@ -1,9 +1,9 @@
 /* channel_attention.c - attention between the channels of a head: products over all tokens into a small matrix, in pieces
  * of tokens that are fixed and joined in order, a softmax, and the matrix applied to the values. */
 #include "backend/cpu/block.h"
-#include "backend/cpu/clones.h"
 #include "backend/cpu/step.h"
 #include "backend/cpu/vector_math.h"
+#include "base/clones.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* channels.c - ops that treat every channel alike at all positions: batch norm by given statistics, and a gate. */
 #include "backend/cpu/block.h"
-#include "backend/cpu/clones.h"
 #include "backend/cpu/step.h"
+#include "base/clones.h"
 
 #include <math.h>
 

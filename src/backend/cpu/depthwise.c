@@ -1,8 +1,8 @@
 /* depthwise.c - convolution of every channel by a kernel of its own: a row of the result is a sum of rows of x, each
  * multiplied channel by channel. */
 #include "backend/cpu/block.h"
-#include "backend/cpu/clones.h"
 #include "backend/cpu/step.h"
+#include "base/clones.h"
 
 enum { PIECE = 512 }; /* channels at a time */
 

@@ -9,9 +9,9 @@
  * fixed size, summed in f32; the chunks are added in order, in double. */
 #include "backend/cpu/block.h"
 #include "backend/cpu/block_backward.h"
-#include "backend/cpu/clones.h"
 #include "backend/cpu/hot_group_norm.h"
 #include "backend/cpu/step.h"
+#include "base/clones.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* group_statistics.c - see group_statistics.h. */
 #include "backend/cpu/group_statistics.h"
 
-#include "backend/cpu/clones.h"
 #include "backend/cpu/row_sums.h"
+#include "base/clones.h"
 
 #include <math.h>
 #ifdef _OPENMP

@@ -2,9 +2,9 @@
  * in the first-level cache, then mean, squared deviations and result are three passes over it. Sums run in
  * 16 lanes, joined in a fixed order. */
 #include "backend/cpu/block.h"
-#include "backend/cpu/clones.h"
 #include "backend/cpu/hot_layer_norm.h"
 #include "backend/cpu/step.h"
+#include "base/clones.h"
 
 #include <math.h>
 

@@ -6,10 +6,10 @@
  *
  * Sums along a row run in 16 lanes, joined in a fixed order; sums over rows are those of row_sums.h. */
 #include "backend/cpu/block.h"
-#include "backend/cpu/clones.h"
 #include "backend/cpu/hot_layer_norm.h"
 #include "backend/cpu/row_sums.h"
 #include "backend/cpu/step.h"
+#include "base/clones.h"
 
 #include <math.h>
 #include <string.h>

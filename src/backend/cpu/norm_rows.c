@@ -3,8 +3,8 @@
 #include "backend/cpu/norm_rows.h"
 
 #include "backend/cpu/block.h"
-#include "backend/cpu/clones.h"
 #include "backend/cpu/hot_avx512.h"
+#include "base/clones.h"
 
 CLONES static void affine(float *restrict x, const float *restrict offset, const float *restrict factor,
                           const float *restrict bias, int64_t n)

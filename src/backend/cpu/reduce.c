@@ -1,9 +1,9 @@
 /* reduce.c - sums: over rows and positions, of PReLU's slopes, over everything, and of squared errors. The pieces are
  * fixed and joined in order, so no result depends on the number of threads. */
 #include "backend/cpu/block.h"
-#include "backend/cpu/clones.h"
 #include "backend/cpu/row_sums.h"
 #include "backend/cpu/step.h"
+#include "base/clones.h"
 
 enum { LANES = 16 };
 

@@ -2,8 +2,8 @@
 #include "backend/cpu/row_sums.h"
 
 #include "backend/cpu/block.h"
-#include "backend/cpu/clones.h"
 #include "backend/cpu/fetch.h"
+#include "base/clones.h"
 
 #include <string.h>
 

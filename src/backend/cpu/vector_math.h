@@ -8,7 +8,7 @@
 #ifndef KILN_BACKEND_CPU_VECTOR_MATH_H
 #define KILN_BACKEND_CPU_VECTOR_MATH_H
 
-#include "backend/cpu/clones.h"
+#include "base/clones.h"
 
 #include <stdint.h>
 

@@ -4,9 +4,9 @@
 #include "ops/window_attention.h"
 
 #include "backend/cpu/block.h"
-#include "backend/cpu/clones.h"
 #include "backend/cpu/step.h"
 #include "backend/cpu/vector_math.h"
+#include "base/clones.h"
 
 #include <math.h>
 #include <omp.h>

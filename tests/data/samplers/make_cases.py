@@ -595,14 +595,28 @@ def curves(n):
             k = min(int(at), 9)
             levels.append(table[k] ** (1 - (at - k)) * table[k + 1] ** (at - k))
         out["Align Your Steps " + name] = levels + [0.0]
-    quantile = beta_quantiles()
+    quantile, skewed = beta_quantiles(), skewed_quantiles()
     out["Beta"] = [low + quantile(1 - i / (n - 1)) * (high - low) for i in range(n)] + [0.0]
-    whole = []
+    for name, at in (("Beta timesteps", quantile), ("Beta 57", skewed)):
+        whole = []
+        for i in range(n):
+            t = round(at(1 - i / n) * 999)
+            if not whole or whole[-1] != t:
+                whole.append(t)
+        out[name] = [float(TABLE[t]) for t in whole] + [0.0]
+    bend, slope = int((n + 2) * 0.6), 0.2 * 40 / (n + 2)
+    shape = lambda x: math.atan(slope * (bend - x)) - math.atan(slope)
+    upper = [high / 2 + high / 2 * shape(x) / shape(0) for x in range(bend - 1)]
+    fall = [math.atan(slope * x) / math.atan(slope * (n + 1 - bend)) for x in range(n + 2 - bend)]
+    out["Bong tangent"] = upper + [high / 2 * (1 - f) for f in fall]
+    out["Laplace"] = []
     for i in range(n):
-        t = round(quantile(1 - i / n) * 999)
-        if not whole or whole[-1] != t:
-            whole.append(t)
-    out["Beta timesteps"] = [float(TABLE[t]) for t in whole] + [0.0]
+        rank = 2 * min(i, n - 1 - i) / (n - 1) + 1e-5  # twice the share of the distribution beyond
+        sigma = min(max((rank**-0.5 if 2 * i < n - 1 else rank**0.5), low), high)
+        sigma = 1.0 if 2 * i == n - 1 else sigma
+        if not out["Laplace"] or sigma < out["Laplace"][-1]:
+            out["Laplace"].append(sigma)
+    out["Laplace"].append(0.0)
     half, rest = n // 2, n - n // 2
     over = half - 0.025 * n
     square, slope = over / (half * rest**2), 0.025 / half - 2 * over / rest**2
@@ -634,6 +648,25 @@ def beta_quantiles(a=0.6):
             mid = (lo + hi) / 2
             lo, hi = (mid, hi) if mass(mid) / (2 * half) < p else (lo, mid)
         return math.sin(lo) ** 2
+
+    return quantile
+
+
+def skewed_quantiles():
+    """The same for t^-0.5 (1 - t)^-0.3, with t = 1 - u^(10/7), u = 1 - v^2: the integrand is smooth at both ends."""
+
+    def mass(v):  # from t = 0 up to 1 - (1 - v^2)^(10/7)
+        part = lambda w: 2 * w * 10 / 7 / math.sqrt(-math.expm1(10 / 7 * math.log1p(-w * w))) if w > 0 else 2 * math.sqrt(10 / 7)
+        return integral(part, 0, v)
+
+    whole = mass(1 - 1e-15)
+
+    def quantile(p):
+        lo, hi = 0.0, 1.0
+        for _ in range(100):
+            mid = (lo + hi) / 2
+            lo, hi = (mid, hi) if mass(min(mid, 1 - 1e-15)) / whole < p else (lo, mid)
+        return 1.0 if p >= 1 else -math.expm1(10 / 7 * math.log1p(-lo * lo))
 
     return quantile
 
