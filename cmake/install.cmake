@@ -35,6 +35,7 @@ if(TARGET kiln_command)
 endif()
 install(FILES ${PROJECT_SOURCE_DIR}/include/kiln/kiln.h ${PROJECT_SOURCE_DIR}/include/kiln/train.h
     ${PROJECT_SOURCE_DIR}/include/kiln/edit.h ${PROJECT_SOURCE_DIR}/include/kiln/upscale.h ${PROJECT_SOURCE_DIR}/include/kiln/vision.h
+    ${PROJECT_SOURCE_DIR}/include/kiln/prompt.h ${PROJECT_SOURCE_DIR}/include/kiln/sheet.h
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/kiln)
 install(FILES ${PROJECT_SOURCE_DIR}/docs/kiln.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(DIRECTORY DESTINATION ${CMAKE_INSTALL_DATADIR}/kiln)

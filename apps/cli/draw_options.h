@@ -6,6 +6,7 @@
 #include "options.h"
 #include "sampling_options.h"
 #include "steering_options.h"
+#include "template_options.h"
 
 #include <kiln/kiln.h>
 
@@ -16,6 +17,7 @@
 typedef struct draw_values {
     model_choice model;
     const char *prompt, *negative, *output;
+    template_values templates;
     int steps, clip_skip, batch, vae_tile, preview_every;
     double hires_scale, hires_strength;
     picture_size hires_size;

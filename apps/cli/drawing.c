@@ -95,9 +95,22 @@ int drawing_check_outputs(const drawing *d)
     return status;
 }
 
+/* A recipe's prompts are what its templates became: they are not templates once more. */
+static void give_templates(drawing *d)
+{
+    kiln_draw_options recorded = {0};
+    template_inputs_open(&d->templates, &d->values->templates, model_path(&d->values->model));
+    if (d->recipe)
+        kiln_recipe_apply(d->recipe, &recorded);
+    d->templates.templates.prompt_is_filled = d->recipe && d->values->prompt == recorded.prompt;
+    d->templates.templates.negative_is_filled = d->recipe && d->values->negative == recorded.negative;
+    d->options->templates = &d->templates.templates;
+}
+
 void drawing_apply(drawing *d)
 {
     draw_values_apply(d->values, d->options);
+    give_templates(d);
     if (d->values->cfg == CFG_OF_MODEL)
         d->options->cfg = kiln_model_guidance(d->open.model);
     d->options->conditioning = d->condition;
@@ -229,6 +242,7 @@ void drawing_release(drawing *d)
     kiln_map_free(d->negative_condition);
     steering_close(&d->steering);
     lora_inputs_close(&d->loras);
+    template_inputs_close(&d->templates);
     kiln_recipe_free(d->recipe);
     if (d->trace)
         fclose(d->trace);

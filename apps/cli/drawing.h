@@ -22,6 +22,7 @@ typedef struct drawing {
     kiln_map *condition, *negative_condition;
     steering_inputs steering;
     lora_inputs loras;
+    template_inputs templates;
     open_model open;
     FILE *trace;
     progress_view view;

@@ -8,11 +8,17 @@
 #include "message.h"
 #include "model_options.h"
 #include "output.h"
+#include "template_options.h"
+
+#include <stdlib.h>
 
 typedef struct encode_values {
     model_choice model;
     const char *output, *text;
+    const char *emphasis;
     int clip_skip;
+    template_values templates;
+    seed_choice seed;
 } encode_values;
 
 static const option encode_options[] = {
@@ -23,6 +29,11 @@ static const option encode_options[] = {
      "a text, even one that looks like a file's name"},
     {"clip-skip", 0, OPTION_INTEGER, offsetof(encode_values, clip_skip), "N", "1", 1, 12, NULL,
      "which layer of the text encoder counts, from the last"},
+    {"emphasis", 0, OPTION_CHOICE, offsetof(encode_values, emphasis), "HOW", "Original", 0, 0,
+     "Original|No norm|ComfyUI|Ignore|None", "how the weights of (words:1.3) act"},
+    TEMPLATE_OPTIONS(encode_values),
+    {"seed", 'S', OPTION_SEED, offsetof(encode_values, seed), "N", "random", 0, 0, NULL,
+     "chooses what wildcards become"},
     {0},
 };
 
@@ -48,7 +59,12 @@ static int encode_text(kiln_session *session, const char *text, const encode_val
 {
     kiln_error err = {0};
     kiln_map *map = NULL;
-    kiln_status status = kiln_encode_text(session, text, v->clip_skip, &map, &err);
+    char *filled = NULL;
+    int stopped = template_prompt(&v->templates, model_path(&v->model), text, &v->seed, &filled);
+    if (stopped)
+        return stopped;
+    kiln_status status = kiln_encode_text(session, filled, v->clip_skip, v->emphasis, &map, &err);
+    free(filled);
     return save_map(status, map, v->output, &err);
 }
 
@@ -120,7 +136,7 @@ static int encode(const char *argument, input_kind kind, const encode_values *v)
 
 static int run(const command *c, int argc, char **argv)
 {
-    encode_values values = {.clip_skip = 1};
+    encode_values values = {.clip_skip = 1, .seed.random = true};
     arguments found;
     int status = arguments_parse(c, argc, argv, &values, &found);
     if (status)

@@ -205,6 +205,18 @@ static bool matters(const option *o)
     return o->offset < sizeof(draw_values);
 }
 
+/* What the prompts come from without that an option names it. */
+static void print_beside(FILE *to, const draw_values *v, const char *model)
+{
+    template_inputs found = {0};
+    template_inputs_open(&found, &v->templates, model);
+    if (found.wildcards)
+        print_text(to, "wildcard-dir", found.wildcards);
+    if (found.style_file)
+        print_text(to, "styles", found.style_file);
+    template_inputs_close(&found);
+}
+
 static char *text_of(const command *c, const draw_values *v)
 {
     char *text = NULL;
@@ -221,6 +233,7 @@ static char *text_of(const command *c, const draw_values *v)
         else if (matters(o))
             print_value(to, o, v);
     }
+    print_beside(to, v, model);
     if (fclose(to) != 0) {
         free(text);
         return NULL;

@@ -56,7 +56,7 @@ typedef struct option {
 
 typedef struct command command;
 
-enum { ARGUMENTS_MAX = 8, OPTIONS_MAX = 96 };
+enum { ARGUMENTS_MAX = 8, OPTIONS_MAX = 128 };
 
 /* What the parser found beside the values: plain arguments, and which options were written. */
 typedef struct arguments {

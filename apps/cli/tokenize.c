@@ -3,6 +3,7 @@
 #include "help.h"
 #include "message.h"
 #include "model_options.h"
+#include "template_options.h"
 
 #include <kiln/kiln.h>
 
@@ -13,6 +14,8 @@ typedef struct tokenize_values {
     model_choice model;
     bool json, explain;
     int steps;
+    template_values templates;
+    seed_choice seed;
 } tokenize_values;
 
 static const option tokenize_options[] = {
@@ -25,6 +28,9 @@ static const option tokenize_options[] = {
      "show how the text is understood as a prompt: parts, schedule over the steps, windows, weights"},
     {"steps", 's', OPTION_INTEGER, offsetof(tokenize_values, steps), "N", "20", 1, 1000, NULL,
      "... in a drawing of so many steps"},
+    {"seed", 'S', OPTION_SEED, offsetof(tokenize_values, seed), "N", "random", 0, 0, NULL,
+     "... and of this seed, which chooses what wildcards become"},
+    TEMPLATE_OPTIONS(tokenize_values),
     WORDS_OPTIONS(tokenize_values),
     {0},
 };
@@ -51,20 +57,27 @@ static void print_table(const int32_t *ids, const char *pieces, size_t count)
         printf("%5zu  %6d  %s\n", i, (int)ids[i], pieces);
 }
 
-static int explain(const char *path, const char *prompt, int steps, kiln_words words)
+static int explain(const char *path, const char *prompt, const tokenize_values *v)
 {
     kiln_error err = {0};
-    char *text = NULL;
-    if (kiln_explain_prompt(path, prompt, steps, &words, &text, &err) != KILN_OK)
-        return complain_error(&err);
-    printf("%s", text);
+    kiln_words words = model_words_of(&v->model);
+    char *filled = NULL, *text = NULL;
+    const char *model = v->model.model ? v->model.model : getenv("KILN_MODEL");
+    int status = template_prompt(&v->templates, model, prompt, &v->seed, &filled);
+    if (status)
+        return status;
+    if (kiln_explain_prompt(path, filled, v->steps, &words, &text, &err) == KILN_OK)
+        printf("%s", text);
+    else
+        status = complain_error(&err);
+    free(filled);
     free(text);
-    return EXIT_OK;
+    return status;
 }
 
 static int run(const command *c, int argc, char **argv)
 {
-    tokenize_values values = {.steps = 20};
+    tokenize_values values = {.steps = 20, .seed.random = true};
     arguments found;
     int status = arguments_parse(c, argc, argv, &values, &found);
     if (status)
@@ -80,7 +93,10 @@ static int run(const command *c, int argc, char **argv)
         return complain_usage(
             "no tokenizer: name a model with --model PATH or KILN_MODEL, or a folder with --tokenizer");
     if (values.explain)
-        return explain(path, found.plain[0], values.steps, model_words_of(&values.model));
+        return explain(path, found.plain[0], &values);
+    if (arguments_given(&found, "seed") || values.templates.styles.count || values.templates.wildcards ||
+        values.templates.variants)
+        return complain_usage("--seed, --style, --wildcard-dir and --dynamic-prompts are for --explain");
     kiln_error err = {0};
     int32_t *ids = NULL;
     char *pieces = NULL;

@@ -200,9 +200,10 @@ KILN_API const float *kiln_map_tensor(const kiln_map *, int i, const char **name
 KILN_API KILN_CHECKED kiln_status kiln_map_save(const kiln_map *, const char *path, kiln_error *);
 KILN_API KILN_CHECKED kiln_status kiln_map_load(const char *path, kiln_map **out, kiln_error *);
 
-/* Text to conditioning. clip_skip 1 is the last layer (SDXL always takes the penultimate). */
+/* Text to conditioning. clip_skip 1 is the last layer (SDXL always takes the penultimate); `emphasis` as in
+ * kiln_draw_options. */
 KILN_API KILN_CHECKED kiln_status kiln_encode_text(kiln_session *, const char *prompt, int clip_skip,
-                                                   kiln_map **out, kiln_error *);
+                                                   const char *emphasis, kiln_map **out, kiln_error *);
 /* A picture to latents (the mean of the VAE's distribution, scaled as the sampler wants it), and back. */
 KILN_API KILN_CHECKED kiln_status kiln_encode_image(kiln_session *, const kiln_image *, kiln_map **out,
                                                     kiln_error *);
@@ -257,10 +258,12 @@ typedef struct kiln_lora {
 typedef struct kiln_draw_options {
     const char *prompt;   /* UTF-8; "" is allowed */
     const char *negative; /* NULL: none (SDXL then uses a zero context, others the empty prompt) */
-    int width, height;    /* px; 0: the model's own size */
-    int steps;            /* 20 */
-    double cfg;           /* guidance scale, 7; 1 turns guidance off */
-    double cfg_rescale;   /* 0..1, 0 */
+    const struct kiln_templates
+        *templates;     /* styles and wildcards of both: see prompt.h. NULL: they are drawn as they stand */
+    int width, height;  /* px; 0: the model's own size */
+    int steps;          /* 20 */
+    double cfg;         /* guidance scale, 7; 1 turns guidance off */
+    double cfg_rescale; /* 0..1, 0 */
     kiln_guidance guidance;
     kiln_sampling sampling;
     uint64_t seed; /* of the first picture; picture k of a batch has seed + k */
@@ -270,8 +273,9 @@ typedef struct kiln_draw_options {
     const char *schedule; /* "Automatic", "Karras", "Uniform", ...; NULL: the sampler's own */
     double eta;           /* noise of DDIM and the ancestral samplers; -1: the sampler's own default */
     int clip_skip;        /* 1 */
-    const char *emphasis; /* how weights in a prompt act: "Original" (NULL), "No norm", "Ignore" or "None" */
-    int batch;            /* 1 */
+    const char *
+        emphasis; /* how weights in a prompt act: "Original" (NULL), "No norm", "ComfyUI", "Ignore" or "None" */
+    int batch;    /* 1 */
     const kiln_image *init; /* start from this picture (img2img), resized to width x height */
     double strength;        /* 0..1, 0.75: how much of the schedule to run on it */
     double image_cfg;       /* 1.5: guidance by `init`, for models that change a picture by words */
@@ -383,7 +387,7 @@ KILN_API KILN_CHECKED kiln_status kiln_inpaint(kiln_session *, const kiln_inpain
 typedef struct kiln_recipe kiln_recipe;
 KILN_API KILN_CHECKED kiln_status kiln_recipe_read(const char *parameters, kiln_recipe **out, kiln_error *);
 KILN_API void kiln_recipe_free(kiln_recipe *);
-/* Fill the options that the recipe names; the strings live as long as the recipe. */
+/* Fill the options that the recipe names (templates: with NULL); the strings live as long as the recipe. */
 KILN_API void kiln_recipe_apply(const kiln_recipe *, kiln_draw_options *);
 /* The same for those of an inpainting, `draw` included. */
 KILN_API void kiln_recipe_apply_inpaint(const kiln_recipe *, kiln_inpaint_options *);

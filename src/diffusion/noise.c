@@ -8,49 +8,17 @@
 
 static const double pi = 3.14159265358979323846;
 
-/* ------------------------------------------------------------------------------ Mersenne Twister */
-
-static void twister_seed(noise_source *s, uint32_t seed)
-{
-    s->words[0] = seed;
-    for (uint32_t i = 1; i < MT19937_WORDS; i++)
-        s->words[i] = 1812433253u * (s->words[i - 1] ^ (s->words[i - 1] >> 30)) + i;
-    s->used = MT19937_WORDS;
-}
-
-static void twister_refill(noise_source *s)
-{
-    enum { MIDDLE = 397 };
-    uint32_t *w = s->words;
-    for (int i = 0; i < MT19937_WORDS; i++) {
-        uint32_t y = (w[i] & 0x80000000u) | (w[(i + 1) % MT19937_WORDS] & 0x7FFFFFFFu);
-        w[i] = w[(i + MIDDLE) % MT19937_WORDS] ^ (y >> 1) ^ ((y & 1) ? 0x9908B0DFu : 0);
-    }
-    s->used = 0;
-}
-
-static uint32_t twister_next(noise_source *s)
-{
-    if (s->used == MT19937_WORDS)
-        twister_refill(s);
-    uint32_t y = s->words[s->used++];
-    y ^= y >> 11;
-    y ^= (y << 7) & 0x9D2C5680u;
-    y ^= (y << 15) & 0xEFC60000u;
-    return y ^ (y >> 18);
-}
-
 /* [0, 1) in steps of 2^-24. */
 static float uniform_single(noise_source *s)
 {
-    return (float)(twister_next(s) & 0xFFFFFFu) * 0x1p-24f;
+    return (float)(twister_next(&s->stream) & 0xFFFFFFu) * 0x1p-24f;
 }
 
 /* [0, 1) in steps of 2^-53; the first word drawn is the upper one. */
 static double uniform_double(noise_source *s)
 {
-    uint64_t high = twister_next(s);
-    uint64_t bits = high << 32 | twister_next(s);
+    uint64_t high = twister_next(&s->stream);
+    uint64_t bits = high << 32 | twister_next(&s->stream);
     return (double)(bits & 0x1FFFFFFFFFFFFFu) * 0x1p-53;
 }
 
@@ -192,7 +160,7 @@ void noise_init(noise_source *s, noise_kind kind, uint64_t seed)
     memset(s, 0, sizeof *s);
     s->kind = kind;
     s->seed = seed;
-    twister_seed(s, (uint32_t)seed);
+    twister_seed(&s->stream, (uint32_t)seed);
 }
 
 void noise_fill(noise_source *s, float *out, size_t n)

@@ -18,20 +18,19 @@
 #ifndef KILN_DIFFUSION_NOISE_H
 #define KILN_DIFFUSION_NOISE_H
 
+#include "base/twister.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 typedef enum noise_kind { NOISE_TORCH, NOISE_PHILOX } noise_kind;
 
-enum { MT19937_WORDS = 624 };
-
 /* A stream of numbers. Plain data: a copy goes on independently. Fields are noise.c's. */
 typedef struct noise_source {
     noise_kind kind;
     uint64_t seed;
-    uint32_t words[MT19937_WORDS];
-    int used;       /* how many of them are spent */
+    twister stream;
     bool has_spare; /* the second normal of a pair in double precision */
     double spare;
     uint32_t call; /* Philox: number of calls so far */

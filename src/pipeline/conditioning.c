@@ -11,9 +11,28 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* More than the longest text that the tokenizer takes ever needs. */
 enum { MAX_WINDOWS = 2048 };
+
+static const char *const emphasis_names[] = {
+    [EMPHASIS_ORIGINAL] = "Original", [EMPHASIS_NO_NORM] = "No norm", [EMPHASIS_COMFYUI] = "ComfyUI",
+    [EMPHASIS_IGNORE] = "Ignore",     [EMPHASIS_NONE] = "None",
+};
+
+kiln_status emphasis_of_name(const char *name, emphasis *out, kiln_error *err)
+{
+    *out = EMPHASIS_ORIGINAL;
+    for (emphasis e = EMPHASIS_ORIGINAL; name && e <= EMPHASIS_NONE; e++)
+        if (strcasecmp(name, emphasis_names[e]) == 0) {
+            *out = e;
+            return KILN_OK;
+        }
+    return name ? fail(err, KILN_BAD_ARGUMENT,
+                       "emphasis is Original, No norm, ComfyUI, Ignore or None, not '%s'", name)
+                : KILN_OK;
+}
 
 /* One encoder's part of a prompt. */
 typedef struct encoding {
@@ -24,6 +43,9 @@ typedef struct encoding {
     int skip;
     const char *output; /* the plan's output that becomes context */
     emphasis emphasis;
+    /* Where the emphasis measures weights from it: the states of a window without words, [CHUNK_LENGTH, width]; owned. The
+     * chunks then have such a window behind the last that counts. */
+    float *empty;
 } encoding;
 
 static const clip_text_config *encoder_config(const kiln_model *m, network_kind kind)
@@ -31,7 +53,7 @@ static const clip_text_config *encoder_config(const kiln_model *m, network_kind 
     return kind == NETWORK_TEXT_1 ? &m->parts->text : &m->parts->text_2;
 }
 
-static int encoders_of(const kiln_model *m, encoding e[2], int clip_skip)
+static int encoders_of(const kiln_model *m, encoding e[2], const conditioning_text *text)
 {
     int count = 0;
     bool two = model_has(m, NETWORK_TEXT_2);
@@ -39,9 +61,9 @@ static int encoders_of(const kiln_model *m, encoding e[2], int clip_skip)
         if (!model_has(m, k))
             continue;
         encoding *x = &e[count++];
-        *x = (encoding){.kind = k, .config = encoder_config(m, k)};
+        *x = (encoding){.kind = k, .config = encoder_config(m, k), .emphasis = text->emphasis};
         /* SDXL looks at the penultimate layer whatever the user says. */
-        x->skip = two ? 2 : clip_skip;
+        x->skip = two ? 2 : text->clip_skip;
         x->outputs = two ? CLIP_HIDDEN_RAW : CLIP_HIDDEN_LN;
         x->output = two ? "hidden_raw" : "hidden_ln";
         if (k == NETWORK_TEXT_2)
@@ -79,7 +101,10 @@ static kiln_status cut(const kiln_session *s, encoding *e, int count, const cond
     for (int i = 0; status == KILN_OK && i < count; i++) {
         chunk_options o = chunk_options_of(m->tokenizers[e[i].kind]);
         o.pad_id = m->pad_id[e[i].kind] >= 0 ? m->pad_id[e[i].kind] : o.pad_id;
-        status = chunks_extend(m->tokenizers[e[i].kind], &e[i].chunks, longest, &o, err);
+        bool more = e[i].emphasis == EMPHASIS_COMFYUI && e[i].chunks.weights;
+        status = chunks_extend(m->tokenizers[e[i].kind], &e[i].chunks, longest + more, &o, err);
+        if (status == KILN_OK)
+            e[i].chunks.count = longest;
     }
     return status;
 }
@@ -99,6 +124,12 @@ static void scale_row(float *row, int width, float factor)
         row[i] *= factor;
 }
 
+static void interpolate(float *row, const float *empty, int width, float weight)
+{
+    for (int i = 0; weight != 1 && i < width; i++)
+        row[i] = (row[i] - empty[i]) * weight + empty[i];
+}
+
 /* Weigh the states of a window: every position by its own; and then, in the original way, all of them so that their mean
  * is what it was. */
 static void emphasize(const encoding *e, int w, float *context, int row)
@@ -106,6 +137,12 @@ static void emphasize(const encoding *e, int w, float *context, int row)
     int width = e->config->width;
     if (!e->chunks.weights || e->emphasis == EMPHASIS_IGNORE || e->emphasis == EMPHASIS_NONE)
         return;
+    if (e->emphasis == EMPHASIS_COMFYUI) {
+        for (int t = 0; t < CHUNK_LENGTH; t++)
+            interpolate(context + (size_t)t * (size_t)row, e->empty + (size_t)t * (size_t)width, width,
+                        e->chunks.weights[w][t]);
+        return;
+    }
     double before = mean_of(context, row, width);
     for (int t = 0; t < CHUNK_LENGTH; t++)
         scale_row(context + (size_t)t * (size_t)row, width, e->chunks.weights[w][t]);
@@ -116,10 +153,9 @@ static void emphasize(const encoding *e, int w, float *context, int row)
         scale_row(context + (size_t)t * (size_t)row, width, (float)(before / after));
 }
 
-/* Encode window `w`; copies the hidden states to `context` (rows of `row` floats) and, from the first window, the pooled
- * state. */
-static kiln_status encode_window(kiln_session *s, const encoding *e, const plan *p, run *r, int w,
-                                 float *context, int row, float *pooled, kiln_error *err)
+/* Run the encoder over window `w`; copies the hidden states to `context` (rows of `row` floats). */
+static kiln_status run_window(kiln_session *s, const encoding *e, const plan *p, run *r, int w,
+                              float *context, int row, kiln_error *err)
 {
     const int32_t *ids = e->chunks.ids[w];
     for (int i = 0; i < CHUNK_LENGTH; i++)
@@ -135,19 +171,38 @@ static kiln_status encode_window(kiln_session *s, const encoding *e, const plan 
     if (index)
         *index = clip_pooling_index(e->config, ids, CHUNK_LENGTH);
     kiln_status status = session_run(s, p, r, err);
-    if (status != KILN_OK)
-        return status;
-    const float *hidden = run_output(r, e->output), *embeds = run_output(r, "text_embeds");
-    for (int t = 0; t < CHUNK_LENGTH; t++)
+    const float *hidden = run_output(r, e->output);
+    for (int t = 0; status == KILN_OK && t < CHUNK_LENGTH; t++)
         memcpy(context + (size_t)t * (size_t)row, hidden + (size_t)t * (size_t)e->config->width,
                (size_t)e->config->width * sizeof(float));
+    return status;
+}
+
+/* The same with the weights; and from the first window the pooled state, on which they do not act. */
+static kiln_status encode_window(kiln_session *s, const encoding *e, const plan *p, run *r, int w,
+                                 float *context, int row, float *pooled, kiln_error *err)
+{
+    kiln_status status = run_window(s, e, p, r, w, context, row, err);
+    if (status != KILN_OK)
+        return status;
+    const float *embeds = run_output(r, "text_embeds");
     emphasize(e, w, context, row);
     if (embeds && w == 0)
         memcpy(pooled, embeds, (size_t)e->config->projection_channels * sizeof(float));
     return KILN_OK;
 }
 
-static kiln_status encode_all(kiln_session *s, const encoding *e, float *context, int row, float *pooled,
+static kiln_status encode_empty(kiln_session *s, encoding *e, const plan *p, run *r, kiln_error *err)
+{
+    if (e->emphasis != EMPHASIS_COMFYUI || !e->chunks.weights)
+        return KILN_OK;
+    e->empty = malloc((size_t)CHUNK_LENGTH * (size_t)e->config->width * sizeof *e->empty);
+    if (!e->empty)
+        return fail(err, KILN_NO_MEMORY, "out of memory for the conditioning");
+    return run_window(s, e, p, r, e->chunks.count, e->empty, e->config->width, err);
+}
+
+static kiln_status encode_all(kiln_session *s, encoding *e, float *context, int row, float *pooled,
                               kiln_error *err)
 {
     network_shape size = {.batch = 1,
@@ -160,10 +215,14 @@ static kiln_status encode_all(kiln_session *s, const encoding *e, float *context
     kiln_status status = session_get_plan(s, e->kind, &size, &p, err);
     if (status == KILN_OK)
         status = run_new(p, &r, err);
+    if (status == KILN_OK)
+        status = encode_empty(s, e, p, r, err);
     for (int w = 0; status == KILN_OK && w < e->chunks.count; w++)
         status =
             encode_window(s, e, p, r, w, context + (size_t)w * CHUNK_LENGTH * (size_t)row, row, pooled, err);
     run_free(r);
+    free(e->empty);
+    e->empty = NULL;
     return status;
 }
 
@@ -205,10 +264,9 @@ kiln_status conditioning_of_pieces(kiln_session *s, const conditioning_text *tex
     if (needs_no_words(s->model))
         return no_words(s->model, out, err);
     encoding e[2] = {{0}};
-    int count = encoders_of(s->model, e, text->clip_skip), width = 0, pooled_width = 0;
+    int count = encoders_of(s->model, e, text), width = 0, pooled_width = 0;
     kiln_status status = count ? cut(s, e, count, text, err) : model_need(s->model, NETWORK_TEXT_1, err);
     for (int i = 0; i < count; i++) {
-        e[i].emphasis = text->emphasis;
         width += e[i].config->width;
         if (e[i].outputs & CLIP_TEXT_EMBEDS)
             pooled_width = e[i].config->projection_channels;
@@ -253,7 +311,7 @@ kiln_status conditioning_tokens(const kiln_session *s, const conditioning_text *
         return KILN_OK;
     }
     encoding e[2] = {{0}};
-    int count = encoders_of(s->model, e, text->clip_skip);
+    int count = encoders_of(s->model, e, text);
     kiln_status status = count ? cut(s, e, count, text, err) : model_need(s->model, NETWORK_TEXT_1, err);
     if (status == KILN_OK)
         *tokens = e[0].chunks.count * CHUNK_LENGTH;
@@ -266,7 +324,7 @@ kiln_status conditioning_words(const kiln_session *s, const conditioning_text *t
                                kiln_error *err)
 {
     encoding e[2] = {{0}};
-    int count = session_words(s) ? encoders_of(s->model, e, text->clip_skip) : 0;
+    int count = session_words(s) ? encoders_of(s->model, e, text) : 0;
     kiln_status status = count ? cut(s, e, count, text, err) : KILN_OK;
     for (int w = 0; status == KILN_OK && e[0].chunks.vectors && w < e[0].chunks.count; w++)
         for (int i = 0; i < CHUNK_LENGTH; i++)
@@ -343,25 +401,28 @@ static kiln_status refuse_extra_networks(const char *prompt, kiln_error *err)
     return status;
 }
 
-kiln_status kiln_encode_text(kiln_session *s, const char *prompt, int clip_skip, kiln_map **out,
-                             kiln_error *err)
+kiln_status kiln_encode_text(kiln_session *s, const char *prompt, int clip_skip, const char *weighing,
+                             kiln_map **out, kiln_error *err)
 {
     *out = NULL;
     session_begin(s);
     if (!prompt)
         return fail(err, KILN_BAD_ARGUMENT, "there is no prompt to encode");
     prompt_pieces pieces = {0};
+    conditioning_text how = {.pieces = &pieces, .clip_skip = clip_skip};
     char *text = NULL;
-    kiln_status status = session_use_loras(s, NULL, err);
+    kiln_status status = emphasis_of_name(weighing, &how.emphasis, err);
+    if (status == KILN_OK)
+        status = session_use_loras(s, NULL, err);
     if (status == KILN_OK)
         status = refuse_extra_networks(prompt, err);
     if (status == KILN_OK)
         status = prompt_without_comments(prompt, &text, err);
     if (status == KILN_OK)
-        status = prompt_pieces_of(text, &pieces, err);
+        status = how.emphasis == EMPHASIS_NONE ? prompt_pieces_plain(text, &pieces, err)
+                                               : prompt_pieces_of(text, &pieces, err);
     if (status == KILN_OK)
-        status = conditioning_of_pieces(s, &(conditioning_text){.pieces = &pieces, .clip_skip = clip_skip},
-                                        out, err);
+        status = conditioning_of_pieces(s, &how, out, err);
     prompt_pieces_free(&pieces);
     free(text);
     return status;

@@ -9,13 +9,17 @@
 #include "pipeline/session.h"
 #include "text/prompt_attention.h"
 
-/* How weights act on the text encoders' states; the names are A1111's. */
+/* How weights act on the text encoders' states; the names are A1111's, and that of the program whose way it is. */
 typedef enum emphasis {
     EMPHASIS_ORIGINAL, /* every position times its weight, then all so that the mean stays */
     EMPHASIS_NO_NORM,  /* without the latter */
-    EMPHASIS_IGNORE,   /* weights are read and do nothing */
-    EMPHASIS_NONE      /* brackets are words */
+    EMPHASIS_COMFYUI, /* every position from where no words would be, so far on to its own: e + weight (z - e) */
+    EMPHASIS_IGNORE, /* weights are read and do nothing */
+    EMPHASIS_NONE    /* brackets are words */
 } emphasis;
+
+/* NULL is "Original"; else one of "Original", "No norm", "ComfyUI", "Ignore" and "None", in any case. */
+kiln_status emphasis_of_name(const char *name, emphasis *out, kiln_error *err);
 
 /* A prompt as it is encoded. */
 typedef struct conditioning_text {

@@ -128,9 +128,8 @@ kiln_status hires_plan(kiln_session *s, const request *first, kiln_memory_plan *
 
 kiln_status hires_prepare(hires *h, const work *first, kiln_error *err)
 {
-    /* Words that change do so over the second pass's own steps. */
-    h->draw.conditioning = first->drawing.words ? NULL : first->drawing.conditioning;
-    h->draw.negative_conditioning = first->drawing.negative_words ? NULL : first->drawing.negative;
+    /* Words that change do so over the second pass's own steps; the others are encoded already. */
+    h->work.store = first->store;
     size_t pixels = (size_t)h->work.request.width * (size_t)h->work.request.height * 3;
     float *room = malloc((h->upscaler ? pixels : h->work.n) * sizeof *room);
     if (!room)

@@ -2,6 +2,7 @@
 #include "pipeline/lora_find.h"
 
 #include "formats/tensor_file.h"
+#include "pipeline/beside.h"
 #include "weights/small_file.h"
 
 #include <dirent.h>
@@ -101,29 +102,11 @@ static bool find_in(const kind *k, const char *folder, const char *name, char *p
     return k->by_metadata && look_in(&s, below, 0);
 }
 
-/* The folder that a model's file or folder lies in, `up` steps above it. */
-static void folder_above(const char *model, int up, char out[PATH_SIZE])
-{
-    snprintf(out, PATH_SIZE, "%s", model);
-    for (int i = 0; i < up; i++) {
-        size_t length = strlen(out);
-        while (length > 1 && out[length - 1] == '/')
-            out[--length] = '\0';
-        char *slash = strrchr(out, '/');
-        if (slash == out)
-            out[1] = '\0';
-        else if (slash)
-            *slash = '\0';
-        else
-            snprintf(out, PATH_SIZE, "%s", i == 0 ? "." : "..");
-    }
-}
-
 static bool find_beside(const kind *k, const char *model, const char *name, char *path, size_t size)
 {
-    for (int up = 1; up <= 2; up++)
+    for (int up = 1; up <= BESIDE_UP; up++)
         for (int i = 0; i < 3 && k->folders[i]; i++) {
-            char above[PATH_SIZE], folder[PATH_SIZE + 16];
+            char above[BESIDE_PATH], folder[PATH_SIZE + 16];
             folder_above(model, up, above);
             snprintf(folder, sizeof folder, "%s/%s", above, k->folders[i]);
             if (find_in(k, folder, name, path, size))
@@ -132,17 +115,10 @@ static bool find_beside(const kind *k, const char *model, const char *name, char
     return false;
 }
 
-static bool leaves_folder(const char *name)
-{
-    size_t length = strlen(name);
-    return *name == '/' || strncmp(name, "../", 3) == 0 || strstr(name, "/../") || strcmp(name, "..") == 0 ||
-           (length > 3 && strcmp(name + length - 3, "/..") == 0);
-}
-
 static kiln_status find(const kind *k, const char *folder, const char *model, const char *name, char *path,
                         size_t size, kiln_error *err)
 {
-    if (leaves_folder(name))
+    if (name_leaves_folder(name))
         return fail(err, KILN_BAD_ARGUMENT, "'%s' in the prompt is no name of a %s", name, k->word);
     if (folder && !path_is_folder(folder))
         return fail(err, KILN_NOT_FOUND, "%s: there is no such folder with %ss", folder, k->word);

@@ -290,6 +290,12 @@ packed_store *session_store(const kiln_session *s, network_kind kind)
     return s->model->networks[kind].store;
 }
 
+const void *session_loras_key(const kiln_session *s, size_t *size)
+{
+    *size = s->loras ? s->loras->key.size : 0;
+    return s->loras ? s->loras->key.bytes : NULL;
+}
+
 size_t session_loras_bytes(const kiln_session *s)
 {
     size_t bytes = 0;

@@ -21,6 +21,8 @@ void session_loras_free(session_loras *);
 packed_store *session_store(const kiln_session *, network_kind);
 /* The words that prompts know: the model's, and those that travel in the LoRAs. NULL: none. */
 const struct model_words *session_words(const kiln_session *);
+/* What tells the session's LoRAs from others: `*size` bytes, 0 where it has none. */
+const void *session_loras_key(const kiln_session *, size_t *size);
 /* Bytes of the session's own. */
 size_t session_loras_bytes(const kiln_session *);
 

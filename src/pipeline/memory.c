@@ -74,7 +74,7 @@ static kiln_status measure_text(kiln_session *s, const request *r, int64_t *byte
 static kiln_status measure_unet(kiln_session *s, const request *r, stage *out, kiln_error *err)
 {
     guidance_interval interval = guiding_interval(&r->options->guidance);
-    bool apart = r->guided && (r->tokens != r->negative_tokens || guidance_pauses(&interval));
+    bool apart = r->apart || (r->guided && guidance_pauses(&interval));
     network_shape size = {.batch = r->guided && !apart ? 2 : 1,
                           .height = r->latent_height,
                           .width = r->latent_width,

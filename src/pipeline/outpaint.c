@@ -74,13 +74,11 @@ static kiln_inpaint_options window_options(const outpainting *p, int index)
 {
     const kiln_outpaint_options *o = p->options;
     kiln_inpaint_options w = kiln_inpaint_defaults();
-    w.draw = o->draw;
+    w.draw = words_options(&p->words, p->index, &o->draw);
     w.draw.batch = 1;
     w.draw.init = NULL;
     seeding_take_picture(&w.draw, p->index);
     seeding_take_part(&w.draw, index);
-    w.draw.conditioning = p->words.positive;
-    w.draw.negative_conditioning = p->words.negative;
     w.draw.progress = p->progress;
     w.draw.user = p->progress_self;
     w.match_colour = o->match_colour;

@@ -5,32 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-
-static const char *const emphasis_names[] = {
-    [EMPHASIS_ORIGINAL] = "Original",
-    [EMPHASIS_NO_NORM] = "No norm",
-    [EMPHASIS_IGNORE] = "Ignore",
-    [EMPHASIS_NONE] = "None",
-};
-
-const char *emphasis_name(emphasis e)
-{
-    return emphasis_names[e];
-}
-
-kiln_status emphasis_of_name(const char *name, emphasis *out, kiln_error *err)
-{
-    *out = EMPHASIS_ORIGINAL;
-    for (emphasis e = EMPHASIS_ORIGINAL; name && e <= EMPHASIS_NONE; e++)
-        if (strcasecmp(name, emphasis_names[e]) == 0) {
-            *out = e;
-            return KILN_OK;
-        }
-    return name
-               ? fail(err, KILN_BAD_ARGUMENT, "emphasis is Original, No norm, Ignore or None, not '%s'", name)
-               : KILN_OK;
-}
 
 static kiln_status read_pieces(const char *text, const prompting_rules *rules, prompt_pieces *out,
                                kiln_error *err)

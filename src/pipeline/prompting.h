@@ -24,10 +24,6 @@ typedef struct prompting {
     kiln_map **maps[PROMPT_MAX_PARTS]; /* per text of the schedule */
 } prompting;
 
-/* NULL is "Original"; else one of "Original", "No norm", "Ignore" and "None", in any case. */
-kiln_status emphasis_of_name(const char *name, emphasis *out, kiln_error *err);
-const char *emphasis_name(emphasis);
-
 kiln_status prompting_encode(kiln_session *, const char *prompt, const prompting_rules *, prompting **out,
                              kiln_error *);
 void prompting_free(prompting *);

@@ -62,17 +62,16 @@ static void add_model(infotext *t, kiln_model *m)
 }
 
 /* The embeddings whose words are in the prompts. */
-static void add_words(infotext *t, const kiln_session *s, const request *r)
+static void add_words(infotext *t, const kiln_session *s, const request *r, const kiln_draw_options *o)
 {
     const model_words *all = session_words(s);
-    const char *const texts[] = {r->options->conditioning ? NULL : r->options->prompt,
-                                 r->options->negative_conditioning || !r->guided ? NULL
-                                                                                 : r->options->negative};
+    const char *const prompts[] = {o->conditioning ? NULL : o->prompt,
+                                   o->negative_conditioning || !r->guided ? NULL : o->negative};
     bool *used = all && all->count ? calloc((size_t)all->count, sizeof *used) : NULL;
     for (int i = 0; used && i < 2; i++) {
         prompting_rules rules;
-        if (texts[i] && request_prompting(r, i == 1, &rules, NULL) == KILN_OK)
-            (void)!prompting_words(s, texts[i], &rules, used, NULL);
+        if (prompts[i] && request_prompting(r, i == 1, &rules, NULL) == KILN_OK)
+            (void)!prompting_words(s, prompts[i], &rules, used, NULL);
     }
     char *hashes = used ? model_words_hashes(all, used) : NULL;
     if (hashes)
@@ -81,9 +80,18 @@ static void add_words(infotext *t, const kiln_session *s, const request *r)
     free(used);
 }
 
+/* Where the prompts come from, under the names of A1111's script for wildcards and of SD.Next. */
+static void add_templates(infotext *t, const texts *from)
+{
+    (void)!infotext_set(t, "Wildcard prompt", from->prompt_template, NULL);
+    (void)!infotext_set(t, "Wildcard negative prompt", from->negative_template, NULL);
+    (void)!infotext_set(t, "Styles", from->styles, NULL);
+}
+
 char *request_infotext(const kiln_session *s, const request *r, int index)
 {
-    const kiln_draw_options *o = r->options;
+    kiln_draw_options own = request_options(r, texts_index(&r->texts, index));
+    const kiln_draw_options *o = &own;
     char *prompt = loras_prompt(o);
     infotext *t = prompt ? infotext_new(prompt, o->negative) : NULL;
     free(prompt);
@@ -124,7 +132,8 @@ char *request_infotext(const kiln_session *s, const request *r, int index)
     set_format(t, "Version", "Kiln %s", kiln_version());
     steering_add_fields(o, t);
     loras_add_fields(s, t);
-    add_words(t, s, r);
+    add_words(t, s, r, o);
+    add_templates(t, &r->texts);
     if (r->add_fields)
         r->add_fields(r->add_self, t);
     infotext_sort(t);
@@ -195,6 +204,7 @@ static void read_int(const kiln_recipe *r, const char *name, int *out)
 
 void kiln_recipe_apply(const kiln_recipe *r, kiln_draw_options *o)
 {
+    o->templates = NULL; /* what the texts come from is chosen already */
     o->prompt = r->prompt;
     o->negative = r->text->negative[0] || infotext_get(r->text, empty_negative) ? r->text->negative : NULL;
     read_int(r, "Steps", &o->steps);

@@ -103,17 +103,20 @@ static void add_outpaint(const void *options, struct infotext *t)
 
 kiln_status outpaint_recipe(const outpainting *p, work *w, char **text, kiln_error *err)
 {
-    /* The words and the seed as they were given, not as the window had them. */
+    /* The words and the seed of the picture, not as the window had them. */
     kiln_draw_options draw = p->options->draw;
     const kiln_draw_options *own = w->request.options;
+    texts own_texts = w->request.texts;
     draw.width = p->plan.window_width;
     draw.height = p->plan.window_height;
     w->request.options = &draw;
+    w->request.texts = p->words.texts;
     w->request.add_fields = add_outpaint;
     w->request.add_self = p->options;
     kiln_status status = work_wait_for_hash(w, err);
     *text = status == KILN_OK ? request_infotext(w->session, &w->request, p->index) : NULL;
     w->request.options = own;
+    w->request.texts = own_texts;
     return status != KILN_OK || *text ? status
                                       : fail(err, KILN_NO_MEMORY, "out of memory for the picture's text");
 }

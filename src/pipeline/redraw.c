@@ -53,14 +53,12 @@ static void add_tile(redrawing *r, mask_box box, const float *drawn, int stride)
 /* The options of tile k. */
 static kiln_draw_options tile_options(const redrawing *r, int k, int width, int height)
 {
-    kiln_draw_options o = r->options->draw;
+    kiln_draw_options o = words_options(&r->words, 0, &r->options->draw);
     o.width = width;
     o.height = height;
     o.batch = 1;
     o.init = NULL;
     seeding_take_part(&o, k);
-    o.conditioning = r->words.positive;
-    o.negative_conditioning = r->words.negative;
     control_part_give(&r->controls, &o);
     return o;
 }

@@ -7,6 +7,7 @@
 #include "pipeline/conditioning.h"
 #include "pipeline/guiding.h"
 #include "pipeline/image_api.h"
+#include "pipeline/loras.h"
 #include "pipeline/seeding.h"
 
 #include <math.h>
@@ -98,8 +99,6 @@ static kiln_status check_numbers(const kiln_draw_options *o, request_kind kind, 
     if (status == KILN_OK)
         status = request_check_number("clip_skip", o->clip_skip, 1, 100, err);
     if (status == KILN_OK)
-        status = request_check_batch(o, err);
-    if (status == KILN_OK)
         status = request_check_number("image_cfg", o->image_cfg, 0, 1000, err);
     if (status == KILN_OK && kind.picture)
         status = request_check_number("strength", o->strength, 0, 1, err);
@@ -156,19 +155,24 @@ kiln_status request_prompting(const request *r, bool negative, prompting_rules *
     return emphasis_of_name(o->emphasis, &out->emphasis, err);
 }
 
+kiln_draw_options request_options(const request *r, int number)
+{
+    return texts_options(&r->texts, number, r->options);
+}
+
 /* A text is recorded with the picture, so it has to be UTF-8 even where it is not encoded (`tokens` NULL). */
-static kiln_status check_text(const kiln_session *s, const request *r, const char *what, const char *text,
+static kiln_status check_text(const kiln_session *s, const request *r, bool negative, const char *text,
                               int *tokens, kiln_error *err)
 {
     kiln_status status = KILN_OK;
     prompting_rules rules;
     if (tokens) {
-        status = request_prompting(r, tokens == &r->negative_tokens, &rules, err);
+        status = request_prompting(r, negative, &rules, err);
         if (status == KILN_OK)
             status = prompting_tokens(s, text ? text : "", &rules, tokens, err);
     }
     if (!tokens && text && !text_is_utf8(text, strlen(text)))
-        status = fail(err, KILN_BAD_ARGUMENT, "the %s is not UTF-8", what);
+        status = fail(err, KILN_BAD_ARGUMENT, "the %s is not UTF-8", negative ? "negative prompt" : "prompt");
     return status;
 }
 
@@ -187,24 +191,51 @@ static bool encodes_negative(const request *r)
     return r->guided && !r->zero_negative && !r->options->negative_conditioning;
 }
 
-static kiln_status check_words(const kiln_session *s, request *r, kiln_error *err)
+/* Of the pictures with these options: their texts. */
+static kiln_status check_pair(kiln_session *s, request *r, const kiln_draw_options *o, kiln_error *err)
+{
+    int tokens = 0, negative_tokens = 0;
+    kiln_status status = r->kind.drawn ? session_use_loras(s, o, err) : KILN_OK;
+    if (status == KILN_OK)
+        status = check_text(s, r, false, o->prompt, o->conditioning ? NULL : &tokens, err);
+    if (status == KILN_OK && o->conditioning)
+        status = check_map(s, o->conditioning, "the given conditioning", &tokens, err);
+    if (status == KILN_OK)
+        status = check_text(s, r, true, o->negative, encodes_negative(r) ? &negative_tokens : NULL, err);
+    if (status == KILN_OK && o->negative_conditioning)
+        status =
+            check_map(s, o->negative_conditioning, "the given negative conditioning", &negative_tokens, err);
+    if (r->zero_negative)
+        negative_tokens = tokens;
+    if (!r->guided)
+        negative_tokens = 0;
+    r->apart = r->apart || (r->guided && tokens != negative_tokens);
+    r->tokens = tokens > r->tokens ? tokens : r->tokens;
+    r->negative_tokens = negative_tokens > r->negative_tokens ? negative_tokens : r->negative_tokens;
+    return status;
+}
+
+static kiln_status check_words(kiln_session *s, request *r, kiln_error *err)
+{
+    kiln_status status = KILN_OK;
+    for (int i = 0; status == KILN_OK && i < r->texts.count; i++) {
+        kiln_draw_options own = request_options(r, i);
+        status = check_pair(s, r, &own, err);
+    }
+    return status;
+}
+
+/* What the pictures say, and so whether a negative prompt is encoded. */
+static kiln_status resolve_texts(const kiln_session *s, request *r, kiln_error *err)
 {
     const kiln_draw_options *o = r->options;
     if (!o->conditioning && !o->prompt)
         return fail(err, KILN_BAD_ARGUMENT, "there is neither a prompt nor a conditioning");
-    kiln_status status = check_text(s, r, "prompt", o->prompt, o->conditioning ? NULL : &r->tokens, err);
-    if (status == KILN_OK && o->conditioning)
-        status = check_map(s, o->conditioning, "the given conditioning", &r->tokens, err);
+    kiln_status status = request_check_batch(o, err);
     if (status == KILN_OK)
-        status = check_text(s, r, "negative prompt", o->negative,
-                            encodes_negative(r) ? &r->negative_tokens : NULL, err);
-    if (status == KILN_OK && o->negative_conditioning)
-        status = check_map(s, o->negative_conditioning, "the given negative conditioning",
-                           &r->negative_tokens, err);
-    if (r->zero_negative)
-        r->negative_tokens = r->tokens;
-    if (!r->guided)
-        r->negative_tokens = 0;
+        status = texts_of(o, &r->texts, err);
+    r->zero_negative = status == KILN_OK && r->guided && s->model->parts->zero_empty_prompt &&
+                       !r->texts.list[0].negative && !o->negative_conditioning;
     return status;
 }
 
@@ -256,9 +287,9 @@ kiln_status request_resolve(kiln_session *s, const kiln_draw_options *o, request
     *r = (request){.options = o, .kind = kind};
     bool edits = s->model->parts->unet.in_channels == 2 * drawing_channels(s->model);
     r->guided = o->cfg != 1 || (edits && o->image_cfg != 1);
-    r->zero_negative =
-        r->guided && s->model->parts->zero_empty_prompt && !o->negative && !o->negative_conditioning;
-    kiln_status status = check_model(s, r, err);
+    kiln_status status = resolve_texts(s, r, err);
+    if (status == KILN_OK)
+        status = check_model(s, r, err);
     if (status == KILN_OK)
         status = resolve_extra(s->model, r, err);
     if (status == KILN_OK)
@@ -280,6 +311,7 @@ void request_fini(request *r)
 {
     sampler_plan_free(r->sampler);
     r->sampler = NULL;
+    texts_free(&r->texts);
 }
 
 const char *kiln_sampler_name(int i)

@@ -40,74 +40,111 @@ static bool on_loading(void *self, int64_t done, int64_t total)
 
 /* ------------------------------------------------------------------------------------ words */
 
-static kiln_status encode_negative(work *w, kiln_error *err)
+/* One text, as the rules of the prompt or of the negative one have it. */
+static kiln_status encode_text(work *w, const char *text, bool negative, const kiln_map **map,
+                               const prompting **changing, kiln_error *err)
 {
-    const kiln_draw_options *o = w->request.options;
-    w->drawing.negative = o->negative_conditioning;
-    if (w->drawing.negative)
-        return KILN_OK;
-    if (w->request.zero_negative) {
-        kiln_status status = conditioning_of_nothing(w->drawing.conditioning, &w->negative, err);
-        w->drawing.negative = w->negative;
-        return status == KILN_OK ? conditioning_check(w->session->model, w->negative,
-                                                      "the negative prompt's conditioning", err)
-                                 : status;
-    }
     prompting_rules rules;
-    kiln_status status = request_prompting(&w->request, true, &rules, err);
+    const prompting *own = NULL;
+    kiln_status status = request_prompting(&w->request, negative, &rules, err);
     if (status == KILN_OK)
-        status =
-            prompting_encode(w->session, o->negative ? o->negative : "", &rules, &w->negative_words, err);
+        status = prompting_store_get(w->store, w->session, text, &rules, &own, err);
     if (status != KILN_OK)
         return status;
-    w->drawing.negative = prompting_map(w->negative_words, 0, 0);
-    w->drawing.negative_words = prompting_is_plain(w->negative_words) ? NULL : w->negative_words;
+    *map = prompting_map(own, 0, 0);
+    *changing = prompting_is_plain(own) ? NULL : own;
     return KILN_OK;
 }
 
-/* No words at all, which a perpendicular negative prompt is measured against. */
-static kiln_status encode_empty(work *w, kiln_error *err)
+static kiln_status make_zeros(const work *w, work_words *own, kiln_error *err)
 {
-    const kiln_draw_options *o = w->request.options;
-    if (!(o->guidance.perpendicular > 0) || w->request.zero_negative)
+    if (own->zeros)
         return KILN_OK;
-    kiln_status status = w->session->model->parts->zero_empty_prompt
-                             ? conditioning_of_nothing(w->drawing.conditioning, &w->empty, err)
-                             : conditioning_of_text(w->session, "", o->clip_skip, &w->empty, err);
-    w->drawing.empty = w->empty;
+    kiln_status status = conditioning_of_nothing(own->conditioning, &own->zeros, err);
+    return status == KILN_OK
+               ? conditioning_check(w->session->model, own->zeros, "the negative prompt's conditioning", err)
+               : status;
+}
+
+static kiln_status encode_negative(work *w, const kiln_draw_options *o, work_words *own, kiln_error *err)
+{
+    own->negative = o->negative_conditioning;
+    if (own->negative)
+        return KILN_OK;
+    if (!w->request.zero_negative)
+        return encode_text(w, o->negative ? o->negative : "", true, &own->negative, &own->negative_words,
+                           err);
+    kiln_status status = make_zeros(w, own, err);
+    own->negative = own->zeros;
     return status;
 }
 
-static kiln_status encode_positive(work *w, kiln_error *err)
+/* No words at all, which a perpendicular negative prompt is measured against. */
+static kiln_status encode_empty(work *w, const kiln_draw_options *o, work_words *own, kiln_error *err)
 {
-    const kiln_draw_options *o = w->request.options;
-    w->drawing.conditioning = o->conditioning;
-    if (o->conditioning)
+    const prompting *changing = NULL;
+    if (!(o->guidance.perpendicular > 0) || w->request.zero_negative)
         return KILN_OK;
-    prompting_rules rules;
-    kiln_status status = request_prompting(&w->request, false, &rules, err);
+    if (!w->session->model->parts->zero_empty_prompt)
+        return encode_text(w, "", true, &own->empty, &changing, err);
+    kiln_status status = make_zeros(w, own, err);
+    own->empty = own->zeros;
+    return status;
+}
+
+static kiln_status encode_positive(work *w, const kiln_draw_options *o, work_words *own, kiln_error *err)
+{
+    own->conditioning = o->conditioning;
+    return o->conditioning ? KILN_OK : encode_text(w, o->prompt, false, &own->conditioning, &own->words, err);
+}
+
+/* The LoRAs that a text names bend the encoders too. */
+static kiln_status encode_pair(work *w, const kiln_draw_options *o, work_words *own, kiln_error *err)
+{
+    kiln_status status = session_use_loras(w->session, o, err);
     if (status == KILN_OK)
-        status = prompting_encode(w->session, o->prompt, &rules, &w->words, err);
-    if (status != KILN_OK)
-        return status;
-    w->drawing.conditioning = prompting_map(w->words, 0, 0);
-    w->drawing.words = prompting_is_plain(w->words) ? NULL : w->words;
-    return KILN_OK;
+        status = encode_positive(w, o, own, err);
+    if (status == KILN_OK && w->request.guided)
+        status = encode_negative(w, o, own, err);
+    if (status == KILN_OK && w->request.guided)
+        status = encode_empty(w, o, own, err);
+    return status;
 }
 
 static kiln_status encode_words(work *w, kiln_error *err)
 {
     kiln_status status = work_tell(w, "text", 0, 0, NULL, err);
-    if (status == KILN_OK)
-        status = encode_positive(w, err);
-    if (status == KILN_OK && w->request.guided)
-        status = encode_negative(w, err);
-    if (status == KILN_OK && w->request.guided)
-        status = encode_empty(w, err);
+    int count = w->request.texts.count;
+    if (status == KILN_OK && !(w->words = calloc((size_t)count, sizeof *w->words)))
+        status = fail(err, KILN_NO_MEMORY, "out of memory for the prompts");
+    for (int i = 0; status == KILN_OK && i < count; i++) {
+        kiln_draw_options own = request_options(&w->request, i);
+        status = encode_pair(w, &own, &w->words[i], err);
+    }
     /* The text encoders have done their work: their memory is the UNet's now. */
     session_drop(w->session, NETWORK_TEXT_1);
     session_drop(w->session, NETWORK_TEXT_2);
     return status;
+}
+
+/* What the texts of a picture name beside their words, too. */
+static kiln_status bend(work *w, int number, kiln_error *err)
+{
+    kiln_draw_options own = request_options(&w->request, number);
+    kiln_status status = session_use_loras(w->session, &own, err);
+    return status == KILN_OK ? session_use_hypernetworks(w->session, &own, err) : status;
+}
+
+static kiln_status take_words(work *w, kiln_error *err)
+{
+    int number = texts_index(&w->request.texts, w->index);
+    const work_words *own = &w->words[number];
+    w->drawing.conditioning = own->conditioning;
+    w->drawing.negative = own->negative;
+    w->drawing.empty = own->empty;
+    w->drawing.words = own->words;
+    w->drawing.negative_words = own->negative_words;
+    return w->request.texts.count > 1 ? bend(w, number, err) : KILN_OK;
 }
 
 /* ------------------------------------------------------------------------------------ the UNet's other channels */
@@ -306,6 +343,8 @@ kiln_status work_latents(work *w, int index, float *x, kiln_error *err)
     float *noise = malloc(w->n * sizeof *noise);
     kiln_status status = noise ? KILN_OK : fail(err, KILN_NO_MEMORY, "out of memory for the latents");
     if (status == KILN_OK)
+        status = take_words(w, err);
+    if (status == KILN_OK)
         status = start(w, x, noise, err);
     free(noise);
     if (status == KILN_OK)
@@ -402,12 +441,12 @@ kiln_status work_open(work *w, kiln_session *s, const kiln_draw_options *options
                       kiln_error *err)
 {
     *w = (work){.session = s};
-    /* First: the words that LoRAs carry count in the prompt. */
-    kiln_status status = session_use_loras(s, options, err);
-    if (status == KILN_OK)
-        status = request_resolve(s, options, kind, &w->request, err);
-    if (status == KILN_OK)
-        status = session_use_hypernetworks(s, options, err);
+    w->store = &w->own_store;
+    kind.drawn = true;
+    kiln_status status = request_resolve(s, options, kind, &w->request, err);
+    /* What any picture names has to be there before the first is drawn. */
+    for (int i = w->request.texts.count - 1; status == KILN_OK && i >= 0; i--)
+        status = bend(w, i, err);
     if (status == KILN_OK)
         status = request_plan_memory(s, &w->request, err);
     if (status != KILN_OK)
@@ -437,12 +476,12 @@ void work_close(work *w)
         w->session->loading = NULL;
         w->session->loading_self = NULL;
     }
+    for (int i = 0; w->words && i < w->request.texts.count; i++)
+        kiln_map_free(w->words[i].zeros);
+    free(w->words);
+    prompting_store_free(&w->own_store);
     request_fini(&w->request);
     steering_free(w->steering);
-    prompting_free(w->words);
-    prompting_free(w->negative_words);
-    kiln_map_free(w->negative);
-    kiln_map_free(w->empty);
     free(w->extra);
     free(w->image);
     free(w->noise_at_start);

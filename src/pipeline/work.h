@@ -13,6 +13,7 @@
 #ifndef KILN_PIPELINE_WORK_H
 #define KILN_PIPELINE_WORK_H
 
+#include "pipeline/prompting_store.h"
 #include "pipeline/request.h"
 
 /* What is under the mask when the drawing begins. */
@@ -33,17 +34,25 @@ typedef struct work_source {
     float low_alpha;  /* and the alpha_bar of the noise that it gets */
 } work_source;
 
+/* What pictures of the same texts look at. */
+typedef struct work_words {
+    const kiln_map *conditioning, *negative, *empty; /* as in drawing.h */
+    const prompting *words, *negative_words;
+    kiln_map *zeros; /* where the family has these for no words; owned */
+} work_words;
+
 typedef struct work {
     kiln_session *session;
     request request;
     work_source source;
     drawing drawing;
     repaint repaint;
-    steering *steering;                /* owned */
-    prompting *words, *negative_words; /* owned */
-    kiln_map *negative, *empty;        /* owned */
-    float *extra;                      /* channels that the UNet takes besides the latents, or NULL; owned */
-    float *image, *noise_at_start;     /* [C,h,w], with a mask; owned */
+    steering *steering;     /* owned */
+    work_words *words;      /* of each of the request's texts; owned */
+    prompting_store *store; /* what is encoded: `own_store`, or that of a drawing with the same words */
+    prompting_store own_store;
+    float *extra;                  /* channels that the UNet takes besides the latents, or NULL; owned */
+    float *image, *noise_at_start; /* [C,h,w], with a mask; owned */
     noise_source noise;
     int index;
     size_t n; /* elements of the latents */

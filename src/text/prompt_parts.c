@@ -9,7 +9,7 @@
 
 #define AND_WORD "AND"
 
-static bool is_comment(const char *prompt, size_t at)
+bool prompt_is_comment(const char *prompt, size_t at)
 {
     const char *next = prompt + at + 1;
     bool key = strncmp(next, "\xef\xb8\x8f", 3) == 0 || strncmp(next, "\xe2\x83\xa3", 3) == 0;
@@ -23,7 +23,7 @@ kiln_status prompt_without_comments(const char *prompt, char **out, kiln_error *
     if (!to)
         return fail(err, KILN_NO_MEMORY, "out of memory for the prompt");
     for (size_t at = 0; prompt[at];) {
-        if (!is_comment(prompt, at)) {
+        if (!prompt_is_comment(prompt, at)) {
             to[written++] = prompt[at++];
             continue;
         }

@@ -9,6 +9,8 @@
 
 #include "base/error.h"
 
+#include <stddef.h>
+
 enum { PROMPT_MAX_PARTS = 16 };
 
 typedef struct prompt_part {
@@ -28,8 +30,10 @@ kiln_status prompt_parts_of(const char *prompt, prompt_parts *out, kiln_error *e
 kiln_status prompt_parts_single(const char *prompt, prompt_parts *out, kiln_error *err);
 void prompt_parts_free(prompt_parts *);
 
-/* The prompt without its comments: from a # to the end of the line. \# is none, and neither is the emoji of a key (# before
- * U+FE0F or U+20E3). `*out` is the caller's to free. */
+/* Whether a comment begins at that byte: from a # to the end of the line. \# is none, and neither is the emoji of a key (#
+ * before U+FE0F or U+20E3). */
+bool prompt_is_comment(const char *prompt, size_t at);
+/* The prompt without its comments. `*out` is the caller's to free. */
 kiln_status prompt_without_comments(const char *prompt, char **out, kiln_error *err);
 
 #endif

@@ -62,3 +62,15 @@ cp -R "$DATA/x4-tiny/." "$MODEL/text_encoder" "$MODEL/tokenizer" "$WORK/x4"
 LONG=$(awk 'BEGIN { for (i = 0; i < 5000; i++) printf "word%d ", i % 97 }')
 NOT_UTF8=$(printf 'a \377 b')
 export MODEL WORK PICTURE ONE WIDE LATENTS LONG NOT_UTF8
+
+# What prompts name: wildcards and styles, and some that are wrong.
+mkdir -p "$WORK/wildcards/below"
+printf 'red\ngreen\nblue\n' >"$WORK/wildcards/colour.txt"
+printf 'wolf\n' >"$WORK/wildcards/below/wild.txt"
+printf 'cow\n' >"$WORK/wildcards/below/tame.txt"
+printf 'a __round__\n' >"$WORK/wildcards/round.txt"
+printf '# nothing\n' >"$WORK/wildcards/none.txt"
+printf '\351\n' >"$WORK/wildcards/latin.txt"
+printf 'name,prompt,negative_prompt\nInk,"ink of {prompt}, ""fine""",colour\nOil,oil,\n' >"$WORK/styles-good.csv"
+printf 'name,prompt\nInk,"ink\n' >"$WORK/styles-open.csv"
+printf 'name,prompt\nInk,ink, fine\n' >"$WORK/styles-comma.csv"

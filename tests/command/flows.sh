@@ -87,6 +87,62 @@ draw "a red fox" --seed 3 -o photo.jpg
 if "$KILN" verify --threads 1 -q photo.jpg >verdict; then exit 1; fi
 grep -q 'different: [0-9]* of 3072 pixels, the largest difference is' verdict
 
+say "wildcards and styles: each picture of a batch has the text of its seed, which its recipe repeats"
+mkdir -p places/wildcards/below
+cp -R "$MODEL" places/model
+printf '\357\273\277# colours\r\nred\r\ngreen\r\n\r\n__below/dark__\r\n' >places/wildcards/colour.txt
+echo "dark blue" >places/wildcards/below/dark.txt
+printf 'name,prompt,negative_prompt\nInk,ink of {prompt},"colour, photo"\n' >places/styles.csv
+draw "a __colour__ fox" --wildcard-dir places/wildcards --styles places/styles.csv --style Ink --seed 4 --batch 3 -o wild.png
+grep -q 'ink of a red fox' wild.png
+grep -q 'ink of a dark blue fox' wild-2.png
+for picture in wild.png wild-2.png wild-3.png; do
+    grep -q 'Wildcard prompt: ink of a __colour__ fox' $picture
+    grep -q 'Styles: Ink' $picture
+    "$KILN" verify --threads 1 -q $picture | grep -q identical
+done
+draw "a __colour__ fox" --wildcard-dir places/wildcards --styles places/styles.csv --style Ink --seed 5 -o wild-alone.png
+cmp wild-2.png wild-alone.png
+draw "ink of a dark blue fox" -n "colour, photo" --seed 5 -o plain.png
+cmp_words() {
+    # Of two pictures whose recipes say it in other words: the same pixels, so the same latents.
+    "$KILN" encode "$1" -o first.safetensors >>out.log
+    "$KILN" encode "$2" -o second.safetensors >>out.log
+    cmp first.safetensors second.safetensors
+}
+cmp_words wild-2.png plain.png
+"$KILN" draw -q --threads 1 --like wild-2.png --wildcard-dir places/wildcards --seed 4 -o like.png >>out.log
+grep -q 'ink of a dark blue fox' like.png
+refused grep -q 'Wildcard' like.png
+"$KILN" draw -q --threads 1 --like wild-2.png -p "a __colour__ hen" --wildcard-dir places/wildcards --seed 4 -o hen.png >>out.log
+grep -q 'a red hen' hen.png
+
+say "... those beside the model are found, and a grid's cell changes with them"
+draw "a __colour__ fox" -m places/model --style Ink --seed 5 -o beside.png
+grep -q 'ink of a dark blue fox' beside.png
+draw "a __colour__ fox" --seed 5 -o literal.png
+refused grep -q 'Wildcard' literal.png
+wild_grid() {
+    "$KILN" grid "a __colour__ fox" -m places/model --size 64x48 --steps 2 --threads 1 --x "seed=4,5" -o wild-grid.png 2>grid.log >>out.log
+    grep -c 'kiln: picture ' grid.log || true
+}
+[ "$(wild_grid)" = 2 ]
+grep -q 'a red fox' wild-grid-cells/*.png
+grep -q 'a dark blue fox' wild-grid-cells/*.png
+[ "$(wild_grid)" = 0 ]
+echo "white" >places/wildcards/colour.txt
+[ "$(wild_grid)" = 2 ]
+
+say "emphasis in encoding is that of drawing"
+for how in Original ComfyUI Ignore; do
+    "$KILN" encode "a (fox:1.6)" --emphasis $how -o weighed.safetensors >>out.log
+    draw --cond weighed.safetensors --seed 20 -o weighed-cond.png
+    draw "a (fox:1.6)" --emphasis $how --seed 20 -o weighed-$how.png
+    cmp_words weighed-cond.png weighed-$how.png
+done
+refused cmp_words weighed-Original.png weighed-ComfyUI.png
+refused cmp_words weighed-Ignore.png weighed-ComfyUI.png
+
 say "image to image"
 draw "a red fox" --seed 4 --init base.png --strength 0.5 -o from.png
 refused cmp base.png from.png

@@ -1,5 +1,5 @@
 /* fuzz_merges.c - tokenizer files and prompts of arbitrary bytes.
- * floors: base tensor text
+ * floors: base tensor formats text
  *
  * The first byte says which files the input holds; files and a prompt follow, parted by 0xFF 0xFE. */
 #include "text/chunks.h"

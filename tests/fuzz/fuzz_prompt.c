@@ -1,5 +1,5 @@
 /* fuzz_prompt.c - prompts of arbitrary bytes: comments, parts, schedule and weights.
- * floors: base tensor text
+ * floors: base tensor formats text
  *
  * The first byte is the number of steps, less one. */
 #include "text/prompt_attention.h"

@@ -362,7 +362,7 @@ static void latents_and_back(void **state)
     kiln_map *map = (kiln_map *)odd;
     assert_refused(kiln_encode_image(s, odd, &map, err), KILN_BAD_ARGUMENT, "33x20");
     assert_null(map);
-    assert_ok(kiln_encode_text(s, words, 1, &map, err));
+    assert_ok(kiln_encode_text(s, words, 1, NULL, &map, err));
     assert_refused(kiln_decode_latents(s, map, &none, err), KILN_MISMATCH, "latents");
     kiln_map_free(map);
     kiln_map_free(latents);

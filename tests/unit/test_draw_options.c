@@ -203,7 +203,7 @@ static void models_with_parts_missing(void **state)
     kiln_session *s = tiny_session(m);
     kiln_draw_options o = tiny_options("a fox", 1);
     assert_refused(kiln_draw(s, &o, &out, err), KILN_NOT_FOUND, "unet");
-    assert_refused(kiln_encode_text(s, "a fox", 1, &map, err), KILN_NOT_FOUND, "text_encoder");
+    assert_refused(kiln_encode_text(s, "a fox", 1, NULL, &map, err), KILN_NOT_FOUND, "text_encoder");
     assert_ok(kiln_encode_image(s, picture, &map, err));
     kiln_map_free(map);
     kiln_session_free(s);

@@ -149,8 +149,8 @@ static void a_saved_map_draws_what_its_prompt_draws(void **state)
     kiln_draw_options o = tiny_options(words, 4);
     o.negative = "blurry";
     kiln_image *by_prompt = tiny_draw(session, &o);
-    assert_ok(kiln_encode_text(session, words, 1, &fresh, err));
-    assert_ok(kiln_encode_text(session, "blurry", 1, &negative, err));
+    assert_ok(kiln_encode_text(session, words, 1, NULL, &fresh, err));
+    assert_ok(kiln_encode_text(session, "blurry", 1, NULL, &negative, err));
     assert_ok(kiln_map_save(fresh, map_path, err));
     assert_ok(kiln_map_load(map_path, &loaded, err));
     remove(map_path);
@@ -272,7 +272,7 @@ static void files_that_are_no_maps(void **state)
     assert_null(m);
     assert_refused(kiln_map_load(TINY_PATH "/unet/config.json", &m, err), KILN_BAD_FORMAT, "config.json");
     assert_refused(kiln_map_load("nowhere/at.all", &m, err), KILN_NOT_FOUND, "nowhere/at.all");
-    assert_ok(kiln_encode_text(session, words, 1, &m, err));
+    assert_ok(kiln_encode_text(session, words, 1, NULL, &m, err));
     assert_refused(kiln_map_save(m, "nowhere/at.all", err), KILN_NOT_FOUND, "nowhere/at.all");
     kiln_map_free(m);
 }
@@ -318,7 +318,7 @@ static void prompts_that_are_no_text(void **state)
 {
     (void)state;
     kiln_map *map = NULL;
-    assert_ok(kiln_encode_text(session, words, 1, &map, err));
+    assert_ok(kiln_encode_text(session, words, 1, NULL, &map, err));
     for (int k = 0; k < 4; k++) {
         kiln_draw_options o = tiny_options(words, 4);
         kiln_memory_plan plan;
@@ -334,11 +334,11 @@ static void prompts_that_are_no_text(void **state)
     kiln_image *out = NULL;
     assert_refused(kiln_draw(session, &o, &out, err), KILN_BAD_ARGUMENT, "neither a prompt");
     kiln_map *none = map;
-    assert_refused(kiln_encode_text(session, "\xff", 1, &none, err), KILN_BAD_ARGUMENT, "UTF-8");
+    assert_refused(kiln_encode_text(session, "\xff", 1, NULL, &none, err), KILN_BAD_ARGUMENT, "UTF-8");
     assert_null(none);
-    assert_refused(kiln_encode_text(session, words, 0, &none, err), KILN_BAD_ARGUMENT, "clip_skip");
-    assert_refused(kiln_encode_text(session, words, 1000, &none, err), KILN_BAD_ARGUMENT, "clip_skip");
-    assert_refused(kiln_encode_text(session, NULL, 1, &none, err), KILN_BAD_ARGUMENT, "no prompt");
+    assert_refused(kiln_encode_text(session, words, 0, NULL, &none, err), KILN_BAD_ARGUMENT, "clip_skip");
+    assert_refused(kiln_encode_text(session, words, 1000, NULL, &none, err), KILN_BAD_ARGUMENT, "clip_skip");
+    assert_refused(kiln_encode_text(session, NULL, 1, NULL, &none, err), KILN_BAD_ARGUMENT, "no prompt");
     kiln_map_free(map);
 }
 

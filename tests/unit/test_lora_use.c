@@ -15,6 +15,8 @@
 
 #include "tiny_model.h"
 
+#include <kiln/prompt.h>
+
 static char folder[64];
 
 /* A LoRA for the small model: one layer of the UNet and one of the text encoder, [24,24] and [32,32].
@@ -204,7 +206,7 @@ static void what_is_wrong_is_said(void **state)
     o.negative = "<lora:ink:1>";
     assert_refused(kiln_draw(s, &o, &out, err), KILN_BAD_ARGUMENT, "negative prompt");
     kiln_map *map = NULL;
-    assert_refused(kiln_encode_text(s, "a cat <lora:ink:1>", 1, &map, err), KILN_UNSUPPORTED,
+    assert_refused(kiln_encode_text(s, "a cat <lora:ink:1>", 1, NULL, &map, err), KILN_UNSUPPORTED,
                    "encoded alone");
     write_lora(in_folder("wide.safetensors"), NULL, 48, 32);
     o = with("<lora:wide:1>");
@@ -350,12 +352,63 @@ static void words_in_a_lora(void **state)
     kiln_model_close(m);
 }
 
+static void write_line(const char *name, const char *text)
+{
+    FILE *f = fopen(in_folder(name), "wb");
+    assert_non_null(f);
+    assert_int_equal(fputs(text, f) >= 0 && fclose(f) == 0, 1);
+}
+
+/* Pictures of one batch whose texts name different LoRAs, or none, are those of their texts alone; and so is what comes after. */
+static void wildcards_choose_loras(void **state)
+{
+    (void)state;
+    kiln_model *m = tiny_open(1, KILN_PRECISION_F32);
+    kiln_session *s = tiny_session(m);
+    kiln_templates t = {.wildcards = folder};
+    kiln_draw_options o = with("a cat __choice__");
+    kiln_image *all[4], *one;
+    write_line("choice.txt", "<lora:ink:1>\nplain\n<lora:words:1> zogg\n");
+    o.templates = &t;
+    o.width = o.height = 32;
+    o.steps = 2;
+    o.batch = 4;
+    o.seed = 4; /* the lines 0, 2, 2 and 1 */
+    o.negative = "dog";
+    assert_ok(kiln_draw(s, &o, all, err));
+    for (int k = 0; k < 4; k++) {
+        char *prompt, *negative;
+        kiln_draw_options alone = o;
+        assert_ok(
+            kiln_fill_templates(&t, o.seed + (uint64_t)k, o.prompt, o.negative, &prompt, &negative, err));
+        alone.prompt = prompt;
+        alone.templates = NULL;
+        alone.batch = 1;
+        alone.seed = o.seed + (uint64_t)k;
+        one = tiny_draw_alone(m, &alone);
+        assert_true(same_pixels(all[k], one));
+        bool tagged = strstr(kiln_image_text(all[k], "parameters"), "Lora hashes") != NULL;
+        assert_int_equal(tagged, strstr(prompt, "<lora:") != NULL);
+        kiln_image_free(one);
+        kiln_image_free(all[k]);
+        free(prompt);
+        free(negative);
+    }
+    /* What the last line names is looked for before the first picture is drawn. */
+    write_line("choice.txt", "<lora:ink:1>\n<lora:gone:1>\n<lora:ink:1>\n");
+    assert_refused(kiln_draw(s, &o, all, err), KILN_NOT_FOUND, "gone");
+    (void)remove(in_folder("choice.txt"));
+    kiln_session_free(s);
+    assert_int_equal(kiln_model_close(m), KILN_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(words_in_a_lora),       cmocka_unit_test(names_and_strengths),
-        cmocka_unit_test(by_file_as_by_name),    cmocka_unit_test(what_is_wrong_is_said),
-        cmocka_unit_test(in_and_out_of_a_model), cmocka_unit_test(nearest_of_a_rank),
+        cmocka_unit_test(wildcards_choose_loras), cmocka_unit_test(words_in_a_lora),
+        cmocka_unit_test(names_and_strengths),    cmocka_unit_test(by_file_as_by_name),
+        cmocka_unit_test(what_is_wrong_is_said),  cmocka_unit_test(in_and_out_of_a_model),
+        cmocka_unit_test(nearest_of_a_rank),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -11,7 +11,9 @@
 
 #include "unit/tiny_session.h"
 
+#include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 static kiln_draw_options options_of(const char *prompt)
 {
@@ -99,9 +101,115 @@ static void weights_and_emphasis(void **state)
     assert_true(distance(&a, &c) > 0);
     a.emphasis = "None";
     assert_true(distance(&a, &b) > 0);
+    a.emphasis = "ComfyUI";
+    assert_true(distance(&a, &b) > 0);
     a.emphasis = "loud";
     kiln_image *out = NULL;
-    assert_refused(kiln_draw(session, &a, &out, err), KILN_BAD_ARGUMENT, "emphasis");
+    assert_refused(kiln_draw(session, &a, &out, err), KILN_BAD_ARGUMENT, "ComfyUI");
+}
+
+/* ------------------------------------------------------------------------------------ ComfyUI's way */
+
+typedef struct states {
+    kiln_map *map;
+    const float *context, *pooled;
+    int64_t tokens, width;
+} states;
+
+static states states_of(kiln_session *s, const char *text, const char *how)
+{
+    states x = {0};
+    assert_ok(kiln_encode_text(s, text, 1, how, &x.map, err));
+    for (int i = 0; i < kiln_map_count(x.map); i++) {
+        const char *name;
+        const int64_t *shape;
+        int rank;
+        const float *values = kiln_map_tensor(x.map, i, &name, &rank, &shape);
+        if (strcmp(name, "pooled") == 0) {
+            x.pooled = values;
+            continue;
+        }
+        x.context = values;
+        x.tokens = shape[1];
+        x.width = shape[2];
+    }
+    return x;
+}
+
+/* The number of tokens of a text without weights. */
+static int count_tokens(const char *model_folder, const char *text)
+{
+    int32_t *ids = NULL;
+    char *pieces = NULL;
+    size_t count = 0;
+    assert_ok(kiln_tokenize(model_folder, text, &ids, &pieces, &count, err));
+    free(ids);
+    free(pieces);
+    return (int)count;
+}
+
+/* "before (middle:w) after BREAK (end:v)" by its definition, from the states of the plain words and of none:
+ * e + w (z - e) at the places of what is weighted, z at all others. */
+static void check_interpolation(kiln_session *s, const char *folder, double w, double v)
+{
+    char text[100];
+    snprintf(text, sizeof text, "a (fox:%g) in snow BREAK (hen:%g)", w, v);
+    states got = states_of(s, text, "comfyui"), plain = states_of(s, "a fox in snow BREAK hen", NULL),
+           empty = states_of(s, "", NULL);
+    int first = 1 + count_tokens(folder, "a"), last = first + count_tokens(folder, "fox"),
+        end = 78 + count_tokens(folder, "hen");
+    assert_int_equal(got.tokens, 2 * 77);
+    assert_int_equal(empty.tokens, 77);
+    for (int t = 0; t < 2 * 77; t++) {
+        double weight = t >= first && t < last ? w : t >= 78 && t < end ? v : 1;
+        for (int64_t i = 0; i < got.width; i++) {
+            double z = (double)plain.context[t * got.width + i],
+                   e = (double)empty.context[t % 77 * got.width + i];
+            assert_true(fabs((double)got.context[t * got.width + i] - (e + weight * (z - e))) < 1e-5);
+        }
+    }
+    assert_true((got.pooled != NULL) == (plain.pooled != NULL));
+    if (got.pooled)
+        assert_memory_equal(got.pooled, plain.pooled, 16 * sizeof(float));
+    kiln_map_free(got.map);
+    kiln_map_free(plain.map);
+    kiln_map_free(empty.map);
+}
+
+static void comfyui_weighs_from_nothing(void **state)
+{
+    (void)state;
+    check_interpolation(session, TINY_PATH, 1.5, 0.25);
+    check_interpolation(session, TINY_PATH, -1, 3);
+    states a = states_of(session, "a fox", "ComfyUI"), b = states_of(session, "a fox", "Ignore");
+    assert_memory_equal(a.context, b.context, (size_t)(a.tokens * a.width) * sizeof(float));
+    kiln_map_free(a.map);
+    kiln_map_free(b.map);
+    /* Nothing of a word is left at 0 but its place; A1111's way leaves another state. */
+    assert_true(between("(a:0)", "a") > 0);
+    kiln_draw_options x = options_of("a (fox:1.8)"), y = x;
+    x.emphasis = "ComfyUI";
+    assert_true(distance(&x, &y) > 0);
+}
+
+/* Both encoders, and the pooled state as it is. */
+static void comfyui_weighs_two_encoders(void **state)
+{
+    (void)state;
+    static const char folder[] = TEST_SHARED "/golden/models/sdxl-tiny";
+    if (access(folder, R_OK) != 0) {
+        print_message("the reference models are not here: skipped\n");
+        skip();
+    }
+    kiln_model *m = NULL;
+    kiln_model_options o = kiln_model_defaults();
+    o.threads = 1;
+    o.precision = KILN_PRECISION_F32;
+    assert_ok(kiln_model_open(folder, &o, &m, err));
+    kiln_session *s = tiny_session(m);
+    check_interpolation(s, folder, 1.5, 0.25);
+    kiln_session_free(s);
+    assert_int_equal(kiln_model_close(m), KILN_OK);
 }
 
 static void a_recipe_holds_the_emphasis(void **state)
@@ -157,6 +265,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_change_over_the_steps), cmocka_unit_test(parts_are_weighed),
         cmocka_unit_test(weights_and_emphasis),        cmocka_unit_test(a_recipe_holds_the_emphasis),
+        cmocka_unit_test(comfyui_weighs_from_nothing), cmocka_unit_test(comfyui_weighs_two_encoders),
         cmocka_unit_test(a_second_pass_follows_too),   cmocka_unit_test(a_prompt_is_explained),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);

@@ -67,7 +67,7 @@ static int set_up(void **state)
     kiln_map *map = NULL;
     int rank;
     const int64_t *dims;
-    assert_ok(kiln_encode_text(plain_session, "a", 1, &map, err));
+    assert_ok(kiln_encode_text(plain_session, "a", 1, NULL, &map, err));
     assert_non_null(kiln_map_tensor(map, 0, NULL, &rank, &dims));
     int w = width_of_text = (int)dims[2];
     kiln_map_free(map);
@@ -108,8 +108,8 @@ static double distance(kiln_session *s, const char *a, kiln_session *t, const ch
     int rank, rank_2;
     const int64_t *dims, *dims_2;
     double most = 0;
-    assert_ok(kiln_encode_text(s, a, 1, &x, err));
-    assert_ok(kiln_encode_text(t, b, 1, &y, err));
+    assert_ok(kiln_encode_text(s, a, 1, NULL, &x, err));
+    assert_ok(kiln_encode_text(t, b, 1, NULL, &y, err));
     const float *p = kiln_map_tensor(x, 0, NULL, &rank, &dims),
                 *q = kiln_map_tensor(y, 0, NULL, &rank_2, &dims_2);
     assert_int_equal(dims[1], dims_2[1]);
@@ -193,10 +193,11 @@ static void what_is_wrong_is_said(void **state)
     (void)state;
     kiln_map *map = NULL;
     kiln_session *s = taught_session;
-    assert_refused(kiln_encode_text(s, "a wide one", 1, &map, err), KILN_MISMATCH, "width");
-    assert_refused(kiln_encode_text(s, "a pair", 1, &map, err), KILN_MISMATCH, "two text encoders");
-    assert_refused(kiln_encode_text(s, "it is Twice there", 1, &map, err), KILN_BAD_ARGUMENT, "rename one");
-    assert_refused(kiln_encode_text(s, "it is broken", 1, &map, err), KILN_BAD_FORMAT, "broken.pt");
+    assert_refused(kiln_encode_text(s, "a wide one", 1, NULL, &map, err), KILN_MISMATCH, "width");
+    assert_refused(kiln_encode_text(s, "a pair", 1, NULL, &map, err), KILN_MISMATCH, "two text encoders");
+    assert_refused(kiln_encode_text(s, "it is Twice there", 1, NULL, &map, err), KILN_BAD_ARGUMENT,
+                   "rename one");
+    assert_refused(kiln_encode_text(s, "it is broken", 1, NULL, &map, err), KILN_BAD_FORMAT, "broken.pt");
     assert_null(map);
     char path[128];
     strcpy(path, in_folder("wide.safetensors"));
