@@ -81,7 +81,7 @@ void help_command(const command *c)
     const option *const tables[] = {c->options, c->also, c->shared};
     for (size_t k = 0; k < sizeof tables / sizeof *tables; k++)
         for (const option *o = tables[k]; o && o->name; o++)
-            if (o->help)
+            if (o->help && !command_replaces(c, tables[k], o))
                 print_option(o);
     printf("  -h, --help");
     print_wrapped("this page", 12, TEXT_COLUMN);

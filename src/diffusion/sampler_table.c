@@ -9,14 +9,16 @@
         __VA_ARGS__, NULL                                                                                    \
     }
 
-enum { DISCARD = 1, NOISY = 2, BROWNIAN = 4, SDE = NOISY | BROWNIAN };
+enum { DISCARD = 1, NOISY = 2, BROWNIAN = 4, SDE = NOISY | BROWNIAN, CFG_PP = 8, NO_EQUATION = 16 };
 
 /* label, its other names, diffusers' class, folder and named method, automatic curve, default eta, flags, advice */
 #define ROW(label_, names_, class_, folder_, named_, curve_, eta_, flags_, good_for_)                        \
     {                                                                                                        \
         .label = label_, .aliases = names_, .class_name = class_, .folder = folder_, .named = named_,        \
         .automatic = SIGMAS_##curve_, .eta = eta_, .discard_penultimate = ((flags_)&DISCARD) != 0,           \
-        .stochastic = ((flags_)&NOISY) != 0, .brownian = ((flags_)&BROWNIAN) != 0, .good_for = good_for_     \
+        .stochastic = ((flags_)&NOISY) != 0, .brownian = ((flags_)&BROWNIAN) != 0,                           \
+        .unguided = ((flags_)&CFG_PP) != 0, .no_equation = ((flags_)&NO_EQUATION) != 0,                      \
+        .good_for = good_for_                                                                                \
     }
 
 const sampler_row sampler_table[] = {
@@ -68,7 +70,8 @@ const sampler_row sampler_table[] = {
         "the classic of the first models, CompVis' timesteps; good for inversion"),
     ROW("DDIM A1111", NAMES("ddim_a1111"), NULL, NULL, &ddim_a1111_named, AUTOMATIC, 0, NOISY,
         "DDIM as A1111 steps it, which leaves the last evaluation out: to repeat its pictures"),
-    ROW("DDIM CFG++", NAMES("ddim_cfgpp", "ddim_cfg_pp"), NULL, NULL, &ddim_cfg_pp_named, AUTOMATIC, 0, NOISY,
+    ROW("DDIM CFG++", NAMES("ddim_cfgpp", "ddim_cfg_pp"), NULL, NULL, &ddim_cfg_pp_named, AUTOMATIC, 0,
+        NOISY | CFG_PP,
         "CFG++ at the guidance scales you know (they are divided by 12.5): less burnt colours"),
     ROW("PLMS", NAMES("pndm", "k_plms"), "PNDMScheduler", &pndm_folder, &plms_named, AUTOMATIC, 0, 0,
         "the classic multistep sampler; good from 25 steps"),
@@ -80,11 +83,11 @@ const sampler_row sampler_table[] = {
         "ComfyUI's uni_pc: UniPC on any noise schedule"),
     ROW("UniPC curve bh2", NAMES("uni_pc_bh2"), NULL, NULL, &unipc_curve_bh2_named, NORMAL, 0, DISCARD,
         "ComfyUI's uni_pc_bh2"),
-    ROW("LCM", NAMES("k_lcm"), "LCMScheduler", &lcm_folder, &lcm_named, SGM_UNIFORM, 1, NOISY,
+    ROW("LCM", NAMES("k_lcm"), "LCMScheduler", &lcm_folder, &lcm_named, SGM_UNIFORM, 1, NOISY | NO_EQUATION,
         "for LCM models and LoRAs only: 2 to 8 steps at guidance 1 to 2"),
     ROW("TCD", NAMES("tcd"), "TCDScheduler", &tcd_folder, &tcd_named, SGM_UNIFORM, 0.3, NOISY,
         "for TCD and Hyper-SD models: 2 to 8 steps; eta trades detail against calm"),
-    ROW("DDPM", NAMES("ddpm"), "DDPMScheduler", &ddpm_folder, &ddpm_named, NORMAL, 1, NOISY,
+    ROW("DDPM", NAMES("ddpm"), "DDPMScheduler", &ddpm_folder, &ddpm_named, NORMAL, 1, NOISY | NO_EQUATION,
         "the first sampler of all: needs hundreds of steps, noise all the way"),
     ROW("DEIS", NAMES("deis"), "DEISMultistepScheduler", &deis_folder, &deis_named, NORMAL, 0, 0,
         "like DPM++ 2M with order 3 on the noise: good at 10 to 20 steps"),
@@ -98,7 +101,7 @@ const sampler_row sampler_table[] = {
         NOISY, "noise in the middle of the way only, corrected steps: detail at 20 steps and more"),
     ROW("SA-Solver PECE", NAMES("sa_solver_pece"), NULL, NULL, &sa_solver_pece_named, NORMAL, 1, NOISY,
         "SA-Solver that looks twice at each step"),
-    ROW("ER-SDE", NAMES("er_sde"), NULL, NULL, &er_sde_named, NORMAL, 1, NOISY,
+    ROW("ER-SDE", NAMES("er_sde"), NULL, NULL, &er_sde_named, NORMAL, 1, NOISY | NO_EQUATION,
         "third order with noise at one evaluation a step: detail from 15 steps on"),
     ROW("SEEDS 2", NAMES("seeds_2"), NULL, NULL, &seeds_2_named, NORMAL, 1, SDE,
         "exponential SDE solver, two evaluations a step"),
@@ -115,23 +118,23 @@ const sampler_row sampler_table[] = {
     ROW("RES multistep a", NAMES("res_multistep_ancestral"), NULL, NULL, &res_multistep_a_named, NORMAL, 1,
         NOISY, "the same with fresh noise"),
     ROW("RES multistep CFG++", NAMES("res_multistep_cfg_pp"), NULL, NULL, &res_multistep_cfg_pp_named, NORMAL,
-        0, 0, "RES with CFG++: guidance scale 1 to 2"),
+        0, CFG_PP, "RES with CFG++: guidance scale 1 to 2"),
     ROW("RES multistep a CFG++", NAMES("res_multistep_ancestral_cfg_pp"), NULL, NULL,
-        &res_multistep_a_cfg_pp_named, NORMAL, 1, NOISY, "the same with fresh noise"),
+        &res_multistep_a_cfg_pp_named, NORMAL, 1, NOISY | CFG_PP, "the same with fresh noise"),
     ROW("Gradient estimation", NAMES("gradient_estimation", "euler_ge"), NULL, NULL, &gradient_named, NORMAL,
         0, 0, "Euler that looks ahead along its own slope: crisp, one evaluation a step"),
     ROW("Gradient estimation CFG++", NAMES("gradient_estimation_cfg_pp"), NULL, NULL, &gradient_cfg_pp_named,
-        NORMAL, 0, 0, "the same with CFG++: guidance scale 1 to 2"),
-    ROW("Euler CFG++", NAMES("euler_cfg_pp"), NULL, NULL, &euler_cfg_pp_named, NORMAL, 0, 0,
+        NORMAL, 0, CFG_PP, "the same with CFG++: guidance scale 1 to 2"),
+    ROW("Euler CFG++", NAMES("euler_cfg_pp"), NULL, NULL, &euler_cfg_pp_named, NORMAL, 0, CFG_PP,
         "Euler with CFG++: guidance scale 1 to 2, natural colours"),
     ROW("Euler a CFG++", NAMES("euler_ancestral_cfg_pp", "euler_a_cfg_pp"), NULL, NULL, &euler_a_cfg_pp_named,
-        NORMAL, 1, NOISY, "Euler a with CFG++: guidance scale 1 to 2"),
-    ROW("DPM++ 2M CFG++", NAMES("dpmpp_2m_cfg_pp"), NULL, NULL, &dpmpp_2m_cfg_pp_named, NORMAL, 0, 0,
+        NORMAL, 1, NOISY | CFG_PP, "Euler a with CFG++: guidance scale 1 to 2"),
+    ROW("DPM++ 2M CFG++", NAMES("dpmpp_2m_cfg_pp"), NULL, NULL, &dpmpp_2m_cfg_pp_named, NORMAL, 0, CFG_PP,
         "DPM++ 2M with CFG++: guidance scale 1 to 2"),
     ROW("DPM++ 2S a CFG++", NAMES("dpmpp_2s_ancestral_cfg_pp"), NULL, NULL, &dpmpp_2s_a_cfg_pp_named, NORMAL,
-        1, NOISY, "DPM++ 2S a with CFG++: guidance scale 1 to 2"),
+        1, NOISY | CFG_PP, "DPM++ 2S a with CFG++: guidance scale 1 to 2"),
     ROW("DDIM Inverse", NAMES("ddim_inverse"), "DDIMInverseScheduler", &ddim_inverse_folder, NULL, AUTOMATIC,
-        0, 0, "the way back: from a picture's latent to the noise that draws it"),
+        0, NO_EQUATION, "the way back: from a picture's latent to the noise that draws it"),
     ROW("EDM Euler", NAMES("edm_euler"), "EDMEulerScheduler", &edm_euler_folder, &euler_named, KARRAS, 0, 0,
         "what an EDM model's config asks for"),
     ROW("EDM DPM++ 2M", NAMES("edm_dpmpp_2m"), "EDMDPMSolverMultistepScheduler", &edm_dpm_folder,
