@@ -177,8 +177,11 @@ static int invite(drawing *d, bench *b, const char *sampler, const char *schedul
     kiln_solver solver;
     bench_set_sampler(d, sampler, schedule, b->step[b->steps.count - 1]);
     kiln_status status = kiln_draw_solver(d->open.session, d->options, &solver, &err);
-    if (status != KILN_OK && !b->samplers.count && status == KILN_UNSUPPORTED)
-        return EXIT_OK; /* of all samplers, one that does not go with this model */
+    if (status == KILN_UNSUPPORTED && (!b->samplers.count || !arguments_given(&d->arguments, "sampler"))) {
+        if (!d->values->quiet)
+            fprintf(stderr, "kiln: left out: %s\n", err.text);
+        return EXIT_OK;
+    }
     if (status != KILN_OK)
         return complain_error(&err);
     contestant c = {sampler, schedule, "", solver.equation, solver.adaptive};

@@ -98,9 +98,9 @@ void help_all(const command *const *commands)
            "commands:\n",
            kiln_version());
     for (int i = 0; commands[i]; i++)
-        printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    printf("  %-10s %s\n", "help", "this page, or the page of a command: kiln help draw");
-    printf("  %-10s %s\n", "version", "the version, as --version does");
+        printf("  %-14s %s\n", commands[i]->name, commands[i]->summary);
+    printf("  %-14s %s\n", "help", "this page, or the page of a command: kiln help draw");
+    printf("  %-14s %s\n", "version", "the version, as --version does");
     printf("\n"
            "a first picture:\n"
            "  kiln pull stable-diffusion-v1-5/stable-diffusion-v1-5 models/sd15\n"
