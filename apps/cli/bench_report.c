@@ -134,7 +134,7 @@ static kiln_status draw(const bench_report *r, kiln_plot_curve *curves, double *
                    .count = n,
                    .y_most = 2, /* what is farther has nothing to do with the solution */
                    .level = accuracy_of(r),
-                   .level_label = "the solution is known so far",
+                   .level_label = "as exactly as the solution is known",
                    .font = r->font};
     kiln_image *picture = NULL;
     kiln_status status = kiln_plot_draw(&p, &picture, err);

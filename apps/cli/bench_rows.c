@@ -160,9 +160,33 @@ static void print_row(FILE *to, const bench_row *r)
             r->drawings, r->reference, r->accuracy, r->settings);
 }
 
+/* The row with its numbers as the file has them, so that a table that was read gives the same plot. */
+static bool as_written(const bench_row *r, bench_row *out)
+{
+    char *line = NULL;
+    size_t size;
+    FILE *to = open_memstream(&line, &size);
+    *out = *r;
+    if (!to)
+        return false;
+    print_row(to, r);
+    bool good = fclose(to) == 0;
+    if (good) {
+        line[strcspn(line, "\n")] = '\0';
+        good = row_of(line, out);
+    }
+    free(line);
+    return good;
+}
+
 int bench_rows_keep(bench_rows *rows, const bench_row *r, const char *path)
 {
-    int status = add(rows, r);
+    bench_row written;
+    if (!as_written(r, &written)) {
+        complain("%s: the row of %s cannot be written", path, r->sampler);
+        return EXIT_FAILED;
+    }
+    int status = add(rows, &written);
     size_t size = strlen(path) + 16;
     char *beside = malloc(size);
     if (status || !beside) {

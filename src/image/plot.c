@@ -97,9 +97,9 @@ static void draw_mark(const plot *p, double x, double y, mark m, const chart_col
         chart_dot(&p->chart, x, y, r, c);
         return;
     }
-    for (double v = -r; v <= r; v++) {
-        double half = m == SQUARE ? r * 0.9 : m == DIAMOND ? 1.25 * (r - fabs(v)) : (v + r) * 0.62;
-        chart_fill(p->chart.canvas, (int)(x - half), (int)(y + v), (int)(x + half) + 1, (int)(y + v) + 1, c);
+    for (int v = -(int)r; v <= (int)r; v++) {
+        double half = m == SQUARE ? r * 0.9 : m == DIAMOND ? 1.25 * (r - abs(v)) : (v + r) * 0.62;
+        chart_fill(p->chart.canvas, (int)(x - half), (int)y + v, (int)(x + half) + 1, (int)y + v + 1, c);
     }
 }
 
@@ -115,7 +115,7 @@ static void draw_line(const plot *p, const entry *e, double x0, double y0, doubl
                       double *along)
 {
     double length = hypot(x1 - x0, y1 - y0);
-    for (double t = 0; t < length; t++)
+    for (int t = 0; t < (int)length; t++)
         if (inked(e->curve->line, *along + t))
             chart_dot(&p->chart, x0 + (x1 - x0) * t / length, y0 + (y1 - y0) * t / length, 1.1 * CHART_FINE,
                       e->colour);
@@ -198,7 +198,7 @@ static void lead_to(const plot *p, const entry *e)
     double edge = CHART_FINE * (p->chart.left + p->chart.width + 6.0), y = e->y * CHART_FINE,
            sample = edge + CHART_FINE * (LEAD - 10.0), along = 0;
     if (e->end_x < edge - 20.0 * CHART_FINE) /* it ends inside: level to the frame */
-        for (double x = e->end_x; x < edge; x += 5 * CHART_FINE)
+        for (int x = (int)e->end_x; x < (int)edge; x += 5 * CHART_FINE)
             chart_dot(&p->chart, x, e->end_y, 0.5 * CHART_FINE, pale);
     chart_stroke(&p->chart, fmax(edge, e->end_x), e->end_y, sample, y, 0.5 * CHART_FINE, pale);
     draw_line(p, e, sample, y, sample + CHART_FINE * SAMPLE, y, &along);
