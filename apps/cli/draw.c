@@ -62,6 +62,9 @@ static int paint(drawing *d, void *self)
     progress_clear();
     if (drawn != KILN_OK)
         return complain_error(&err);
+    int evaluations = kiln_session_evaluations(d->open.session);
+    if (evaluations != d->options->steps * d->options->batch && !d->values->quiet)
+        fprintf(stderr, "kiln: %d evaluations of the model\n", evaluations);
     status = enlarging_do(&r->enlarging, d->pictures, d->options->batch);
     return status ? status : drawing_finish(d);
 }

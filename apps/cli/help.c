@@ -81,7 +81,7 @@ void help_command(const command *c)
     const option *const tables[] = {c->options, c->also, c->shared};
     for (size_t k = 0; k < sizeof tables / sizeof *tables; k++)
         for (const option *o = tables[k]; o && o->name; o++)
-            if (o->help)
+            if (o->help && !command_replaces(c, tables[k], o))
                 print_option(o);
     printf("  -h, --help");
     print_wrapped("this page", 12, TEXT_COLUMN);
@@ -98,9 +98,9 @@ void help_all(const command *const *commands)
            "commands:\n",
            kiln_version());
     for (int i = 0; commands[i]; i++)
-        printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    printf("  %-10s %s\n", "help", "this page, or the page of a command: kiln help draw");
-    printf("  %-10s %s\n", "version", "the version, as --version does");
+        printf("  %-14s %s\n", commands[i]->name, commands[i]->summary);
+    printf("  %-14s %s\n", "help", "this page, or the page of a command: kiln help draw");
+    printf("  %-14s %s\n", "version", "the version, as --version does");
     printf("\n"
            "a first picture:\n"
            "  kiln pull stable-diffusion-v1-5/stable-diffusion-v1-5 models/sd15\n"

@@ -8,23 +8,12 @@
 #include <string.h>
 
 static const command *const commands[] = {
-    &draw_command,
-    &inpaint_command,
-    &outpaint_command,
-    &redraw_command,
-    &upscale_command,
-    &encode_command,
-    &tokenize_command,
-    &inspect_command,
-    &convert_command,
-    &pull_command,
-    &verify_command,
-    &train_command,
-    &similar_command,
-    &preprocess_command,
-    &samplers_command,
-    &grid_command,
-    NULL,
+    &draw_command,     &inpaint_command,        &outpaint_command,
+    &redraw_command,   &upscale_command,        &encode_command,
+    &tokenize_command, &inspect_command,        &convert_command,
+    &pull_command,     &verify_command,         &train_command,
+    &similar_command,  &preprocess_command,     &samplers_command,
+    &grid_command,     &bench_samplers_command, NULL,
 };
 
 static const command *find(const char *name)

@@ -52,12 +52,20 @@ const char *nearest_word(const char *word, const char *(*next)(const void *state
     return best;
 }
 
+bool command_replaces(const command *c, const option *table, const option *o)
+{
+    for (const option *own = c->options; table != c->options && own && own->name; own++)
+        if (strcmp(own->name, o->name) == 0)
+            return true;
+    return false;
+}
+
 const option *command_option(const command *c, int i)
 {
     const option *const tables[] = {c->shared, c->options, c->also};
     for (size_t k = 0; k < sizeof tables / sizeof *tables; k++)
         for (const option *o = tables[k]; o && o->name; o++)
-            if (i-- == 0)
+            if (!command_replaces(c, tables[k], o) && i-- == 0)
                 return o;
     return NULL;
 }

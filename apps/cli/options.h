@@ -86,8 +86,11 @@ struct command {
  * status (2) when something is wrong; 0 otherwise. With --help it returns 0 at once with out->help set. */
 int arguments_parse(const command *, int argc, char **argv, void *values, arguments *out);
 
-/* Option i of both tables, the shared one first; NULL past the end. */
+/* Option i of all tables, the shared one first; NULL past the end. An option of the command's own stands in the place of one
+ * of the same name in the other tables, */
 const option *command_option(const command *, int i);
+/* which this tells. */
+bool command_replaces(const command *, const option *table, const option *o);
 
 /* Whether the option of that long name was written on the command line. */
 bool arguments_given(const arguments *, const char *name);

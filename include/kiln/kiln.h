@@ -321,6 +321,30 @@ KILN_API KILN_CHECKED kiln_status kiln_draw_plan(kiln_session *, const kiln_draw
  * left. */
 KILN_API KILN_CHECKED kiln_status kiln_draw(kiln_session *, const kiln_draw_options *, kiln_image **out,
                                             kiln_error *);
+/* The same up to the finished latents: maps of kind "latents", which kiln_decode_latents takes. */
+KILN_API KILN_CHECKED kiln_status kiln_draw_latents(kiln_session *, const kiln_draw_options *, kiln_map **out,
+                                                    kiln_error *);
+/* How often the session's running or last call asked the denoising network, all pictures and passes together. The answers
+ * with and without the prompt that guidance joins count as one. Adaptive samplers choose that number; the others take
+ * one, two or three a step. */
+KILN_API int kiln_session_evaluations(const kiln_session *);
+
+/* What more steps of a sampler come nearer to. */
+typedef enum kiln_equation {
+    KILN_EQUATION_NONE, /* another picture at every step count: independent fresh noise, or a form without a limit */
+    KILN_EQUATION_ODE, /* the probability flow: the same picture for all samplers that solve it */
+    KILN_EQUATION_SDE  /* the reverse SDE, along a path of noise that the seed determines */
+} kiln_equation;
+
+typedef struct kiln_solver {
+    const char *sampler,
+        *schedule; /* by their labels; the schedule after "Automatic", "" where it has its own levels */
+    kiln_equation equation;
+    bool adaptive; /* chooses its steps itself: options->steps says nothing */
+} kiln_solver;
+/* What a drawing with these options will be solved by. Checks every option, without drawing. */
+KILN_API KILN_CHECKED kiln_status kiln_draw_solver(kiln_session *, const kiln_draw_options *, kiln_solver *,
+                                                   kiln_error *);
 
 /* ------------------------------------------------------------------------------------ selections, inpainting */
 

@@ -114,6 +114,16 @@ bool sampler_plan_is_brownian(const sampler_plan *plan);
 /* True if the drawing asks for noise after the start. */
 bool sampler_plan_is_stochastic(const sampler_plan *plan);
 
+/* What a plan's steps approximate, more closely the more there are. */
+typedef enum sampler_equation {
+    EQUATION_NONE, /* nothing that would be the same at another step count: fresh noise at every step, or a form that
+                      has no limit */
+    EQUATION_ODE, /* the probability flow: one way from the noise of the start to a picture */
+    EQUATION_SDE  /* the reverse SDE along the Brownian path of the seed */
+} sampler_equation;
+/* `guided`: the network's answers are those of guidance, which CFG++ takes apart. */
+sampler_equation sampler_plan_equation(const sampler_plan *plan, bool guided);
+
 /* The latent to begin with: scaled noise, or the image (a latent, n elements) with noise of the level of
  * the first step. `x` may be `noise`. A plan made with a strength expects an image, and one without
  * expects NULL. */

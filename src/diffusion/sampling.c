@@ -186,6 +186,15 @@ bool sampler_plan_is_stochastic(const sampler_plan *plan)
     return by_config || restarts || plan->s_churn > 0 || (plan->row->stochastic && plan->eta > 0);
 }
 
+sampler_equation sampler_plan_equation(const sampler_plan *plan, bool guided)
+{
+    if (plan->row->no_equation || (plan->row->unguided && guided))
+        return EQUATION_NONE;
+    if (!sampler_plan_is_stochastic(plan))
+        return EQUATION_ODE;
+    return sampler_plan_is_brownian(plan) && !(plan->s_churn > 0) ? EQUATION_SDE : EQUATION_NONE;
+}
+
 void sampler_start(const sampler_plan *plan, const float *noise, const float *image, float *x, size_t n)
 {
     if (!image) {

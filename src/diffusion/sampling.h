@@ -47,6 +47,8 @@ struct sampler_row {
     double eta;                           /* default */
     bool stochastic;                      /* noise scales with eta */
     bool brownian;                        /* its noise is that of a path over the levels, see brownian.h */
+    bool unguided;                        /* CFG++: goes by the answers without the prompt */
+    bool no_equation; /* neither solves the probability flow nor an SDE, even with eta 0 */
     const char *good_for;
 };
 

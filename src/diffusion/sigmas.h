@@ -12,12 +12,13 @@
       "the one that the sampler is usually drawn with; Trailing for zero terminal SNR")                      \
     X(UNIFORM, "Uniform", "uniform", "discrete", "even timesteps: most models' own")                         \
     X(KARRAS, "Karras", "karras", NULL,                                                                      \
-      "more steps at low noise: fine detail early; the usual choice at 15 to 30 steps")                      \
-    X(EXPONENTIAL, "Exponential", "exponential", NULL, "even in log noise: still more steps at low noise")   \
+      "more steps at low noise: the usual choice at 15 to 30 steps; not for zero terminal SNR")              \
+    X(EXPONENTIAL, "Exponential", "exponential", NULL,                                                       \
+      "even in log noise: still more steps at low noise; the most exact from 30 steps on")                   \
     X(POLYEXPONENTIAL, "Polyexponential", "polyexponential", NULL,                                           \
       "Exponential bent by an exponent (1: the same)")                                                       \
     X(SGM_UNIFORM, "SGM Uniform", "sgm_uniform", "SGMUniform",                                               \
-      "even timesteps without the lowest: for LCM, Lightning and Turbo models")                              \
+      "even timesteps without the lowest: for LCM, Lightning and Turbo; of any model 5 to 8 steps")          \
     X(KL_OPTIMAL, "KL Optimal", "kl_optimal", NULL,                                                          \
       "even in the arc tangent of noise, A1111's: ends at the lowest level, not at 0")                       \
     X(KL_OPTIMAL_ZERO, "KL Optimal to zero", "kl_optimal_comfy", NULL,                                       \

@@ -43,6 +43,7 @@ void kiln_session_cancel(kiln_session *s)
 void session_begin(kiln_session *s)
 {
     atomic_store(&s->cancel, false);
+    s->evaluations = 0;
 }
 
 void session_drop(kiln_session *s, network_kind kind)

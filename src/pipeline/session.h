@@ -33,6 +33,7 @@ struct kiln_session {
     bool (*loading)(void *self, int64_t done, int64_t total);
     void *loading_self;
     int64_t loading_told;
+    int evaluations; /* of the denoising network since the public call began, as samplers count them */
 };
 
 /* The plan of a network at a shape, compiled when it is not at hand (weights are read then). Lives until

@@ -352,7 +352,11 @@ kiln_status work_latents(work *w, int index, float *x, kiln_error *err)
     step_noise from = {.stream = &w->noise};
     if (status == KILN_OK && sampler_plan_is_brownian(w->request.sampler))
         status = brownian_new(&from.path, seeding_seed(w->request.options, index), w->n, err);
-    sampler_calls calls = {.noise = give_noise, .noise_self = &from, .on_step = on_step, .on_step_self = w};
+    sampler_calls calls = {.noise = give_noise,
+                           .noise_self = &from,
+                           .on_step = on_step,
+                           .on_step_self = w,
+                           .evaluations = &w->session->evaluations};
     if (status == KILN_OK)
         status = drawing_run(&w->drawing, &calls, x, err);
     brownian_free(from.path);

@@ -71,6 +71,31 @@ cmp grid.png before.png
 [ "$(grep -c 'kiln: picture ' grid.log)" = 4 ]
 refused cmp grid.png before.png
 
+say "what bench-samplers has measured is not measured again; what is gone from its table is, to the same figures"
+bench() {
+    "$KILN" bench-samplers "a red fox" --size 16x16 --threads 1 --steps 2,4 --sampler "Euler,DPM++ 2M" --reference-steps 16 \
+        -o bench.csv --plot bench.png "$@" 2>bench.log >>out.log
+}
+bench
+[ "$(wc -l <bench.csv)" = 5 ]
+cp bench.csv bench-before.csv
+cp bench.png bench-before.png
+bench
+refused grep -q ' away' bench.log
+cmp bench.csv bench-before.csv
+cmp bench.png bench-before.png
+grep -v 'DPM++ 2M,Karras,4,' bench-before.csv >bench.csv
+bench
+[ "$(grep -c 'evaluations, .* away' bench.log)" = 1 ]
+cmp bench.csv bench-before.csv
+bench --cfg 3
+[ "$(wc -l <bench.csv)" = 9 ]
+echo "DPM++ 2M,Karras,none" >>bench.csv
+cp bench.csv bench-before.csv
+refused bench
+grep -q 'line 10' bench.log
+cmp bench.csv bench-before.csv
+
 say "--like repeats, and options given as well win"
 draw "a red fox, \"quoted\": yes" -n "blue, [x]" --seed 9 --sampler "Euler a" --schedule Karras --cfg 5.5 -o recipe.png
 "$KILN" draw -q --threads 1 --like recipe.png -o again.png >>out.log
