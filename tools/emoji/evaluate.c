@@ -173,7 +173,7 @@ static kiln_status show(work *w, sheet *s, int index, const prompt *p, const fin
     int width = kiln_image_width(picture), height = kiln_image_height(picture);
     if (!w->q.out || index >= SHEET_PICTURES || width != height)
         return KILN_OK;
-    if (!s->rgb) {
+    if (!s->pictures) {
         kiln_status status =
             sheet_init(s, count < SHEET_PICTURES ? count : SHEET_PICTURES, SHEET_COLUMNS, width, err);
         if (status)
@@ -184,9 +184,7 @@ static kiln_status show(work *w, sheet *s, int index, const prompt *p, const fin
         snprintf(caption, sizeof caption, "%s [%d, %d]", p->text, f->rank[0], f->rank[1]);
     else
         snprintf(caption, sizeof caption, "%s [%d]", p->text, f->rank[0]);
-    if (width == s->cell)
-        sheet_put(s, index, rgb_of(picture), caption);
-    return KILN_OK;
+    return width == s->cell ? sheet_put(s, index, rgb_of(picture), caption, err) : KILN_OK;
 }
 
 static kiln_status draw_all(work *w, const prompt *list, int count, bool composed, kiln_error *err)
@@ -215,7 +213,7 @@ static kiln_status draw_all(work *w, const prompt *list, int count, bool compose
     print_score("the model:", &s, composed);
     report_score(w->report, name, &s, composed);
     json_object_set_new(json_object_get(w->report, name), "each", pictures);
-    if (!status && contact.rgb) {
+    if (!status && contact.pictures) {
         char path[4096];
         snprintf(path, sizeof path, "%s/%s.png", w->q.out, name);
         status = sheet_write(&contact, path, err);

@@ -213,7 +213,7 @@ static kiln_status make_sheet(const glyph_set *set, const request *q, kiln_error
         make_scene(set, q, q->first + i, &s, caption, 1);
         status = paint_scene(set, &s, (int)q->size, rgb, err);
         if (!status)
-            sheet_put(&contact, i, rgb, caption[0]);
+            status = sheet_put(&contact, i, rgb, caption[0], err);
     }
     if (!status)
         status = sheet_write(&contact, q->sheet, err);
