@@ -193,8 +193,22 @@ static int show(drawing *d, grid_run *r, grid_cell *c, int *open)
     return EXIT_OK;
 }
 
-/* What is wrong with any cell of a model is found before the first of them is drawn. */
-static int check_group(drawing *d, grid_run *r, int group, int *open)
+/* The size that the picture of the options at hand will have. */
+static picture_size size_drawn(const drawing *d)
+{
+    const kiln_draw_options *o = d->options;
+    picture_size size = {o->width, o->height}, own;
+    double scale = o->hires_scale > 1 ? o->hires_scale : 1;
+    kiln_model_size(d->open.model, &own.width, &own.height);
+    if (o->hires_width && o->hires_height)
+        return (picture_size){o->hires_width, o->hires_height};
+    size.width = (int)((size.width ? size.width : own.width) * scale);
+    size.height = (int)((size.height ? size.height : own.height) * scale);
+    return size;
+}
+
+/* What is wrong with any cell of a model, or with a sheet of them, is found before the first of them is drawn. */
+static int check_group(drawing *d, grid_run *r, const kiln_sheet *sheet, int group, int *open)
 {
     for (int i = 0; i < r->cells.count; i++) {
         grid_cell *c = &r->cells.cell[i];
@@ -207,6 +221,11 @@ static int check_group(drawing *d, grid_run *r, int group, int *open)
             return status;
         if (kiln_draw_plan(d->open.session, d->options, &plan, &err) != KILN_OK)
             return complain_error(&err);
+        picture_size size = size_drawn(d);
+        if (kiln_sheet_check(sheet, size.width, size.height, &err) != KILN_OK) {
+            complain("%s; --cell shows the pictures smaller", err.text);
+            return EXIT_FAILED;
+        }
     }
     return EXIT_OK;
 }
@@ -237,13 +256,13 @@ static int draw_cell(drawing *d, grid_run *r, grid_cell *c, int *open)
     return status ? status : grid_cell_keep(c);
 }
 
-static int draw_cells(drawing *d, grid_run *r)
+static int draw_cells(drawing *d, grid_run *r, const kiln_sheet *sheet)
 {
     int open = 0, done = grid_cells_find(&r->cells), found = done, status = EXIT_OK;
     if (found && !d->values->quiet)
         fprintf(stderr, "kiln: %d of %d pictures are there already\n", found, r->cells.count);
     for (int group = 0; group < r->cells.groups && status == EXIT_OK; group++) {
-        status = check_group(d, r, group, &open);
+        status = check_group(d, r, sheet, group, &open);
         for (int i = 0; i < r->cells.count && status == EXIT_OK; i++) {
             grid_cell *c = &r->cells.cell[i];
             if (c->group != group || c->picture)
@@ -306,7 +325,14 @@ static kiln_status describe(const grid_run *r, kiln_image *sheet, kiln_error *er
     return status;
 }
 
-static int write_sheet(const grid_run *r, const char *output, const axis_labels labels[GRID_AXES])
+/* The sheet before it is drawn. `pictures` and `captions` are its own. */
+typedef struct form {
+    kiln_sheet sheet;
+    const kiln_image **pictures;
+    const char **captions;
+} form;
+
+static int form_make(const grid_run *r, const axis_labels labels[GRID_AXES], form *f)
 {
     const grid_cells *g = &r->cells;
     bool list = g->axes[1].count == 0;
@@ -317,54 +343,67 @@ static int write_sheet(const grid_run *r, const char *output, const axis_labels 
         rows = (g->count + columns - 1) / columns;
     }
     size_t room = (size_t)columns * (size_t)rows * (size_t)grid_along(g, 2);
-    if (room < (size_t)g->count || room == 0)
-        return EXIT_FAILED; /* cannot be */
-    const kiln_image **pictures = calloc(room, sizeof *pictures);
-    const char **captions = calloc(room, sizeof *captions);
-    kiln_error err = {.text = "not enough memory"};
-    kiln_status status = pictures && captions ? KILN_OK : KILN_NO_MEMORY;
-    for (int i = 0; !status && i < g->count; i++) {
-        pictures[i] = g->cell[i].picture;
-        captions[i] = list ? labels[0].list[i] : NULL;
+    f->pictures = calloc(room + 1, sizeof *f->pictures);
+    f->captions = calloc(room + 1, sizeof *f->captions);
+    if (!f->pictures || !f->captions || room < (size_t)g->count) {
+        complain("not enough memory");
+        return EXIT_FAILED;
     }
-    kiln_sheet s = {.columns = columns,
-                    .rows = rows,
-                    .layers = grid_along(g, 2),
-                    .pictures = pictures,
-                    .captions = captions,
-                    .column_labels = list ? NULL : labels[0].list,
-                    .row_labels = labels[1].list,
-                    .layer_labels = labels[2].list,
-                    .title = r->values.title      ? r->values.title
-                             : along(r, "prompt") ? NULL
-                                                  : r->values.draw.prompt,
-                    .font = r->values.font,
-                    .cell_px = r->values.cell};
+    for (int i = 0; i < g->count; i++)
+        f->captions[i] = list ? labels[0].list[i] : NULL;
+    f->sheet = (kiln_sheet){.columns = columns,
+                            .rows = rows,
+                            .layers = grid_along(g, 2),
+                            .pictures = f->pictures,
+                            .captions = f->captions,
+                            .column_labels = list ? NULL : labels[0].list,
+                            .row_labels = labels[1].list,
+                            .layer_labels = labels[2].list,
+                            .title = r->values.title      ? r->values.title
+                                     : along(r, "prompt") ? NULL
+                                                          : r->values.draw.prompt,
+                            .font = r->values.font,
+                            .cell_px = r->values.cell};
+    return EXIT_OK;
+}
+
+static void form_free(form *f)
+{
+    free(f->pictures);
+    free(f->captions);
+}
+
+static int write_sheet(const grid_run *r, form *f, const char *output)
+{
+    kiln_error err = {0};
     kiln_image *sheet = NULL;
-    if (!status)
-        status = kiln_sheet_draw(&s, &sheet, &err);
+    for (int i = 0; i < r->cells.count; i++)
+        f->pictures[i] = r->cells.cell[i].picture;
+    kiln_status status = kiln_sheet_draw(&f->sheet, &sheet, &err);
     if (!status)
         status = describe(r, sheet, &err);
     if (!status)
         status = kiln_image_write(output, sheet, 0, &err);
     kiln_image_free(sheet);
-    free(pictures);
-    free(captions);
     return status ? complain_error(&err) : EXIT_OK;
 }
 
 static int paint(drawing *d, void *self)
 {
     grid_run *r = self;
-    int status = draw_cells(d, r);
-    d->values = &r->values.draw; /* not of a cell: those are gone before the drawing is */
-    if (status)
-        return status;
     axis_labels labels[GRID_AXES] = {{0}};
+    form f = {0};
+    int status = EXIT_OK;
     for (int k = 0; k < GRID_AXES && status == EXIT_OK; k++)
         status = labels_make(&r->cells.axes[k], &labels[k]);
     if (status == EXIT_OK)
-        status = write_sheet(r, r->values.draw.output, labels);
+        status = form_make(r, labels, &f);
+    if (status == EXIT_OK)
+        status = draw_cells(d, r, &f.sheet);
+    d->values = &r->values.draw; /* not of a cell: those are gone before the drawing is */
+    if (status == EXIT_OK)
+        status = write_sheet(r, &f, r->values.draw.output);
+    form_free(&f);
     for (int k = 0; k < GRID_AXES; k++) {
         free(labels[k].list);
         free(labels[k].texts);

@@ -32,6 +32,9 @@ typedef struct kiln_sheet {
     int cell_px;
 } kiln_sheet;
 
+/* Whether pictures of that size (px) would fit on the sheet, before they are drawn: `pictures` is not looked at. */
+KILN_API KILN_CHECKED kiln_status kiln_sheet_check(const kiln_sheet *, int width_px, int height_px,
+                                                   kiln_error *);
 /* The sheet: RGB, 8 bit, without texts. */
 KILN_API KILN_CHECKED kiln_status kiln_sheet_draw(const kiln_sheet *, kiln_image **out, kiln_error *);
 

@@ -18,6 +18,7 @@ typedef struct sheet {
     int width, height; /* of a cell */
     int gap, left;     /* left: of the rows' labels */
     int title, layer_label, column_label, caption;
+    int whole_width, whole_height;
     image *on;
 } sheet;
 
@@ -143,9 +144,6 @@ static void measure_cells(sheet *s)
             s->width = c->pictures[i]->width > s->width ? c->pictures[i]->width : s->width;
             s->height = c->pictures[i]->height > s->height ? c->pictures[i]->height : s->height;
         }
-    s->width = s->width < 64 ? 64 : s->width;
-    s->height = s->height < 64 ? 64 : s->height;
-    s->gap = s->width / 24 < 6 ? 6 : s->width / 24;
 }
 
 /* Room for `lines` lines and the space below them. */
@@ -175,7 +173,9 @@ static kiln_status lay_out(sheet *s, kiln_error *err)
     if (height > IMAGE_MAX_SIDE || width * height > IMAGE_MAX_PIXELS)
         return fail(err, KILN_BAD_ARGUMENT, "a sheet of %d x %d x %d pictures of %dx%d pixels is too large",
                     c->columns, c->rows, c->layers, s->width, s->height);
-    return image_new((int)width, (int)height, 3, 8, &s->on, err);
+    s->whole_width = (int)width;
+    s->whole_height = (int)height;
+    return KILN_OK;
 }
 
 static kiln_status draw_layer(const sheet *s, int layer, int top, kiln_error *err)
@@ -208,17 +208,28 @@ static kiln_status draw_layer(const sheet *s, int layer, int top, kiln_error *er
     return status;
 }
 
-static kiln_status draw(sheet *s, kiln_error *err)
+/* With the size of its pictures. */
+static kiln_status measure(sheet *s, kiln_error *err)
 {
     const sheet_content *c = s->content;
-    measure_cells(s);
+    s->width = s->width < 64 ? 64 : s->width;
+    s->height = s->height < 64 ? 64 : s->height;
+    s->gap = s->width / 24 < 6 ? 6 : s->width / 24;
     int size = s->width / 10;
     size = size < LETTERS_LEAST ? LETTERS_LEAST : size > LETTERS_MOST ? LETTERS_MOST : size;
     kiln_status status = lettering_new(c->font, size, &s->letters, err);
     if (status == KILN_OK)
         status = lettering_new(c->font, size + size / 3, &s->large, err);
+    return status == KILN_OK ? lay_out(s, err) : status;
+}
+
+static kiln_status draw(sheet *s, kiln_error *err)
+{
+    const sheet_content *c = s->content;
+    measure_cells(s);
+    kiln_status status = measure(s, err);
     if (status == KILN_OK)
-        status = lay_out(s, err);
+        status = image_new(s->whole_width, s->whole_height, 3, 8, &s->on, err);
     if (status)
         return status;
     memset(s->on->pixels, PAPER, image_bytes(s->on));
@@ -239,15 +250,34 @@ kiln_status sheet_count(const sheet_content *c, int64_t *count, kiln_error *err)
     return KILN_OK;
 }
 
+/* What can be wrong with a content apart from its pictures' sizes. */
+static kiln_status check(const sheet_content *c, kiln_error *err)
+{
+    int64_t count;
+    kiln_status status = sheet_count(c, &count, err);
+    if (status == KILN_OK && (c->cell_px < 0 || c->cell_px > IMAGE_MAX_SIDE))
+        status = fail(err, KILN_BAD_ARGUMENT, "pictures of %d pixels on a sheet", c->cell_px);
+    return status;
+}
+
+kiln_status sheet_check(const sheet_content *c, int width, int height, kiln_error *err)
+{
+    sheet s = {
+        .content = c, .width = c->cell_px ? c->cell_px : width, .height = c->cell_px ? c->cell_px : height};
+    kiln_status status = check(c, err);
+    if (status == KILN_OK)
+        status = measure(&s, err);
+    lettering_free(s.letters);
+    lettering_free(s.large);
+    return status;
+}
+
 kiln_status sheet_draw(const sheet_content *c, image **out, kiln_error *err)
 {
     *out = NULL;
-    int64_t count;
-    kiln_status status = sheet_count(c, &count, err);
+    kiln_status status = check(c, err);
     if (status)
         return status;
-    if (c->cell_px < 0 || c->cell_px > IMAGE_MAX_SIDE)
-        return fail(err, KILN_BAD_ARGUMENT, "pictures of %d pixels on a sheet", c->cell_px);
     sheet s = {.content = c};
     status = draw(&s, err);
     lettering_free(s.letters);

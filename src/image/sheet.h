@@ -26,6 +26,8 @@ enum { SHEET_MOST = 4096 };
 
 /* Its number of pictures. BAD_ARGUMENT when columns, rows or layers are out of range. */
 kiln_status sheet_count(const sheet_content *, int64_t *count, kiln_error *err) KILN_CHECKED;
+/* Whether pictures of that size would fit on it, before there are any. BAD_ARGUMENT as for sheet_draw. */
+kiln_status sheet_check(const sheet_content *, int width, int height, kiln_error *err) KILN_CHECKED;
 /* 8-bit RGB. BAD_ARGUMENT when it would be larger than a picture can be. The caller frees *out with image_free. */
 kiln_status sheet_draw(const sheet_content *, image **out, kiln_error *err) KILN_CHECKED;
 

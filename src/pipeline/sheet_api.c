@@ -6,19 +6,33 @@
 
 #include <stdlib.h>
 
+/* All but the pictures. */
+static sheet_content content_of(const kiln_sheet *s)
+{
+    return (sheet_content){.columns = s->columns,
+                           .rows = s->rows,
+                           .layers = s->layers,
+                           .captions = s->captions,
+                           .columns_say = s->column_labels,
+                           .rows_say = s->row_labels,
+                           .layers_say = s->layer_labels,
+                           .title = s->title,
+                           .font = s->font,
+                           .cell_px = s->cell_px};
+}
+
+kiln_status kiln_sheet_check(const kiln_sheet *s, int width_px, int height_px, kiln_error *err)
+{
+    sheet_content content = content_of(s);
+    if (width_px < 1 || height_px < 1)
+        return fail(err, KILN_BAD_ARGUMENT, "pictures of %dx%d pixels on a sheet", width_px, height_px);
+    return sheet_check(&content, width_px, height_px, err);
+}
+
 kiln_status kiln_sheet_draw(const kiln_sheet *s, kiln_image **out, kiln_error *err)
 {
     *out = NULL;
-    sheet_content content = {.columns = s->columns,
-                             .rows = s->rows,
-                             .layers = s->layers,
-                             .captions = s->captions,
-                             .columns_say = s->column_labels,
-                             .rows_say = s->row_labels,
-                             .layers_say = s->layer_labels,
-                             .title = s->title,
-                             .font = s->font,
-                             .cell_px = s->cell_px};
+    sheet_content content = content_of(s);
     int64_t count;
     kiln_status status = sheet_count(&content, &count, err);
     if (status)

@@ -223,7 +223,7 @@ say "Ctrl-C stops within a step and leaves nothing"
 mkdir stopped
 (
     cd stopped
-    "$KILN" draw "a red fox" --size 512x512 --steps 1000 --threads 1 -o x.png >out 2>err &
+    "$KILN" draw "a red fox" --size 96x96 --steps 1000 --threads 1 -o x.png >out 2>err &
     echo $! >pid
     sleep 1
     kill -INT "$(cat pid)" 2>/dev/null || true
