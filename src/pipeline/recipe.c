@@ -18,10 +18,7 @@
 
 static const char empty_negative[] = "Empty negative prompt";
 
-static void set_format(infotext *t, const char *key, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void set_format(infotext *t, const char *key, const char *format, ...)
+void recipe_set_format(infotext *t, const char *key, const char *format, ...)
 {
     char text[512];
     va_list arguments;
@@ -39,7 +36,7 @@ void recipe_set_real(infotext *t, const char *key, double v)
         if (strtod(text, NULL) == v)
             break;
     }
-    set_format(t, key, "%s", text);
+    recipe_set_format(t, key, "%s", text);
 }
 
 /* The sampler as it has to be asked for again: diffusers' class in the folder view, else A1111's label. */
@@ -57,8 +54,8 @@ static void add_model(infotext *t, kiln_model *m)
 {
     const char *hash = model_hash_text(&m->hash);
     if (hash)
-        set_format(t, "Model hash", "%s", hash);
-    set_format(t, "Model", "%s", m->name);
+        recipe_set_format(t, "Model hash", "%s", hash);
+    recipe_set_format(t, "Model", "%s", m->name);
 }
 
 /* The embeddings whose words are in the prompts. */
@@ -97,25 +94,25 @@ char *request_infotext(const kiln_session *s, const request *r, int index)
     free(prompt);
     if (!t)
         return NULL;
-    set_format(t, "Steps", "%d", o->steps);
-    set_format(t, "Sampler", "%s", sampler_again(r->sampler));
+    recipe_set_format(t, "Steps", "%d", o->steps);
+    recipe_set_format(t, "Sampler", "%s", sampler_again(r->sampler));
     if (sampler_plan_curve(r->sampler)[0])
-        set_format(t, "Schedule type", "%s", sampler_plan_curve(r->sampler));
+        recipe_set_format(t, "Schedule type", "%s", sampler_plan_curve(r->sampler));
     recipe_set_real(t, "CFG scale", o->cfg);
-    set_format(t, "Seed", "%" PRIu64, seeding_seed(o, index));
+    recipe_set_format(t, "Seed", "%" PRIu64, seeding_seed(o, index));
     seeding_add_fields(o, index,
                        sampler_plan_is_stochastic(r->sampler) && !sampler_plan_is_brownian(r->sampler), t);
-    set_format(t, "Size", "%dx%d", r->width, r->height);
+    recipe_set_format(t, "Size", "%dx%d", r->width, r->height);
     add_model(t, s->model);
     if (r->kind.picture)
         recipe_set_real(t, "Denoising strength", o->strength);
     if (r->extra == EXTRA_EDIT)
         recipe_set_real(t, "Image CFG scale", o->image_cfg);
     if (o->clip_skip > 1)
-        set_format(t, "Clip skip", "%d", o->clip_skip);
+        recipe_set_format(t, "Clip skip", "%d", o->clip_skip);
     if (o->emphasis && strcasecmp(o->emphasis, "Original") != 0)
-        set_format(t, "Emphasis", "%s", o->emphasis);
-    set_format(t, "RNG", "%s", r->noise == NOISE_TORCH ? "CPU" : "NV");
+        recipe_set_format(t, "Emphasis", "%s", o->emphasis);
+    recipe_set_format(t, "RNG", "%s", r->noise == NOISE_TORCH ? "CPU" : "NV");
     if (o->eta != -1)
         recipe_set_real(t, "Eta", o->eta);
     if (o->cfg_rescale > 0)
@@ -123,13 +120,13 @@ char *request_infotext(const kiln_session *s, const request *r, int index)
     guiding_add_fields(&o->guidance, &o->sampling, t);
     /* SDXL tells an empty negative prompt from none, and the text does not. */
     if (s->model->parts->zero_empty_prompt && o->negative && !*o->negative)
-        set_format(t, empty_negative, "%s", "encoded");
+        recipe_set_format(t, empty_negative, "%s", "encoded");
     if (o->conditioning || o->negative_conditioning)
-        set_format(t, "Conditioning", "%s", "from a file");
+        recipe_set_format(t, "Conditioning", "%s", "from a file");
     if (r->vae_tile)
-        set_format(t, "VAE tile", "%d", r->vae_tile);
-    set_format(t, "Precision", "%s", s->model->plan.compute == DTYPE_BF16 ? "bf16" : "f32");
-    set_format(t, "Version", "Kiln %s", kiln_version());
+        recipe_set_format(t, "VAE tile", "%d", r->vae_tile);
+    recipe_set_format(t, "Precision", "%s", s->model->plan.compute == DTYPE_BF16 ? "bf16" : "f32");
+    recipe_set_format(t, "Version", "Kiln %s", kiln_version());
     steering_add_fields(o, t);
     loras_add_fields(s, t);
     add_words(t, s, r, o);

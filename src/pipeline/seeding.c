@@ -2,11 +2,10 @@
 #include "pipeline/seeding.h"
 
 #include "image/image.h"
+#include "pipeline/recipe.h"
 #include "pipeline/request.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* ------------------------------------------------------------------------------------ seeds */
@@ -126,29 +125,17 @@ void seeding_restart(const kiln_draw_options *o, noise_kind kind, int k, noise_s
 
 /* ------------------------------------------------------------------------------------ the recipe */
 
-static void set(infotext *t, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static void set(infotext *t, const char *key, const char *format, ...)
-{
-    char text[64];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    (void)!infotext_set(t, key, text, NULL);
-}
-
 void seeding_add_fields(const kiln_draw_options *o, int k, bool stepwise, infotext *t)
 {
     const kiln_seeding *s = &o->seeding;
     if (varies(s)) {
-        set(t, "Variation seed", "%" PRIu64, seeding_variation(o, k));
-        set(t, "Variation seed strength", "%.9g", s->variation_strength);
+        recipe_set_format(t, "Variation seed", "%" PRIu64, seeding_variation(o, k));
+        recipe_set_real(t, "Variation seed strength", s->variation_strength);
     }
     if (resized(s))
-        set(t, "Seed resize from", "%dx%d", s->resize_width, s->resize_height);
+        recipe_set_format(t, "Seed resize from", "%dx%d", s->resize_width, s->resize_height);
     if (s->eta_noise_seed_delta && stepwise)
-        set(t, "ENSD", "%" PRId64, s->eta_noise_seed_delta);
+        recipe_set_format(t, "ENSD", "%" PRId64, s->eta_noise_seed_delta);
 }
 
 void seeding_read_fields(const infotext *t, kiln_draw_options *o)
